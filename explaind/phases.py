@@ -1,0 +1,114 @@
+"""The phases of a run: when it memorised, generalised and stopped, and the windows of steps that the figures look at.
+
+Notation: θ_0…θ_T are the parameters of a run of T updates; a window [start, stop) holds the updates start…stop-1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from torch import nn
+
+from explaind.errors import ConfigError
+from explaind.experiments import Experiment
+from explaind.output import read_json, write_json
+
+__all__ = ["summarise", "windows", "write_phases"]
+
+
+def summarise(
+    table: pd.DataFrame, experiment: Experiment, rule: Mapping[str, Any], *, seconds: float, trained: int
+) -> dict[str, Any]:
+    """What one run came to.
+
+    Args:
+        table: metrics of θ_0…θ_T.
+        experiment: holds the seed and the trained model.
+        rule: `config["train"]`.
+        seconds: wall time of the training, evaluations included.
+        trained: updates made in that time (fewer than T after a resume).
+
+    Returns:
+        `seed`; `steps` = T; `reached`: the stopping rule was met; `memorization_step`, `generalization_step`: first step at which
+        train (test) accuracy exceeds its threshold, or None; `stop_step`: T if reached, else None; final `train_accuracy` and
+        `test_accuracy`; `seconds`, `seconds_per_step`, `threads`; `parameters_sha256` of the bytes of θ_T.
+    """
+    final = table.iloc[-1]
+    reached = bool(min(final.train_accuracy, final.test_accuracy) >= rule["stop_accuracy"])
+    steps = int(final.step)
+    return {
+        "seed": experiment.seed,
+        "steps": steps,
+        "reached": reached,
+        "memorization_step": _first(table, table.train_accuracy > rule["memorized_accuracy"]),
+        "generalization_step": _first(table, table.test_accuracy > rule["generalized_accuracy"]),
+        "stop_step": steps if reached else None,
+        "train_accuracy": float(final.train_accuracy),
+        "test_accuracy": float(final.test_accuracy),
+        "seconds": seconds,
+        "seconds_per_step": seconds / max(trained, 1),
+        "threads": int(rule["threads"]),
+        "parameters_sha256": _digest(experiment.model),
+    }
+
+
+def windows(config: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+    """The windows [start, stop) of updates for a run of T = `summary["steps"]` updates.
+
+    The configured positions are those of a run that stops at `reference_stop`; they scale by T / reference_stop (rounded), so
+    that a seed which learns slower is seen in the same phases. The width does not scale. A window that would pass the end is
+    moved back to end with the run.
+
+    Args:
+        config: resolved configuration; read is `study.windows`.
+        summary: of the recorded run.
+
+    Raises:
+        ConfigError: the run is shorter than a window.
+    """
+    plan = config["study"]["windows"]
+    steps, width = int(summary["steps"]), int(plan["width"])
+    if steps < width:
+        raise ConfigError(
+            "The run is too short for the configured windows.",
+            expected=f"at least {width} updates",
+            got=f"{steps}",
+            remedy="Lower study.windows.width, or train longer.",
+        )
+    starts = {
+        name: min(round(position * steps / plan["reference_stop"]), steps - width)
+        for name, position in plan["positions"].items()
+    }
+    return {name: (start, start + width) for name, start in starts.items()}
+
+
+def write_phases(config: Mapping[str, Any], summary: Path, *, output: Path) -> None:
+    """Write the run's phases as JSON.
+
+    Args:
+        config: resolved configuration; read is `study.windows`.
+        summary: JSON of the recorded run.
+        output: JSON to write: `steps`, `memorization_step`, `generalization_step`, `stop_step` and
+            `windows`: name -> [start, stop).
+    """
+    run = read_json(summary)
+    keys = ("seed", "steps", "memorization_step", "generalization_step", "stop_step")
+    phases = {key: run[key] for key in keys}
+    write_json({**phases, "windows": {k: list(w) for k, w in windows(config, run).items()}}, output)
+
+
+def _first(table: pd.DataFrame, condition: pd.Series) -> int | None:
+    """The first step at which a condition holds."""
+    return int(table.step[condition.to_numpy()].iloc[0]) if condition.any() else None
+
+
+def _digest(model: nn.Module) -> str:
+    """SHA-256 of all parameters' bytes, in the order of `named_parameters`."""
+    digest = hashlib.sha256()
+    for parameter in model.parameters():
+        digest.update(parameter.detach().contiguous().numpy().tobytes())
+    return digest.hexdigest()
