@@ -1,0 +1,39 @@
+# Set-up and the commands. `make help` lists them.
+PYTHON ?= python3
+CORES ?= all
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help figures report test bench lint clean
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+# Installed once, and again when the dependencies change.
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test]'
+	touch $@
+
+figures: $(STAMP) ## every figure of the paper that is implemented, at the default scale
+	$(BIN)/snakemake --cores $(CORES) figures
+
+report: $(STAMP) ## figures, tables and results/report.html
+	$(BIN)/snakemake --cores $(CORES) report
+
+test: $(STAMP) ## all tests, the whole workflow at toy size included
+	$(BIN)/python -m pytest -n $(or $(WORKERS),auto)
+
+bench: $(STAMP) ## time and memory of the parts that cost most
+	$(BIN)/python -m pytest benchmarks -m benchmark -s
+
+lint: $(STAMP) ## style of Python and of the rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+
+clean: ## remove caches and builds; results and the environment stay
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find explaind tests workflow -name __pycache__ -type d -prune -exec rm -rf {} +

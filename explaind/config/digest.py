@@ -1,0 +1,120 @@
+"""A digest of the code behind a stage, so that editing it reruns the stage.
+
+Snakemake notices an edited script, not an edited module. The digest covers the named modules and every `explaind` module they
+import, directly or not, as syntax trees without comments and docstrings: rewording a comment reruns nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from explaind.errors import ConfigError
+
+PACKAGE = Path(__file__).resolve().parent.parent
+
+#: Modules that shape messages and command lines, never a number: following them would rerun everything for a typo.
+IGNORED = ("explaind", "explaind.errors", "explaind.progress", "explaind.config", "explaind.cli")
+
+
+@cache
+def source_digest(*modules: str) -> str:
+    """Digest of `modules` and of the `explaind` modules they import.
+
+    Args:
+        modules: dotted names ("explaind.train"). A package stands for its `__init__`; "explaind.figures.*" for all its files.
+
+    Returns:
+        Sixteen hexadecimal digits. They depend on the Python version too, whose syntax trees differ.
+
+    Raises:
+        ConfigError: a module does not exist or is not valid Python.
+    """
+    pending = [name for module in modules for name in _expand(module)]
+    seen: dict[str, str] = {}
+    while pending:
+        name = pending.pop()
+        if name in seen or name in IGNORED or name.startswith("explaind.config."):
+            continue
+        seen[name], imported = _read(name)
+        pending.extend(imported)
+    text = "\n".join(f"{name} {digest}" for name, digest in sorted(seen.items()))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _expand(module: str) -> list[str]:
+    """The module itself, or every file of "package.*", subfolders included."""
+    if not module.endswith(".*"):
+        return [module]
+    package = module.removesuffix(".*")
+    folder = PACKAGE.parent / Path(*package.split("."))
+    files = sorted(folder.rglob("*.py"))
+    if not files:
+        raise ConfigError(f"There is no package {package!r} to digest.", expected=f"Python files in {folder}")
+    names = [".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts) for file in files]
+    return [name.removesuffix(".__init__") for name in names]
+
+
+def _path(module: str) -> Path | None:
+    stem = PACKAGE.parent / Path(*module.split("."))
+    for path in (stem / "__init__.py", stem.with_suffix(".py")):
+        if path.is_file():
+            return path
+    return None
+
+
+@cache
+def _read(module: str) -> tuple[str, tuple[str, ...]]:
+    """Digest of one module's own code, and the `explaind` modules it imports (anywhere, also inside functions)."""
+    path = _path(module)
+    if path is None:
+        raise ConfigError(
+            f"There is no module {module!r} to digest.", expected=f"a Python file below {PACKAGE}"
+        )
+    try:
+        tree = ast.parse(path.read_bytes(), filename=str(path))
+    except SyntaxError as error:
+        raise ConfigError(
+            f"{path} is not valid Python.", got=f"{error.msg} in line {error.lineno}"
+        ) from error
+    imported: set[str] = set()
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(tree):
+        _drop_docstring(node)
+        if isinstance(node, ast.Import):
+            imported.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            source = _absolute(node, package)
+            imported.add(source)
+            imported.update(f"{source}.{alias.name}" for alias in node.names)
+    digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    inner = {name for name in imported if name.split(".")[0] == "explaind" and _path(name) is not None}
+    # Importing a.b.c also runs a/__init__.py and a/b/__init__.py.
+    parents = {
+        ".".join(name.split(".")[:depth])
+        for name in inner | {module}
+        for depth in range(1, name.count(".") + 1)
+    }
+    return digest, tuple(sorted(inner | parents))
+
+
+def _drop_docstring(node: ast.AST) -> None:
+    body = getattr(node, "body", None)
+    if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) or not body:
+        return
+    first = body[0]
+    if (
+        isinstance(first, ast.Expr)
+        and isinstance(first.value, ast.Constant)
+        and isinstance(first.value.value, str)
+    ):
+        del body[0]
+
+
+def _absolute(node: ast.ImportFrom, package: str) -> str:
+    if node.level == 0:
+        return node.module or ""
+    base = package.split(".")[: len(package.split(".")) - node.level + 1]
+    return ".".join([*base, *(node.module or "").split(".")]).strip(".")

@@ -1,0 +1,47 @@
+"""Slices of a configuration: the part a stage depends on, as canonical JSON.
+
+A rule's `params` hold such a slice, so that Snakemake reruns a job exactly when a value it uses has changed.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from explaind.errors import ConfigError
+
+
+def slice_config(config: dict[str, Any], *keys: str) -> dict[str, Any]:
+    """The part of `config` below `keys`, nested as in `config`.
+
+    Args:
+        config: a composed configuration.
+        keys: dotted keys ("train.max_steps", or "data" for a whole group).
+
+    Raises:
+        ConfigError: a key does not exist.
+    """
+    part: dict[str, Any] = {}
+    for key in keys:
+        *parents, last = key.split(".")
+        source, target = config, part
+        for parent in parents:
+            source = _descend(source, parent, key)
+            target = target.setdefault(parent, {})
+        target[last] = _descend(source, last, key)
+    return part
+
+
+def slice_json(config: dict[str, Any], *keys: str) -> str:
+    """`slice_config` as canonical JSON: sorted keys, no spaces, no NaN. Without keys, the whole configuration."""
+    part = slice_config(config, *keys) if keys else config
+    return json.dumps(part, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _descend(group: Any, name: str, key: str) -> Any:
+    if not isinstance(group, dict) or name not in group:
+        found = ", ".join(group) if isinstance(group, dict) else repr(group)
+        raise ConfigError(
+            f"The configuration has no key {key!r}.", expected=f"a key called {name!r}", got=found
+        )
+    return group[name]
