@@ -29,7 +29,7 @@ def atomically(path: Path, write: Callable[[Path], object]) -> None:
     partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         write(partial)
-        os.replace(partial, path)
+        partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 

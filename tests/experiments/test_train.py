@@ -20,12 +20,17 @@ TINY = {
     "model": {"d_model": 8, "heads": 2, "hidden": 12},
     "optimizer": {"name": "AdamW", "lr": 1e-2, "weight_decay": 0.1, "betas": [0.9, 0.98], "eps": 1e-8},
     "train": {
-        "seeds": [5, 2], "max_steps": 30, "stop_accuracy": 1.0, "memorized_accuracy": 0.5, "generalized_accuracy": 0.95, "threads": 1
+        "seeds": [5, 2],
+        "max_steps": 30,
+        "stop_accuracy": 1.0,
+        "memorized_accuracy": 0.5,
+        "generalized_accuracy": 0.95,
+        "threads": 1,
     },
     "select": {"fallback": "best"},
     "study": {"windows": {"positions": {"early": 200, "late": 1850}, "width": 5, "reference_stop": 1939}},
     "execution": {"chunk_steps": 8},
-}  # fmt: skip
+}
 
 
 def changed(section: str, **values) -> dict:

@@ -1,0 +1,1 @@
+"""Studies: questions asked of influence scores, one file each; arrays in, numbers out."""

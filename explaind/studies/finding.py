@@ -1,0 +1,35 @@
+"""A finding: one claim, how it was measured, what came out, and a verdict that code reached."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["NOT_REPRODUCED", "PARTLY", "REPRODUCED", "Finding", "verdict"]
+
+REPRODUCED, PARTLY, NOT_REPRODUCED = "reproduced", "partly reproduced", "not reproduced"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One row of the table of findings.
+
+    Attributes:
+        figure: where the claim can be seen ("3a", "4", …).
+        claim: the statement.
+        measure: the exact definition of what was measured, thresholds included.
+        measured: the values found, in words and numbers.
+        expected: what the claim implies for the measure.
+        verdict: one of `REPRODUCED`, `PARTLY`, `NOT_REPRODUCED`.
+    """
+
+    figure: str
+    claim: str
+    measure: str
+    measured: str
+    expected: str
+    verdict: str
+
+
+def verdict(full: bool, partial: bool) -> str:
+    """`REPRODUCED` if the whole claim holds, else `PARTLY` if a stated part of it does."""
+    return REPRODUCED if full else PARTLY if partial else NOT_REPRODUCED

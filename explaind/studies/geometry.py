@@ -1,0 +1,132 @@
+"""The claims about Figures 4, 5, 9, 12 and 13, measured on the table of bands and cycles and on the Lasso coefficients.
+
+The table has one row per kind ("kernel" or "similarity"), layer and window, in the order of training, with the columns of
+`explaind.tables.structure`. Definitions of the shares are in `explaind.studies.cycles`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from explaind.studies.finding import Finding, verdict
+
+__all__ = [
+    "bands_always",
+    "cycles_appear",
+    "cycles_slow_down",
+    "higher_layers_cyclic",
+    "one_cosine_dominates",
+]
+
+VISIBLE = 0.1  # a tenth of the variance: far above chance (1/n), and visible in a figure
+HIGHER = ("att. decoder", "linear 2", "decoder")
+LOWER = ("embedding", "att. encoder")
+
+
+def bands_always(table: pd.DataFrame, layer: str = "decoder") -> Finding:
+    """Claim: at all stages each training sample has a global influence (vertical bands)."""
+    rows = _select(table, "kernel", layer)
+    shares = dict(zip(rows.window, rows.band_share, strict=True))
+    return Finding(
+        "4, 9",
+        "Vertical bands at all stages: each training sample has a global influence.",
+        "Share of the variance of the test x train kernel that its column means explain, per window, for the "
+        f"{layer}. Reproduced: at least {VISIBLE:.0%} in every window; partly: in some. Independent entries would give 1/tests.",
+        ", ".join(f"{name} {share:.1%}" for name, share in shares.items()),
+        "a visible share in every window",
+        verdict(min(shares.values()) >= VISIBLE, max(shares.values()) >= VISIBLE),
+    )
+
+
+def cycles_appear(table: pd.DataFrame, layer: str = "decoder") -> Finding:
+    """Claim: cycles emerge after memorisation and sharpen."""
+    shares = _by_window(table, "kernel", layer, "cycle_share")
+    early, middle, late = (shares[name] for name in ("early", "middle", "late"))
+    return Finding(
+        "4, 9",
+        "After memorisation off-diagonal cycles appear in the kernel and sharpen.",
+        "Share of the kernel's sum of squares, without its row and column means, that cycles in the label difference explain, "
+        f"per window, for the {layer}. Reproduced: it at least doubles from early to middle and grows "
+        "again to late; partly: late is larger than early.",
+        ", ".join(f"{name} {share:.2%}" for name, share in shares.items()),
+        "growing from window to window",
+        verdict(middle >= 2 * early and late > middle, late > early),
+    )
+
+
+def cycles_slow_down(table: pd.DataFrame, layer: str = "decoder") -> Finding:
+    """Claim: the cycles move from high to low frequency."""
+    mean = _by_window(table, "kernel", layer, "mean_frequency")
+    strongest = _by_window(table, "kernel", layer, "frequency")
+    slower_mean, slower = mean["late"] < mean["middle"], strongest["late"] < strongest["middle"]
+    return Finding(
+        "4, 9",
+        "The cycles move from high to low frequency.",
+        "Frequency of the strongest cycle and the mean frequency weighted by the cycles' shares (whole cycles in p labels), per "
+        f"window, for the {layer}. Reproduced: both are lower in the late window than in the middle one; partly: one is.",
+        ", ".join(f"{name} {strongest[name]:.0f} (mean {mean[name]:.1f})" for name in mean),
+        "falling from window to window",
+        verdict(slower and slower_mean, slower or slower_mean),
+    )
+
+
+def higher_layers_cyclic(table: pd.DataFrame) -> Finding:
+    """Claim: the similarity of predictions is cyclic in the higher layers."""
+    rows = table[(table.kind == "similarity") & (table.window == "late")]
+    share = dict(zip(rows.layer, rows.cycle_share, strict=True))
+    high, low = [share[name] for name in HIGHER], [share[name] for name in LOWER]
+    return Finding(
+        "5, 13",
+        "Similarity is cyclic in the higher layers.",
+        "Share of the similarity matrix's sum of squares, without its row and column means, that cycles in the label difference "
+        f"explain in the late window. Reproduced: at least {VISIBLE:.0%} in {', '.join(HIGHER)}, and more than in "
+        f"{' and '.join(LOWER)}; partly: at least {VISIBLE:.0%} in one of them.",
+        ", ".join(f"{name} {value:.1%}" for name, value in share.items()),
+        "large in the higher layers, smaller below",
+        verdict(min(high) >= VISIBLE and min(high) > max(low), max(high) >= VISIBLE),
+    )
+
+
+def one_cosine_dominates(coefficients: pd.DataFrame, modulus: int) -> Finding:
+    """Claim: one cosine explains the decoder's similarity.
+
+    Integer periods can only surround a cycle of frequency k > 1 (its period is p/k, not whole as p is prime), so neighbours that
+    share one cycle count as one cosine in part.
+    """
+    order = coefficients.reindex(
+        coefficients.coefficient.abs().sort_values(ascending=False, kind="stable").index
+    )
+    total = float(order.coefficient.abs().sum())
+    first = order.iloc[0]
+    share = abs(float(first.coefficient)) / total if total else 0.0
+    # In one cycle with the first: frequencies p/P less than half a cycle (in p labels) apart.
+    near = np.abs(modulus / order.period - modulus / first.period) < 0.5
+    joint = float(order.coefficient.abs()[near & (order.kind == first.kind)].sum()) / total if total else 0.0
+    leading = ", ".join(
+        f"{r.kind} {r.period}: {r.coefficient:.6f}" for r in order.head(5).itertuples() if r.coefficient
+    )
+    return Finding(
+        "12",
+        "One cosine dominates the Lasso fit of the decoder's similarity.",
+        "Share of the absolute coefficients that the largest has, and that it has together with the periods whose frequency "
+        "(p/period) is less than half a cycle away. Reproduced: the largest is a positive cosine with at least "
+        "half; partly: together with its neighbours it has at least half.",
+        f"{leading or 'all coefficients are zero'}; share of the first {share:.0%}, with its neighbours {joint:.0%}",
+        "a cosine with most of the weight (the paper: period 113 with 85%)",
+        verdict(
+            first.kind == "cos" and first.coefficient > 0 and share >= 0.5,
+            joint >= 0.5 and first.kind == "cos",
+        ),
+    )
+
+
+def _select(table: pd.DataFrame, kind: str, layer: str) -> pd.DataFrame:
+    """The rows of one kind of matrix and one layer, in the order of training."""
+    return table[(table.kind == kind) & (table.layer == layer)]
+
+
+def _by_window(table: pd.DataFrame, kind: str, layer: str, column: str) -> dict[str, float]:
+    """Window name -> value of one column."""
+    rows = _select(table, kind, layer)
+    return {str(name): float(value) for name, value in zip(rows.window, rows[column], strict=True)}
