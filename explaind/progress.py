@@ -1,6 +1,7 @@
 """Progress of a long loop: a bar with rate and remaining time on a terminal, silence everywhere else.
 
-`track` wraps an iterable, or is a context whose `advance(n)` counts by hand. Bars may be nested: inner ones appear below.
+`track` wraps an iterable, or is a context whose `advance(n)` counts by hand. Bars may be nested: inner ones
+appear below.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ T = TypeVar("T")
 class Track(Generic[T]):
     """One bar, or nothing at all when standard error is not a terminal."""
 
-    #: The display that all bars of this process share, and how many of them are shown: rich allows one at a time.
+    #: The display that all bars of this process share, and how many of them are shown: rich allows one.
     _display: Progress | None = None
     _shown: int = 0
 

@@ -1,7 +1,7 @@
 """The configuration, without torch: compose it, check it, slice it, and digest the code that reads it.
 
-The Snakefile imports this package at every parse, so nothing here may import torch. The values themselves live in `conf/`,
-whose `config.yaml` lists every key.
+The Snakefile imports this package at every parse, so nothing here may import torch. The values themselves
+live in `conf/`, whose `config.yaml` lists every key.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Compose the configuration of one experiment at one scale from the files in `conf/`.
 
-Hydra merges the groups; this module turns its errors into sentences and refuses what Hydra would accept in silence (an option that
-is added rather than changed, a key that no one reads).
+Hydra merges the groups; this module turns its errors into sentences and refuses what Hydra would accept in
+silence (an option that is added rather than changed, a key that no one reads).
 """
 
 from __future__ import annotations
@@ -29,10 +29,12 @@ def compose(
         conf: the folder of the configuration files.
 
     Returns:
-        Nested dicts of plain values; `conf/config.yaml` lists the keys. `train.seed` is already written into `train.seeds`.
+        Nested dicts of plain values; `conf/config.yaml` lists the keys. `train.seed` is already written into
+        `train.seeds`.
 
     Raises:
-        ConfigError: an experiment, scale or option does not exist, or a value is missing, of the wrong type or out of range.
+        ConfigError: an experiment, scale or option does not exist, or a value is missing, of the wrong type
+            or out of range.
     """
     wanted = read_overrides(overrides)
     _choose("experiment", experiment, conf / "experiment")
@@ -48,7 +50,7 @@ def compose(
 
 
 def read_overrides(overrides: str | Iterable[str] | None) -> list[str]:
-    """Overrides as a list: an unquoted `--config overrides=a=b` arrives as one string, a quoted list as a list."""
+    """Overrides as a list: `--config overrides=a=b` arrives as a string, a quoted list as a list."""
     if overrides is None:
         return []
     if isinstance(overrides, str):
@@ -104,7 +106,7 @@ def _check_override(override: str) -> None:
             f"The override {override!r} sets what is chosen outside of the overrides.",
             expected="an override of an option of the experiment",
             got=override,
-            remedy="choose the experiment and the scale themselves: snakemake --config experiment=... scale=...",
+            remedy="choose them by themselves: snakemake --config experiment=... scale=...",
         )
 
 

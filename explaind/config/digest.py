@@ -1,7 +1,8 @@
 """A digest of the code behind a stage, so that editing it reruns the stage.
 
-Snakemake notices an edited script, not an edited module. The digest covers the named modules and every `explaind` module they
-import, directly or not, as syntax trees without comments and docstrings: rewording a comment reruns nothing.
+Snakemake notices an edited script, not an edited module. The digest covers the named modules and every
+`explaind` module they import, directly or not, as syntax trees without comments and docstrings: rewording a
+comment reruns nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from explaind.errors import ConfigError
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
-#: Modules that shape messages and command lines, never a number: following them would rerun everything for a typo.
+#: Modules that shape messages and command lines, never a number: following them would rerun all for a typo.
 IGNORED = ("explaind", "explaind.errors", "explaind.progress", "explaind.config", "explaind.cli")
 
 
@@ -24,7 +25,8 @@ def source_digest(*modules: str) -> str:
     """Digest of `modules` and of the `explaind` modules they import.
 
     Args:
-        modules: dotted names ("explaind.train"). A package stands for its `__init__`; "explaind.figures.*" for all its files.
+        modules: dotted names ("explaind.train"). A package stands for its `__init__`; "explaind.figures.*"
+            for all its files.
 
     Returns:
         Sixteen hexadecimal digits. They depend on the Python version too, whose syntax trees differ.
@@ -67,7 +69,7 @@ def _path(module: str) -> Path | None:
 
 @cache
 def _read(module: str) -> tuple[str, tuple[str, ...]]:
-    """Digest of one module's own code, and the `explaind` modules it imports (anywhere, also inside functions)."""
+    """Digest of one module's own code, and the `explaind` modules it imports, also inside functions."""
     path = _path(module)
     if path is None:
         raise ConfigError(
@@ -90,14 +92,16 @@ def _read(module: str) -> tuple[str, tuple[str, ...]]:
             imported.add(source)
             imported.update(f"{source}.{alias.name}" for alias in node.names)
     digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
-    inner = {name for name in imported if name.split(".")[0] == "explaind" and _path(name) is not None}
     # Importing a.b.c also runs a/__init__.py and a/b/__init__.py.
     parents = {
         ".".join(name.split(".")[:depth])
-        for name in inner | {module}
+        for name in imported | {module}
         for depth in range(1, name.count(".") + 1)
     }
-    return digest, tuple(sorted(inner | parents))
+    followed = {
+        name for name in imported | parents if name.split(".")[0] == "explaind" and _path(name) is not None
+    }
+    return digest, tuple(sorted(followed))
 
 
 def _drop_docstring(node: ast.AST) -> None:

@@ -1,7 +1,8 @@
 """The schema of the configuration as data, and `validate`, which holds a configuration against it.
 
-A group whose options depend on a choice (`data`, `model`, `optimizer` by their `name`; `study` and `figure` by the experiment) has
-one table per choice: a new data set, model, optimizer or experiment adds an entry and changes nothing else.
+A group whose options depend on a choice (`data`, `model`, `optimizer` by their `name`; `study` and `figure`
+by the experiment) has one table per choice: a new data set, model, optimizer or experiment adds an entry and
+changes nothing else.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def slice_config(config: dict[str, Any], *keys: str) -> dict[str, Any]:
 
 
 def slice_json(config: dict[str, Any], *keys: str) -> str:
-    """`slice_config` as canonical JSON: sorted keys, no spaces, no NaN. Without keys, the whole configuration."""
+    """`slice_config` as canonical JSON: sorted keys, no spaces, no NaN. Without keys, all of it."""
     part = slice_config(config, *keys) if keys else config
     return json.dumps(part, sort_keys=True, separators=(",", ":"), allow_nan=False)
 

@@ -1,0 +1,70 @@
+# From a configuration to every figure and table:
+#
+#   train → select → record → certify, phases
+#                    record → influence parts → accumulate → tables, figures → report
+#                    record + phases → windows → periodicity → tables, figures
+#
+# Examples:
+#   snakemake --cores all figures
+#   snakemake --cores 2 --config scale=smoke results=/tmp/smoke -- report
+#   snakemake --cores 8 --config experiment=grokking 'overrides=["train.seed=7"]' -- figures
+#
+# What is made, below results/ (results/README.md explains every file's columns and units):
+#
+#   {experiment}/seeds/{seed}/{metrics.csv,summary.json}   every seed, trained without recording
+#   {experiment}/selection.json                            the seed to explain, and the rule that chose it
+#   {experiment}/trajectory.{zarr,json}, metrics.csv       that seed, recorded
+#   {experiment}/phases.json                               steps of memorisation and generalisation, windows
+#   {experiment}/certificate.zarr                          every update rebuilt and compared
+#   {experiment}/parts/{start}-{stop}.zarr                 influence of a range of updates
+#   {experiment}/influence.zarr                            all parts added up
+#   {experiment}/windows/{window}.zarr                     test x train kernels of a window of updates
+#   {experiment}/quadrature/{nodes}.zarr                   predictions with a fixed number of nodes
+#   {experiment}/periodicity.csv                           Lasso coefficients of the last window's similarity
+#   tables/*.csv · figures/*.{pdf,png} · report.html
+#   logs/ · benchmarks/                                    by experiment and rule
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/record.smk"
+include: "workflow/rules/certify.smk"
+include: "workflow/rules/influence.smk"
+include: "workflow/rules/accumulate.smk"
+include: "workflow/rules/windows.smk"
+include: "workflow/rules/validate.smk"
+include: "workflow/rules/studies.smk"
+include: "workflow/rules/tables.smk"
+include: "workflow/rules/figures.smk"
+include: "workflow/rules/report.smk"
+
+
+localrules:
+    all,
+    figures,
+    tables,
+    report,
+
+
+rule all:
+    default_target: True
+    input:
+        FIGURES,
+        TABLES,
+        f"{RESULTS}/report.html",
+
+
+rule figures:
+    input:
+        FIGURES,
+
+
+rule tables:
+    input:
+        TABLES,

@@ -1,0 +1,86 @@
+"""What each stage of the workflow depends on: values of the configuration, and code.
+
+One entry per stage, named like its rule. `settings` and `source` turn an entry into a rule's params, so that a change reruns the
+stages that use it and no others. How the work is cut (`execution`), and the list of seeds for a single training, are left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from explaind.config.digest import source_digest
+from explaind.config.slices import slice_config, slice_json
+
+__all__ = ["STAGES", "Stage", "settings", "source"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Dotted keys of the configuration, and modules; "{name}" in a module stands for the experiment."""
+
+    keys: tuple[str, ...]
+    modules: tuple[str, ...]
+
+
+#: What it takes to build an experiment's data and model.
+EXPERIMENT = ("name", "data", "model")
+EXPERIMENT_MODULES = ("explaind.experiments", "explaind.experiments.{name}.*")
+
+#: What changes one training run: not which seeds there are, nor which of them is chosen.
+TRAINING = (
+    *EXPERIMENT,
+    "optimizer",
+    "train.max_steps",
+    "train.stop_accuracy",
+    "train.memorized_accuracy",
+    "train.generalized_accuracy",
+    "train.threads",
+)
+
+STAGES: dict[str, Stage] = {
+    "train": Stage(TRAINING, ("explaind.train", *EXPERIMENT_MODULES)),
+    "select": Stage(("train.seeds", "train.max_steps", "train.stop_accuracy", "select"), ("explaind.train",)),
+    "record": Stage(TRAINING, ("explaind.train", *EXPERIMENT_MODULES)),
+    "phases": Stage(("study.windows",), ("explaind.phases",)),
+    "certify": Stage((*EXPERIMENT, "optimizer", "verify"), ("explaind.verify", *EXPERIMENT_MODULES)),
+    "influence": Stage((*EXPERIMENT, "influence"), ("explaind.influence.stage", *EXPERIMENT_MODULES)),
+    "accumulate": Stage((), ("explaind.accumulate",)),
+    "window": Stage((*EXPERIMENT, "study.kernel"), ("explaind.influence.stage", *EXPERIMENT_MODULES)),
+    "quadrature": Stage((*EXPERIMENT, "study.quadrature"), ("explaind.validate", *EXPERIMENT_MODULES)),
+    "periodicity": Stage(
+        (*EXPERIMENT, "study.periodicity"), ("explaind.studies.periodicity", *EXPERIMENT_MODULES)
+    ),
+    "table01_fidelity": Stage((*EXPERIMENT, "influence"), ("explaind.tables.table01_fidelity",)),
+    "certificate": Stage((), ("explaind.tables.certificate",)),
+    "lasso": Stage((), ("explaind.tables.lasso",)),
+    "findings": Stage((), ("explaind.tables.findings",)),
+    "seeds": Stage((), ("explaind.tables.seeds",)),
+    "fig03a": Stage(("figure",), ("explaind.figures.fig03a",)),
+    "fig04": Stage((*EXPERIMENT, "figure.dpi"), ("explaind.figures.fig04", *EXPERIMENT_MODULES)),
+    "fig05": Stage((*EXPERIMENT, "figure.dpi"), ("explaind.figures.fig05", *EXPERIMENT_MODULES)),
+    "fig09": Stage((*EXPERIMENT, "figure.dpi"), ("explaind.figures.fig09", *EXPERIMENT_MODULES)),
+    "fig12": Stage(("figure.dpi",), ("explaind.figures.fig12",)),
+    "fig13": Stage((*EXPERIMENT, "figure.dpi"), ("explaind.figures.fig13", *EXPERIMENT_MODULES)),
+}
+
+
+def settings(config: dict[str, Any], stage: str, *, nodes: int | None = None) -> str:
+    """The configuration that `stage` sees, as canonical JSON.
+
+    Args:
+        config: the composed configuration.
+        stage: a name in `STAGES`.
+        nodes: for the fixed-node baselines, the node count of one job: the others' test counts are left out.
+    """
+    part = slice_config(config, *STAGES[stage].keys)
+    if nodes is not None:
+        quadrature = part["study"]["quadrature"]
+        tests = dict(zip(quadrature["nodes"], quadrature["tests"], strict=True))[nodes]
+        part["study"] = {**part["study"], "quadrature": {**quadrature, "nodes": [nodes], "tests": [tests]}}
+    return slice_json(part)
+
+
+def source(config: dict[str, Any], stage: str) -> str:
+    """Digest of the code that `stage` runs (see `source_digest`)."""
+    return source_digest(*(module.format(name=config["name"]) for module in STAGES[stage].modules))

@@ -1,0 +1,77 @@
+# Which experiments, at which scale, with which overrides: everything Snakemake's own config may say.
+import json
+import shlex
+import sys
+
+from explaind.config import compose, read_overrides
+from explaind.config.stages import settings, source
+from explaind.errors import ConfigError, ExplaindError
+
+
+def read_request(request):
+    """The composed configuration of each requested experiment."""
+    known = ("experiment", "scale", "overrides", "results")
+    if unknown := sorted(set(request) - set(known)):
+        raise ConfigError(
+            f"The workflow has no setting called {unknown[0]!r}.",
+            expected=f"--config with {', '.join(known)}",
+            got=unknown[0],
+            remedy=f"write an option of the experiment as --config 'overrides=[\"{unknown[0]}=...\"]'",
+        )
+    names = request.get("experiment", "grokking")
+    names = names.split(",") if isinstance(names, str) else list(names)
+    overrides = read_overrides(request.get("overrides"))
+    return {name: compose(name, request.get("scale", "default"), overrides) for name in names}
+
+
+try:
+    REQUEST = dict(config)
+    CONFIGS = read_request(REQUEST)
+except ExplaindError as error:
+    raise WorkflowError(str(error)) from None
+
+RESULTS = str(config.get("results", "results")).rstrip("/")
+LOGS = f"{RESULTS}/logs"
+BENCHMARKS = f"{RESULTS}/benchmarks"
+
+# How the work is cut reaches the scripts here and not in params: it changes no result.
+config["execution"] = {name: values["execution"] for name, values in CONFIGS.items()}
+
+
+wildcard_constraints:
+    experiment="|".join(CONFIGS),
+    seed=r"\d+",
+    start=r"\d{6}",
+    stop=r"\d{6}",
+    nodes=r"\d+",
+    window="|".join(name for values in CONFIGS.values() for name in values["study"]["windows"]["positions"]),
+
+
+def stage_config(stage):
+    """The narrowest slice of the configuration, as JSON: its changes rerun the stage."""
+    return lambda wildcards: settings(CONFIGS[wildcards.experiment], stage)
+
+
+def stage_source(stage):
+    """The digest of the stage's modules: editing them reruns the stage."""
+    return lambda wildcards: source(CONFIGS[wildcards.experiment], stage)
+
+
+def memory(mb):
+    """Memory in MB, more at each new attempt after a job was killed for it."""
+    return lambda wildcards, attempt: mb * attempt
+
+
+def grokking_config(stage):
+    """`stage_config` for a figure or table of the grokking run, whose file name has no experiment in it."""
+    return lambda wildcards: settings(CONFIGS["grokking"], stage)
+
+
+def grokking_source(stage):
+    """`stage_source` for a figure or table of the grokking run."""
+    return lambda wildcards: source(CONFIGS["grokking"], stage)
+
+
+def windows(*names):
+    """Window stores of the grokking run, in order of time."""
+    return expand(f"{RESULTS}/grokking/windows/{{name}}.zarr", name=names)

@@ -1,0 +1,10 @@
+"""Rebuild every recorded update and compare it with the observed one."""
+
+from pathlib import Path
+
+from job import job
+
+with job(snakemake) as config:
+    from explaind.verify import certify_run
+
+    certify_run(config, Path(snakemake.input.trajectory), Path(snakemake.output.certificate))

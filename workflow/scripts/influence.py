@@ -1,0 +1,16 @@
+"""Influence over one range of updates."""
+
+from pathlib import Path
+
+from job import job
+
+with job(snakemake) as config:
+    from explaind.influence.stage import influence_part
+
+    influence_part(
+        config,
+        Path(snakemake.input.trajectory),
+        int(snakemake.wildcards.start),
+        int(snakemake.wildcards.stop),
+        Path(snakemake.output.part),
+    )

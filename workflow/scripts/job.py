@@ -1,0 +1,54 @@
+"""What every script of the workflow does around its one library call."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from explaind.errors import ExplaindError
+
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+@contextmanager
+def job(snakemake: Any) -> Iterator[dict[str, Any]]:
+    """Run the body with the job's threads and log; yield the rule's slice of the configuration.
+
+    `config["execution"]` (how work is cut) is added from the workflow: it is in no rule's params, since it changes no result.
+    Import numerical libraries inside the body: they read the number of threads when they are imported.
+
+    A problem the user can act on ends the job with status 2 and its sentences; any other error with status 1 and a traceback in
+    the log.
+    """
+    for variable in THREADS:
+        os.environ[variable] = str(snakemake.threads)
+    config = json.loads(snakemake.params.config)
+    experiment = getattr(snakemake.wildcards, "experiment", None) or snakemake.params.get("experiment")
+    config["execution"] = snakemake.config["execution"][experiment]
+    path = Path(snakemake.log[0])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", buffering=1) as log, redirect_stdout(log), redirect_stderr(log):
+        try:
+            yield config
+        except ExplaindError as error:
+            print(error, file=log)
+            print(error, file=sys.__stderr__)
+            raise SystemExit(2) from error
+        except Exception as error:
+            traceback.print_exc(file=log)
+            print(f"{type(error).__name__}: {error} (the traceback is in {path})", file=sys.__stderr__)
+            raise SystemExit(1) from error
+
+
+def paths(files: Any) -> dict[str, Path | list[Path]]:
+    """A rule's named inputs: a path each, or a list of paths."""
+    return {
+        name: Path(item) if isinstance(item, str) else [Path(one) for one in item]
+        for name, item in files.items()
+    }
