@@ -22,10 +22,11 @@ def completeness(initial: np.ndarray, change: np.ndarray, residual: np.ndarray, 
     return Finding(
         "table 1",
         "Influences and regularization add up to the change of every prediction.",
-        "Largest |initial + kernel + regularization + residual - final| relative to the largest change of an output; the residual "
-        "itself; and the share of tests whose largest output the sum without the residual gets right. Reproduced: gap at most "
-        f"{ROUNDING:g} and 99.9% of tests; partly: the gap alone.",
-        f"gap {gap:.1e}; residual {worst:.3g} at most, {typical:.2g} on average (largest change {scale:.3g}); {agreement:.2%} of tests",
+        "Largest |initial + kernel + regularization + residual - final| relative to the largest change of an output; "
+        "the residual itself; and the share of tests whose largest output the sum without the residual gets right. Reproduced: "
+        f"gap at most {ROUNDING:g} and 99.9% of tests; partly: the gap alone.",
+        f"gap {gap:.1e}; residual {worst:.3g} at most, {typical:.2g} on average (largest change {scale:.3g}); "
+        f"{agreement:.2%} of tests",
         "gap of rounding size, all tests right",
         verdict(gap <= ROUNDING and agreement >= 0.999, gap <= ROUNDING),
     )
@@ -66,8 +67,8 @@ def grokking(metrics: pd.DataFrame, memorised: int | None, generalised: int | No
         "The model memorises first and generalises later.",
         "First steps at which train and test accuracy pass their thresholds. Reproduced: generalisation comes later by at least "
         "10% of the run; partly: it comes later, or only memorisation is reached.",
-        f"memorised at step {memorised}, generalised at {generalised}, of {steps}; final accuracy {final.train_accuracy:.1%} (train), "
-        f"{final.test_accuracy:.1%} (test)",
+        f"memorised at step {memorised}, generalised at {generalised}, of {steps}; final accuracy "
+        f"{final.train_accuracy:.1%} (train), {final.test_accuracy:.1%} (test)",
         "a long delay",
         verdict(
             delay is not None and delay >= 0.1 * steps,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from explaind.output import write_csv
@@ -53,6 +54,8 @@ def _describe(config: Mapping[str, Any], path: Path, phases: Path) -> list[dict[
     for kind, columns in (("kernel", samples.train_labels), ("similarity", samples.test_labels)):
         for layer in result["layer"].values:
             matrix = result[kind].sel(layer=layer).values
+            if kind == "similarity":
+                matrix = _without_self(matrix)
             bands, row_share = band_shares(matrix)
             cycles = describe_cycles(cycle_shares(matrix, samples.test_labels, columns, samples.modulus))
             rows.append(
@@ -71,3 +74,14 @@ def _describe(config: Mapping[str, Any], path: Path, phases: Path) -> list[dict[
                 }
             )
     return rows
+
+
+def _without_self(similarity: np.ndarray) -> np.ndarray:
+    """The matrix with the mean of the other pairs on its diagonal.
+
+    Each sample is like itself, cycles or not; ones on the diagonal would count as a little of every cycle.
+    """
+    matrix = similarity.astype(np.float64)
+    count = len(matrix)
+    np.fill_diagonal(matrix, (matrix.sum() - np.trace(matrix)) / (count * (count - 1)))
+    return matrix

@@ -1,0 +1,126 @@
+"""Tables from synthetic stage outputs: every number that was planted comes out."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from explaind.studies.finding import NOT_REPRODUCED, REPRODUCED
+from explaind.tables import certificate, findings, lasso, seeds, structure, table01_fidelity
+
+
+def test_fidelity_of_known_distributions():
+    final = np.log(np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1]]))
+    same = table01_fidelity.fidelity(final + 0.5, final)  # normalisation removes a common shift
+    assert (
+        same["agreement"] == 1
+        and same["kl"] == pytest.approx(0, abs=1e-15)
+        and same["max_error"] == pytest.approx(0.5)
+    )
+    other = table01_fidelity.fidelity(np.log(np.array([[0.2, 0.7, 0.1], [0.1, 0.8, 0.1]])), final)
+    assert other["agreement"] == 0.5
+    assert other["kl"] == pytest.approx((0.7 * np.log(3.5) + 0.2 * np.log(2 / 7)) / 2)
+
+
+def test_table01(results, tmp_path):
+    table01_fidelity.write(results.config, results.quadratures, results.influence, output=tmp_path / "t.csv")
+    table = pd.read_csv(tmp_path / "t.csv")
+    assert tuple(table.columns) == table01_fidelity.COLUMNS
+    assert table.nodes.tolist() == ["10", "100", "adaptive"]
+    assert (table.agreement == 1).all() and table.kl[1] < table.kl[0]
+    assert table.mean_nodes.tolist() == pytest.approx([10, 100, 1.7]) and table.seconds[0] == 35
+    assert table.max_error[2] == pytest.approx(0.08, rel=0.3) and (table.tests == 60).all()
+
+
+def test_certificate(results, tmp_path):
+    certificate.write(results.certificate, output=tmp_path / "c.csv")
+    (row,) = pd.read_csv(tmp_path / "c.csv").itertuples()
+    assert (
+        row.passed and row.steps == 400 and 1e-7 < row.max_replay_relative < 2e-7 and row.clipped_steps == 0
+    )
+
+
+def test_lasso_finds_the_planted_period(results, tmp_path):
+    lasso.write(results.periodicity, output=tmp_path / "l.csv")
+    table = pd.read_csv(tmp_path / "l.csv")
+    assert (table.kind[0], table.period[0]) == ("cos", 23)
+    assert table.coefficient.abs().is_monotonic_decreasing
+    assert table.set_index(["kind", "period"]).paper["cos", 13] == lasso.PAPER[13]
+
+
+def test_structure_finds_the_planted_cycles(results):
+    table = pd.read_csv(results.structure)
+    assert tuple(table.columns) == structure.COLUMNS and len(table) == 2 * 6 * 4
+    for kind in ("kernel", "similarity"):
+        rows = table[(table.kind == kind) & (table.layer == "decoder")]
+        assert rows.window.tolist() == ["early", "onset", "middle", "late"]
+        assert rows.frequency.tolist()[1:] == [7, 5, 1]
+        assert rows.cycle_share.iloc[0] < 0.05 < 0.3 < rows.cycle_share.iloc[1]
+
+
+def write_findings(results, output, **changed):
+    stages = ("influence", "metrics", "phases", "summary", "certificate", "structure", "periodicity")
+    paths = {name: changed.get(name, getattr(results, name)) for name in stages}
+    findings.write(results.config, **paths, output=output)
+    return pd.read_csv(output).set_index("claim").verdict
+
+
+def test_planted_findings_are_reproduced(results, tmp_path):
+    verdicts = write_findings(results, tmp_path / "f.csv")
+    assert len(verdicts) == 15 and (verdicts == REPRODUCED).all(), verdicts[verdicts != REPRODUCED]
+
+
+def test_findings_can_fail(results, tmp_path):
+    changed = {
+        "phases": tmp_path / "phases.json",
+        "structure": tmp_path / "structure.csv",
+        "summary": tmp_path / "summary.json",
+    }
+    phases = json.loads(results.phases.read_text())
+    changed["phases"].write_text(
+        json.dumps({**phases, "memorization_step": None, "generalization_step": None})
+    )
+    table = pd.read_csv(results.structure)
+    table.assign(cycle_share=0.01, band_share=0.01, frequency=4, mean_frequency=4.0).to_csv(
+        changed["structure"]
+    )
+    changed["summary"].write_text(json.dumps({"identical_to_unrecorded": False}))
+    verdicts = write_findings(results, tmp_path / "f.csv", **changed)
+    failed = verdicts[verdicts == NOT_REPRODUCED].index
+    expected = (
+        "memorises first",
+        "Vertical bands",
+        "appear in the kernel",
+        "high to low",
+        "higher layers",
+        "does not change",
+    )
+    assert len(failed) == 6 and all(any(words in claim for claim in failed) for words in expected), verdicts
+
+
+def test_seeds(tmp_path):
+    summaries, metrics = [], []
+    for seed in (4, 2):
+        run = dict.fromkeys(seeds.COLUMNS, 1.0) | {
+            "seed": seed,
+            "stop_step": 9 if seed == 2 else None,
+            "reached": seed == 2,
+        }
+        run |= {"memorization_step": 3, "generalization_step": None}
+        run.pop("selected")
+        summaries.append(tmp_path / f"{seed}.json")
+        summaries[-1].write_text(json.dumps(run))
+        metrics.append(tmp_path / f"{seed}.csv")
+        pd.DataFrame({c: [0, 1] for c in seeds.CURVES if c != "seed"}).to_csv(metrics[-1], index=False)
+    (tmp_path / "selection.json").write_text('{"seed": 2}')
+    paths = {"output": tmp_path / "seeds.csv", "curves": tmp_path / "curves.csv"}
+    seeds.write(summaries, metrics, tmp_path / "selection.json", **paths)
+    table = pd.read_csv(paths["output"])
+    assert table.seed.tolist() == [4, 2] and table.selected.tolist() == [False, True]
+    assert table.stop_step.isna().tolist() == [True, False]
+    assert "3,," in paths["output"].read_text(), "whole steps stay whole, missing ones empty"
+    curves = pd.read_csv(paths["curves"])
+    assert tuple(curves.columns) == seeds.CURVES and curves.seed.tolist() == [4, 4, 2, 2]
