@@ -51,10 +51,11 @@ STAGES: dict[str, Stage] = {
     "periodicity": Stage(
         (*EXPERIMENT, "study.periodicity"), ("explaind.studies.periodicity", *EXPERIMENT_MODULES)
     ),
-    "table01_fidelity": Stage((*EXPERIMENT, "influence"), ("explaind.tables.table01_fidelity",)),
+    "table01_fidelity": Stage(("model.name", "data.name"), ("explaind.tables.table01_fidelity",)),
     "certificate": Stage((), ("explaind.tables.certificate",)),
     "lasso": Stage((), ("explaind.tables.lasso",)),
-    "findings": Stage((), ("explaind.tables.findings",)),
+    "structure": Stage(EXPERIMENT, ("explaind.tables.structure", *EXPERIMENT_MODULES)),
+    "findings": Stage(("data.modulus",), ("explaind.tables.findings",)),
     "seeds": Stage((), ("explaind.tables.seeds",)),
     "fig03a": Stage(("figure",), ("explaind.figures.fig03a",)),
     "fig04": Stage((*EXPERIMENT, "figure.dpi"), ("explaind.figures.fig04", *EXPERIMENT_MODULES)),

@@ -72,6 +72,18 @@ def grokking_source(stage):
     return lambda wildcards: source(CONFIGS["grokking"], stage)
 
 
+def grokking_files(pattern, *keys):
+    """Files of the grokking run, one for each item of a list in its configuration, asked for at run time."""
+
+    def files(wildcards):
+        items = CONFIGS["grokking"]
+        for key in keys:
+            items = items[key]
+        return [f"{RESULTS}/grokking/{pattern.format(item)}" for item in items]
+
+    return files
+
+
 def windows(*names):
     """Window stores of the grokking run, in order of time."""
     return expand(f"{RESULTS}/grokking/windows/{{name}}.zarr", name=names)

@@ -16,7 +16,11 @@ rule report:
         command=shlex.join(
             [sys.executable, "-m", "snakemake", "figures", "tables", "--nolock", "--cores", "1"]
             + ["--snakefile", workflow.main_snakefile]
-            + (["--config", *(f"{key}={json.dumps(value)}" for key, value in REQUEST.items())] if REQUEST else [])
+            + (
+                ["--config", *(f"{key}={json.dumps(value)}" for key, value in REQUEST.items())]
+                if REQUEST
+                else []
+            )
         ),
     shell:
         "{params.command} --report {output.report:q} > {log:q} 2>&1"

@@ -4,7 +4,14 @@ TABLES = expand(
     name=[
         name
         for experiment, names in {
-            "grokking": ["table01_fidelity", "certificate", "lasso", "findings", "seeds"],
+            "grokking": [
+                "table01_fidelity",
+                "certificate",
+                "seeds",
+                "lasso",
+                "structure",
+                "findings",
+            ],
         }.items()
         if experiment in CONFIGS
         for name in names
@@ -14,24 +21,20 @@ TABLES = expand(
 
 rule table01_fidelity:
     input:
+        quadratures=grokking_files("quadrature/{}.zarr", "study", "quadrature", "nodes"),
         influence=f"{RESULTS}/grokking/influence.zarr",
-        quadrature=expand(
-            f"{RESULTS}/grokking/quadrature/{{nodes}}.zarr",
-            nodes=[] if "grokking" not in CONFIGS else CONFIGS["grokking"]["study"]["quadrature"]["nodes"],
-        ),
-        summary=f"{RESULTS}/grokking/trajectory.json",
     output:
-        table=report(
+        output=report(
             f"{RESULTS}/tables/table01_fidelity.csv",
             caption="../report/table01_fidelity.rst",
             category="Tables",
-            labels={"table": "table01_fidelity", "shows": "prediction rebuilt, by number of nodes"},
+            labels={"table": "table01_fidelity", "shows": "predictions rebuilt, by number of nodes"},
         ),
     log:
         f"{LOGS}/grokking/table01_fidelity.log",
     threads: 1
     resources:
-        mem_mb=memory(1000),
+        mem_mb=memory(1500),
         runtime=10,
     params:
         experiment="grokking",
@@ -44,9 +47,8 @@ rule table01_fidelity:
 rule certificate:
     input:
         certificate=f"{RESULTS}/grokking/certificate.zarr",
-        influence=f"{RESULTS}/grokking/influence.zarr",
     output:
-        table=report(
+        output=report(
             f"{RESULTS}/tables/certificate.csv",
             caption="../report/certificate.rst",
             category="Tables",
@@ -56,7 +58,7 @@ rule certificate:
         f"{LOGS}/grokking/certificate.log",
     threads: 1
     resources:
-        mem_mb=memory(1000),
+        mem_mb=memory(1500),
         runtime=10,
     params:
         experiment="grokking",
@@ -66,21 +68,48 @@ rule certificate:
         "../scripts/table.py"
 
 
+rule seeds:
+    input:
+        summaries=grokking_files("seeds/{}/summary.json", "train", "seeds"),
+        metrics=grokking_files("seeds/{}/metrics.csv", "train", "seeds"),
+        selection=f"{RESULTS}/grokking/selection.json",
+    output:
+        output=report(
+            f"{RESULTS}/tables/seeds.csv",
+            caption="../report/seeds.rst",
+            category="Tables",
+            labels={"table": "seeds", "shows": "every seed that was tried"},
+        ),
+        curves=f"{RESULTS}/tables/seeds_curves.csv",
+    log:
+        f"{LOGS}/grokking/seeds.log",
+    threads: 1
+    resources:
+        mem_mb=memory(1500),
+        runtime=10,
+    params:
+        experiment="grokking",
+        config=grokking_config("seeds"),
+        source=grokking_source("seeds"),
+    script:
+        "../scripts/table.py"
+
+
 rule lasso:
     input:
-        coefficients=f"{RESULTS}/grokking/periodicity.csv",
+        periodicity=f"{RESULTS}/grokking/periodicity.csv",
     output:
-        table=report(
+        output=report(
             f"{RESULTS}/tables/lasso.csv",
             caption="../report/lasso.rst",
             category="Tables",
-            labels={"table": "lasso", "shows": "Lasso coefficients"},
+            labels={"table": "lasso", "shows": "periods of the similarity"},
         ),
     log:
         f"{LOGS}/grokking/lasso.log",
     threads: 1
     resources:
-        mem_mb=memory(1000),
+        mem_mb=memory(1500),
         runtime=10,
     params:
         experiment="grokking",
@@ -90,53 +119,56 @@ rule lasso:
         "../scripts/table.py"
 
 
+rule structure:
+    input:
+        windows=windows("early", "onset", "middle", "late"),
+        phases=f"{RESULTS}/grokking/phases.json",
+    output:
+        output=report(
+            f"{RESULTS}/tables/structure.csv",
+            caption="../report/structure.rst",
+            category="Tables",
+            labels={"table": "structure", "shows": "bands and cycles of every layer and window"},
+        ),
+    log:
+        f"{LOGS}/grokking/structure.log",
+    threads: 1
+    resources:
+        mem_mb=memory(1500),
+        runtime=10,
+    params:
+        experiment="grokking",
+        config=grokking_config("structure"),
+        source=grokking_source("structure"),
+    script:
+        "../scripts/table.py"
+
+
 rule findings:
     input:
         influence=f"{RESULTS}/grokking/influence.zarr",
+        metrics=f"{RESULTS}/grokking/metrics.csv",
         phases=f"{RESULTS}/grokking/phases.json",
-        windows=windows("early", "onset", "middle", "late"),
-        coefficients=f"{RESULTS}/grokking/periodicity.csv",
+        summary=f"{RESULTS}/grokking/trajectory.json",
+        certificate=f"{RESULTS}/grokking/certificate.zarr",
+        structure=f"{RESULTS}/tables/structure.csv",
+        periodicity=f"{RESULTS}/grokking/periodicity.csv",
     output:
-        table=report(
+        output=report(
             f"{RESULTS}/tables/findings.csv",
             caption="../report/findings.rst",
             category="Tables",
-            labels={"table": "findings", "shows": "what the figures must show"},
+            labels={"table": "findings", "shows": "what the figures must show, measured"},
         ),
     log:
         f"{LOGS}/grokking/findings.log",
     threads: 1
     resources:
-        mem_mb=memory(1000),
+        mem_mb=memory(1500),
         runtime=10,
     params:
         experiment="grokking",
         config=grokking_config("findings"),
         source=grokking_source("findings"),
-    script:
-        "../scripts/table.py"
-
-
-rule seeds:
-    input:
-        selection=f"{RESULTS}/grokking/selection.json",
-        summary=f"{RESULTS}/grokking/trajectory.json",
-    output:
-        table=report(
-            f"{RESULTS}/tables/seeds.csv",
-            caption="../report/seeds.rst",
-            category="Tables",
-            labels={"table": "seeds", "shows": "every seed that was tried"},
-        ),
-    log:
-        f"{LOGS}/grokking/seeds.log",
-    threads: 1
-    resources:
-        mem_mb=memory(1000),
-        runtime=10,
-    params:
-        experiment="grokking",
-        config=grokking_config("seeds"),
-        source=grokking_source("seeds"),
     script:
         "../scripts/table.py"
