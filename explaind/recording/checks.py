@@ -1,0 +1,151 @@
+"""What cannot be recorded faithfully is refused, in one sentence that names the option.
+
+The method attributes each update to its samples. Where the update is not a known function of per-sample gradients
+(a closure, a batch statistic, a random mask), numbers would be wrong without looking wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.modules.instancenorm import _InstanceNorm
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from explaind.errors import RecordingError
+
+FLAGS = ("nesterov", "maximize", "amsgrad", "capturable", "differentiable", "decoupled_weight_decay")
+UNSUPPORTED = ("amsgrad", "capturable", "differentiable")
+
+
+def refuse(problem: str, expected: str, got: str, remedy: str) -> None:
+    """Raise the refusal."""
+    raise RecordingError(problem, expected=expected, got=got, remedy=remedy)
+
+
+def optimizer_name(optimizer: Optimizer) -> str:
+    """ "AdamW", "Adam" or "SGD": which equations the updates follow.
+
+    Raises:
+        RecordingError: another optimizer (subclasses too, whose step may differ), or groups that mix Adam and AdamW.
+    """
+    if type(optimizer) not in (AdamW, Adam, SGD):
+        refuse(
+            f"The optimizer {type(optimizer).__name__} cannot be recorded",
+            "exactly torch.optim.AdamW, torch.optim.Adam or torch.optim.SGD",
+            f"{type(optimizer).__module__}.{type(optimizer).__qualname__}",
+            "train with one of the three",
+        )
+    if isinstance(optimizer, SGD):
+        return "SGD"
+    decoupled = {bool(group.get("decoupled_weight_decay", False)) for group in optimizer.param_groups}
+    if len(decoupled) > 1:
+        refuse(
+            "Parameter groups with and without decoupled_weight_decay cannot be recorded together",
+            "the same value in every group",
+            "both",
+            "set decoupled_weight_decay alike",
+        )
+    return "AdamW" if decoupled.pop() else "Adam"
+
+
+def option_flags(optimizer: Optimizer) -> tuple[dict[str, bool], ...]:
+    """The on-off options of every group, those without a recorded equation refused."""
+    flags = tuple({name: bool(group.get(name, False)) for name in FLAGS} for group in optimizer.param_groups)
+    for index, group in enumerate(flags):
+        for name in UNSUPPORTED:
+            if group[name]:
+                refuse(
+                    f"The option {name}=True of parameter group {index} cannot be recorded",
+                    f"{name}=False",
+                    "True",
+                    f"train without {name}",
+                )
+    return flags
+
+
+def check_parameters(named: Iterable[tuple[str, Tensor]], optimizer: Optimizer) -> None:
+    """Refuse dtypes the ledger cannot replay, and parameters the model does not have."""
+    named = list(named)
+    known = {id(parameter) for _, parameter in named}
+    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    if foreign := len(held - known):
+        refuse(
+            f"The optimizer holds {foreign} parameters that are not in the model",
+            "parameters of the model alone",
+            f"{foreign} others",
+            "pass the module that contains all of them",
+        )
+    dtypes: dict[torch.dtype, str] = {}
+    for name, parameter in named:
+        if isinstance(parameter, nn.parameter.UninitializedTensorMixin):
+            refuse(
+                f"Parameter {name} has no shape yet",
+                "initialised parameters",
+                "a lazy module",
+                "run one forward pass before recording",
+            )
+        if id(parameter) not in held:
+            continue
+        if parameter.dtype not in (torch.float32, torch.float64) or parameter.layout != torch.strided:
+            refuse(
+                f"Parameter {name} cannot be recorded",
+                "dense float32 or float64",
+                f"{parameter.layout}, {parameter.dtype}",
+                "train in float32 or float64",
+            )
+        dtypes.setdefault(parameter.dtype, name)
+    if len(dtypes) > 1:
+        refuse(
+            "Parameters of several dtypes cannot be recorded together",
+            "one dtype",
+            ", ".join(f"{name}: {dtype}" for dtype, name in dtypes.items()),
+            "convert the model to one of them",
+        )
+
+
+def module_checks(model: nn.Module) -> list[Callable[[], None]]:
+    """One cheap check per module whose output, in training mode, is not a function of the sample alone."""
+    checks: list[Callable[[], None]] = []
+    for name, module in model.named_modules():
+        label = f"{type(module).__name__} '{name}'" if name else type(module).__name__
+        if isinstance(module, _DropoutNd | nn.MultiheadAttention | nn.RNNBase | nn.RReLU):
+            checks.append(lambda module=module, label=label: _refuse_random(module, label))
+        elif isinstance(module, _NormBase):
+            checks.append(lambda module=module, label=label: _refuse_batch_statistics(module, label))
+    return checks
+
+
+def _refuse_random(module: nn.Module, label: str) -> None:
+    if not module.training:
+        return
+    if isinstance(module, nn.RReLU):
+        active, option = module.lower != module.upper, "a random slope"
+    else:
+        probability = module.p if isinstance(module, _DropoutNd) else module.dropout
+        active, option = probability > 0, f"dropout with p={probability}"
+    if active:
+        refuse(
+            f"{label} uses {option} in training mode, which the recording cannot replay",
+            "a forward pass that depends on the sample alone",
+            option,
+            "set the probability to 0, or call .eval() on this module",
+        )
+
+
+def _refuse_batch_statistics(module: _NormBase, label: str) -> None:
+    tracking = bool(module.track_running_stats)
+    if isinstance(module, _InstanceNorm):
+        unclear = module.training and tracking  # without running statistics each sample is normalised alone
+    else:
+        unclear = module.training or module.running_mean is None
+    if unclear:
+        refuse(
+            f"{label} mixes the samples of a batch, so gradients of single samples are not defined",
+            "fixed statistics",
+            "statistics of the batch",
+            "call .eval() on this module, or use GroupNorm or LayerNorm",
+        )

@@ -1,0 +1,99 @@
+"""The directory of a recording: claimed by one recorder, emptied only if it is ours, sealed at the end."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from explaind.errors import RecordingError, StoreError
+from explaind.recording.schema import JOURNAL, KIND, RAGGED
+from explaind.recording.trajectory import Trajectory
+from explaind.recording.verify import file_digests
+from explaind.store import StoredArray, read_manifest, write_manifest
+
+LOCK = ".lock"
+
+
+class Directory:
+    """A path and the right to write there.
+
+    Args:
+        path: the store.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = FileLock(path / LOCK, timeout=0)
+
+    def claim(self, *, overwrite: bool, resume: bool) -> None:
+        """Lock the directory; it is then empty, or holds a recording to continue.
+
+        Raises:
+            RecordingError: another recorder holds it.
+            StoreError: something is there and neither `overwrite` nor `resume` allows to touch it, or it is no
+                recording at all.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire()
+        except Timeout as error:
+            raise RecordingError(
+                f"Another recorder is writing {self.path}",
+                expected="one recorder per store",
+                remedy="choose another path, or wait until it has finished",
+            ) from error
+        try:
+            self._make_room(overwrite=overwrite, resume=resume)
+        except BaseException:
+            self.release()
+            raise
+
+    def empty(self) -> None:
+        """Remove the old recording."""
+        for entry in self._entries():
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+
+    def seal(self, arrays: dict[str, StoredArray], steps: int) -> None:
+        """Trim the arrays to the recorded updates and mark the manifest as complete."""
+        trajectory = Trajectory(self.path)
+        rows = dict.fromkeys(arrays, steps) | {"rng_state": -(-steps // trajectory.chunk_steps)}
+        rows |= {name: trajectory.used_entries()[name] for name in RAGGED}
+        for name, array in arrays.items():
+            array.trim(rows[name])
+        write_manifest(
+            self.path, {**trajectory.manifest, "complete": True, "files": file_digests(self.path)}, kind=KIND
+        )
+
+    def release(self) -> None:
+        """Give the directory up; if nothing was recorded, nothing stays."""
+        if self._lock.is_locked and not self._entries():
+            (self.path / LOCK).unlink(missing_ok=True)
+            self.path.rmdir()
+        self._lock.release()
+
+    def _make_room(self, *, overwrite: bool, resume: bool) -> None:
+        if not self._entries():
+            return
+        if not (overwrite or resume):
+            raise StoreError(
+                f"There is something at {self.path} already",
+                expected="a new path",
+                remedy="pass resume=True to continue a recording, overwrite=True to replace it, or another path",
+            )
+        begun = (
+            self.path / JOURNAL
+        ).exists()  # written first: a recording killed while it was created has no more
+        if not begun:
+            read_manifest(
+                self.path, KIND
+            )  # raises: what has neither journal nor manifest is not ours to remove
+        if overwrite or not (self.path / "manifest.json").exists():
+            self.empty()
+
+    def _entries(self) -> list[Path]:
+        return [entry for entry in self.path.iterdir() if entry.name != LOCK]

@@ -1,0 +1,271 @@
+"""Record a training run through the hooks of the user's own optimizer.
+
+Nothing is replaced or wrapped. Two hooks surround `optimizer.step()`, one listens to each gradient; they read, copy
+and return. With or without a recorder, training gives the same parameters, bit for bit.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from explaind.errors import RecordingError
+from explaind.recording import creation, journal
+from explaind.recording.directory import Directory
+from explaind.recording.journal import Commit
+from explaind.recording.observer import Observer
+from explaind.recording.resume import ResumePoint, restore
+from explaind.recording.schema import JOURNAL
+from explaind.recording.state import read_hyperparameters, read_state
+from explaind.recording.steps import MicroBatch, micro_batch
+from explaind.recording.trajectory import Trajectory
+from explaind.recording.writer import Writer
+from explaind.store import open_array
+
+
+class Recorder:
+    """Records the updates of one optimizer while it is open. Made by `record`."""
+
+    def __init__(
+        self,
+        path: Path | str,
+        model: nn.Module,
+        optimizer: Optimizer,
+        *,
+        config: dict[str, Any] | None,
+        chunk_steps: int,
+        overwrite: bool,
+        resume: bool,
+    ) -> None:
+        self.path = Path(path)
+        self.step = 0
+        creation.check_config(config)
+        self._config, self._chunk_steps = config, chunk_steps
+        self._overwrite, self._resume = overwrite, resume
+        self._observer = Observer(model, optimizer)
+        self._directory = Directory(self.path)
+        self._handles: list[torch.utils.hooks.RemovableHandle] = []
+        self._writer: Writer | None = None
+        self._batches: list[MicroBatch] = []
+        self._metrics: dict[str, float] = {}
+
+    def batch(self, indices: Any, weights: Any = None) -> None:
+        """Name the samples of the coming update; call it once per backward when gradients are accumulated.
+
+        Args:
+            indices: positions in the training set, 1-D integers; repeated samples count repeatedly.
+            weights: None if this backward was of loss_fn(model(x[indices]), y[indices]) itself; a number c if it was
+                of c times that; a vector w if it was of Σ_k w_k · loss_fn of sample k alone.
+
+        Raises:
+            RecordingError: the indices or weights are not that.
+        """
+        self._batches.append(micro_batch(indices, weights))
+
+    def log(self, **scalars: float | Tensor) -> None:
+        """Keep numbers that describe θ_s, the parameters before the coming update (after the last: θ_T)."""
+        self._metrics.update({name: _number(value) for name, value in scalars.items()})
+
+    def __enter__(self) -> Recorder:
+        self._directory.claim(overwrite=self._overwrite, resume=self._resume)
+        try:
+            self._rng = torch.get_rng_state()
+            if self._resume and (self.path / JOURNAL).exists():  # otherwise there is nothing to continue
+                self._continue()
+            optimizer = self._observer.optimizer
+            self._handles = [
+                optimizer.register_step_pre_hook(self._before),
+                optimizer.register_step_post_hook(self._after),
+            ]
+            self._observer.attach()
+        except BaseException:
+            self._release()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._finish(complete=error is None)
+        except Exception as failure:
+            if error is None:
+                raise
+            error.add_note(f"The recording could not be closed either: {failure}")
+        finally:
+            self._release()
+
+    def _continue(self) -> None:
+        """Go back to the last whole chunk; without one, start afresh."""
+        trajectory = restore(self.path, self._observer)
+        if trajectory is None:
+            self._directory.empty()
+            return
+        self.step = trajectory.n_steps
+        self._rng = torch.get_rng_state()
+        self._open(trajectory)
+
+    def _begin(self, moved: set[int]) -> None:
+        """Create the store at the first update, when it is known which parameters receive gradients."""
+        observer = self._observer
+        layout = creation.find_layout(observer.model, observer.optimizer, moved)
+        named = dict(observer.model.named_parameters())
+        state = read_state(observer.optimizer, [named[n] for n in layout.names], layout, observer.name)
+        creation.create_store(
+            self.path,
+            observer.model,
+            observer.optimizer,
+            layout,
+            name=observer.name,
+            state=state,
+            config=self._config,
+            chunk_steps=self._chunk_steps,
+            entries=sum(len(batch.indices) for batch in self._batches),
+            rng_bytes=len(self._rng),
+        )
+        self._open(Trajectory(self.path))
+
+    def _open(self, trajectory: Trajectory) -> None:
+        """Start writing after the last committed update of the store."""
+        self._chunk_steps = trajectory.chunk_steps
+        self._constants = trajectory.constants
+        self._initial_count = trajectory.initial_count
+        self._observer.follow(trajectory.layout)
+        specs = creation.specs_of(trajectory.manifest)
+        self._arrays = {spec.name: open_array(self.path, spec.name) for spec in specs}
+        self._writer = Writer(self.path, self._arrays, specs, trajectory.used_entries())
+        self._take()
+
+    def _take(self) -> None:
+        assert self._writer is not None
+        self._chunk = self._writer.take()
+        self._chunk.begin(self.step, self._rng)
+
+    def _before(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        observer = self._observer
+        if len(args) > 1 or any(value is not None for value in kwargs.values()):
+            raise RecordingError(
+                "optimizer.step(closure) cannot be recorded",
+                expected="step() without a closure",
+                remedy="call backward yourself, then step()",
+            )
+        if not self._batches:
+            raise RecordingError(
+                f"Update {self.step} has no batch",
+                expected="a call of batch(indices) before each optimizer.step()",
+                got="none since the last update",
+                remedy="call it right after loss.backward()",
+            )
+        if self._writer is None:
+            self._begin(observer.with_gradient())
+        chunk = self._chunk
+        chunk.arrays["clip_factor"][chunk.rows], chunk.arrays["clip_uniform"][chunk.rows] = (
+            observer.before_update()
+        )
+        read_hyperparameters(optimizer, chunk.arrays["hyperparameters"][chunk.rows])
+
+    def _after(self, *_: Any) -> None:
+        chunk, row = self._chunk, self._chunk.rows
+        second = chunk.real.get("second_moment")
+        self._observer.after_update(
+            self.step, chunk.real["parameters"][row], None if second is None else second[row]
+        )
+        chunk.arrays["count"][row] = self._initial_count + self.step + 1
+        chunk.batches.append(tuple(self._batches))
+        chunk.metrics.append(self._metrics)
+        self._batches, self._metrics = [], {}
+        chunk.rows += 1
+        self.step += 1
+        if chunk.rows == self._chunk_steps:
+            self._flush()
+
+    def _flush(self) -> None:
+        observer, chunk = self._observer, self._chunk
+        observer.check_constants(self._constants)
+        state = read_state(observer.optimizer, observer.moved, observer.layout, observer.name)
+        if observer.name != "SGD" and state.count != self._initial_count + self.step:
+            raise RecordingError(
+                "The optimizer's step counter does not count the recorded updates",
+                expected=str(self._initial_count + self.step),
+                got=str(state.count),
+                remedy="leave the optimizer's state alone while it is recorded",
+            )
+        self._rng = torch.get_rng_state()
+        chunk.point = ResumePoint(state.count, state.buffer, self._rng)
+        observer.keep_last()
+        self._writer.put(chunk)
+        self._take()
+
+    def _finish(self, *, complete: bool) -> None:
+        """Commit what is left, and seal the store if training ended by itself."""
+        if self._writer is None:
+            if not complete:
+                return
+            held = [p for group in self._observer.optimizer.param_groups for p in group["params"]]
+            self._begin({id(parameter) for parameter in held if parameter.requires_grad})
+        assert self._writer is not None
+        if self._chunk.rows:
+            self._writer.put(self._chunk)
+        self._writer.close()
+        self._observer.check_constants(self._constants)
+        if self._metrics:
+            tail = Commit(self.step, self.step, {}, {}, [], [self._metrics])
+            journal.append(self.path / JOURNAL, tail)
+        if complete:
+            self._directory.seal(self._arrays, self.step)
+
+    def _release(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        self._observer.detach()
+        if self._writer is not None:
+            self._writer.abandon()
+        self._directory.release()
+
+
+def _number(value: float | Tensor) -> float:
+    return float(value.detach() if isinstance(value, Tensor) else value)
+
+
+def record(
+    path: Path | str,
+    model: nn.Module,
+    optimizer: Optimizer,
+    *,
+    config: dict[str, Any] | None = None,
+    chunk_steps: int = 16,
+    overwrite: bool = False,
+    resume: bool = False,
+) -> Recorder:
+    """Record every update that `optimizer` makes inside a `with` block.
+
+    Args:
+        path: directory of the store to create.
+        model: the model that is trained.
+        optimizer: torch.optim.AdamW, Adam or SGD over parameters of the model.
+        config: JSON values to keep with the run.
+        chunk_steps: updates per chunk; memory is about 4 · chunk_steps · D numbers.
+        overwrite: replace a trajectory that is already there.
+        resume: continue one: model, optimizer and torch's CPU generator are set back to its last whole chunk, and
+            `Recorder.step` says how many updates exist. Starts afresh if there is nothing to continue.
+
+    Raises:
+        RecordingError, StoreError, ConfigError: before training, when the run could not be recorded faithfully.
+
+    Example:
+        >>> with explaind.record("run.zarr", model, optimizer) as run:  # doctest: +SKIP
+        ...     for indices in batches:
+        ...         optimizer.zero_grad()
+        ...         loss_fn(model(inputs[indices]), targets[indices]).backward()
+        ...         run.batch(indices)
+        ...         optimizer.step()
+    """
+    return Recorder(
+        path, model, optimizer, config=config, chunk_steps=chunk_steps, overwrite=overwrite, resume=resume
+    )

@@ -1,0 +1,93 @@
+"""The arrays of a recorded trajectory, as data.
+
+A chunk is `chunk_steps` updates; it is written once, when complete, and committed by one line of the journal.
+Row s of a per-step array belongs to update s, which leads from θ_s to θ_{s+1}.
+
+| array               | row s holds                                             |
+|---------------------|---------------------------------------------------------|
+| parameters          | θ_{s+1}; θ_0 is `initial_parameters`                    |
+| second_moment       | v_{s+1}, Adam and AdamW only                            |
+| hyperparameters     | per optimizer group, columns `HYPERPARAMETERS`          |
+| count               | t, the optimizer's own step counter after update s      |
+| clip_factor         | gradient norm at the update ÷ norm after backward       |
+| clip_uniform        | whether that ratio is the same for every parameter      |
+| rng_state           | one row per chunk: torch's CPU generator at its start   |
+| batch_indices       | blocks of sample indices, padded with −1; lengths and   |
+| batch_weights       | scales of the micro-batches are in the journal          |
+"""
+
+from __future__ import annotations
+
+from explaind.recording.layout import Layout
+from explaind.store import ArraySpec
+
+KIND = "trajectory"
+JOURNAL = "journal.jsonl"
+HYPERPARAMETERS = ("lr", "weight_decay", "beta1", "beta2", "eps", "momentum", "dampening")
+CAPACITY = 64  # chunks an array can hold before it first grows
+
+PER_STEP = ("parameters", "second_moment", "hyperparameters", "count", "clip_factor", "clip_uniform")
+RAGGED = ("batch_indices", "batch_weights")
+
+
+def array_specs(
+    layout: Layout, *, groups: int, adam: bool, chunk_steps: int, block: int, rng_bytes: int
+) -> tuple[ArraySpec, ...]:
+    """Every growing array of a trajectory.
+
+    Args:
+        layout: the D recorded parameters.
+        groups: number of optimizer groups.
+        adam: whether the optimizer keeps a second moment.
+        chunk_steps: updates per chunk.
+        block: entries per block of the ragged arrays.
+        rng_bytes: size of the generator's state.
+    """
+    real = str(layout.dtype).removeprefix("torch.")
+    steps = CAPACITY * chunk_steps
+
+    def per_step(name: str, dtype: str, about: str, **axes: int) -> ArraySpec:
+        return ArraySpec(
+            name=name,
+            dtype=dtype,
+            dimensions=("step", *axes),
+            shape=(steps, *axes.values()),
+            chunks=(chunk_steps, *(max(1, length) for length in axes.values())),
+            transpose="parameter" in axes,
+            attrs={"description": about},
+        )
+
+    def block_of(name: str, dtype: str, about: str) -> ArraySpec:
+        return ArraySpec(name, dtype, ("entry",), (CAPACITY * block,), (block,), attrs={"description": about})
+
+    specs = [
+        per_step("parameters", real, "θ_{s+1}, after update s", parameter=layout.size),
+        per_step(
+            "hyperparameters",
+            "float64",
+            ", ".join(HYPERPARAMETERS),
+            group=groups,
+            option=len(HYPERPARAMETERS),
+        ),
+        per_step("count", "int64", "t, the optimizer's step counter after update s"),
+        per_step("clip_factor", "float64", "gradient norm at update s ÷ norm after backward"),
+        per_step("clip_uniform", "bool", "the ratio is the same for every parameter, up to rounding"),
+        block_of("batch_indices", "int64", "sample indices, chunk by chunk, padded with -1"),
+        block_of("batch_weights", "float64", "weights of samples, for micro-batches that have them"),
+        ArraySpec(
+            "rng_state",
+            "uint8",
+            ("chunk", "byte"),
+            (CAPACITY, rng_bytes),
+            (1, rng_bytes),
+            attrs={"description": "torch's CPU generator before the first update of the chunk"},
+        ),
+    ]
+    if adam:
+        specs.append(per_step("second_moment", real, "v_{s+1}, after update s", parameter=layout.size))
+    return tuple(specs)
+
+
+def static_spec(name: str, dtype: str, size: int) -> ArraySpec:
+    """A vector that is written once, when the recording begins."""
+    return ArraySpec(name, dtype, (f"{name}_entry",), (size,), (max(1, size),))

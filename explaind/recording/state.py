@@ -1,0 +1,138 @@
+"""The optimizer's own memory: momentum, second moment, step counter, and the options of a step.
+
+Notation: `buffer` is m (Adam's exp_avg, SGD's momentum_buffer) and `second_moment` is v (exp_avg_sq), both flat [D];
+`count` is t, the number of updates the optimizer has made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from explaind.errors import RecordingError
+from explaind.recording.layout import Layout
+from explaind.recording.schema import HYPERPARAMETERS
+
+
+@dataclass(frozen=True)
+class OptimizerState:
+    """m [D], v [D] (zeros for SGD) and t. Without history all are zero."""
+
+    buffer: Tensor
+    second_moment: Tensor
+    count: int
+
+
+def flat_copy(tensors: Sequence[Tensor], out: Tensor) -> None:
+    """Copy tensors, one after the other, into `out` [D] on the CPU."""
+    parts = [tensor.detach().reshape(-1) for tensor in tensors]
+    if not parts:
+        return
+    if parts[0].device == out.device and all(part.device == out.device for part in parts):
+        torch.cat(parts, out=out)
+    else:
+        out.copy_(torch.cat([part.to(parts[0].device) for part in parts]))
+
+
+def read_state(
+    optimizer: Optimizer, parameters: Sequence[Tensor], layout: Layout, name: str
+) -> OptimizerState:
+    """The optimizer's memory before its next update.
+
+    Raises:
+        RecordingError: the parameters do not share one history (the momentum sum then has no common start).
+    """
+    buffer, second = (
+        torch.zeros(layout.size, dtype=layout.dtype),
+        torch.zeros(layout.size, dtype=layout.dtype),
+    )
+    views = zip(layout.unflatten(buffer).values(), layout.unflatten(second).values(), strict=True)
+    counts = set()
+    for parameter, group, (m, v) in zip(parameters, layout.group, views, strict=True):
+        state = optimizer.state.get(parameter, {})
+        if name == "SGD":
+            if optimizer.param_groups[group]["momentum"] == 0:
+                continue
+            history = state.get("momentum_buffer")
+            counts.add(int(history is not None))
+        else:
+            history = state.get("exp_avg")
+            counts.add(int(state["step"]) if state else 0)
+            if state:
+                v.copy_(state["exp_avg_sq"])
+        if history is not None:
+            m.copy_(history)
+    if len(counts) > 1:
+        raise RecordingError(
+            "The parameters have different histories in the optimizer",
+            expected="the same number of earlier updates for each",
+            got=f"{sorted(counts)}",
+            remedy="start with a fresh optimizer, or one whose state covers all parameters alike",
+        )
+    return OptimizerState(buffer, second, counts.pop() if counts else 0)
+
+
+def restore_state(
+    optimizer: Optimizer, parameters: Sequence[Tensor], layout: Layout, name: str, state: OptimizerState
+) -> None:
+    """Put a recorded memory back; the next update is then the one that would have followed."""
+    views = zip(
+        layout.unflatten(state.buffer).values(), layout.unflatten(state.second_moment).values(), strict=True
+    )
+    for parameter, index, (m, v) in zip(parameters, layout.group, views, strict=True):
+        group = optimizer.param_groups[index]
+        own = optimizer.state[parameter] = {}
+        if name == "SGD":
+            if group["momentum"] != 0 and state.count:
+                own["momentum_buffer"] = torch.empty_like(parameter).copy_(m).detach()
+            continue
+        # As torch initialises it: on the CPU in the default dtype, on the device in float32 for fused kernels.
+        fused = bool(group.get("fused"))
+        double = torch.get_default_dtype() == torch.float64 and not fused
+        own["step"] = torch.tensor(
+            float(state.count),
+            dtype=torch.float64 if double else torch.float32,
+            device=parameter.device if fused else "cpu",
+        )
+        own["exp_avg"] = torch.empty_like(parameter).copy_(m).detach()
+        own["exp_avg_sq"] = torch.empty_like(parameter).copy_(v).detach()
+
+
+def read_hyperparameters(optimizer: Optimizer, out: np.ndarray) -> None:
+    """Write the options of the coming update into `out` [groups, HYPERPARAMETERS], 0 where the optimizer has none."""
+    for row, group in zip(out, optimizer.param_groups, strict=True):
+        beta1, beta2 = group.get("betas", (0.0, 0.0))
+        values = {**group, "beta1": beta1, "beta2": beta2}
+        row[:] = [float(values.get(option, 0.0)) for option in HYPERPARAMETERS]
+
+
+def gradient_norm(gradient: Tensor) -> Tensor:
+    """Euclidean norm in float64, as a 0-dim tensor: no synchronisation with an accelerator."""
+    return torch.linalg.vector_norm(gradient, dtype=torch.float64)
+
+
+def clip_factor(before: np.ndarray, after: np.ndarray, dtype: torch.dtype, size: int) -> tuple[float, bool]:
+    """How gradients were scaled between backward and the update, from their norms per parameter.
+
+    Args:
+        before: norms right after backward, float64 [parameters].
+        after: norms the optimizer sees, float64 [parameters].
+        dtype: of the gradients, whose rounding the comparison allows for.
+        size: D, for the rounding of gradients that are nearly zero.
+
+    Returns:
+        ‖after‖ / ‖before‖ over all parameters (exactly 1.0 when nothing was scaled), and whether the same factor
+        explains each parameter.
+    """
+    if np.array_equal(before, after):
+        return 1.0, True
+    total = float(np.linalg.norm(before))
+    factor = float(np.linalg.norm(after)) / total if total > 0 else 1.0
+    info = torch.finfo(dtype)
+    slack = 8 * info.eps * factor * before + info.tiny * info.eps * size**0.5
+    return factor, bool(np.all(np.abs(after - factor * before) <= slack))

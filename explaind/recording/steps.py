@@ -1,0 +1,99 @@
+"""One update as it was observed: its batches, its options, its clipping."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from explaind.errors import RecordingError
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """Samples whose gradients entered one update together.
+
+    Attributes:
+        indices: int64 [B], positions in the training set; a sample may occur more than once.
+        weights: None: the gradient of loss_fn(model(x[indices]), y[indices]) itself; a float c: c times that;
+            float64 [B]: Σ_k w_k · loss_fn of sample k alone.
+    """
+
+    indices: Tensor
+    weights: float | Tensor | None = None
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """Update s, from θ_s to θ_{s+1}. Tuples have one entry per optimizer group.
+
+    Attributes:
+        lr, weight_decay, beta1, beta2, eps, momentum, dampening: as the optimizer used them (0 where it has none).
+        nesterov, maximize: the optimizer's flags.
+        count: t, the optimizer's own step counter after this update. SGD keeps none: there it counts the recorded
+            updates, plus one if a momentum buffer existed before the first.
+        clip_factor: norm of the gradient the optimizer saw ÷ its norm right after backward; 1.0 without clipping.
+        clip_uniform: whether every parameter's gradient was scaled by that factor, up to rounding.
+        batches: the micro-batches, in order.
+    """
+
+    lr: tuple[float, ...]
+    weight_decay: tuple[float, ...]
+    beta1: tuple[float, ...]
+    beta2: tuple[float, ...]
+    eps: tuple[float, ...]
+    momentum: tuple[float, ...]
+    dampening: tuple[float, ...]
+    nesterov: tuple[bool, ...]
+    maximize: tuple[bool, ...]
+    count: int
+    clip_factor: float
+    clip_uniform: bool
+    batches: tuple[MicroBatch, ...]
+
+
+def micro_batch(indices: Any, weights: Any = None) -> MicroBatch:
+    """Check and copy what the user passes to `Recorder.batch`.
+
+    Raises:
+        RecordingError: indices are not a non-empty list of integers ≥ 0, or weights do not fit them.
+    """
+    copied = _vector(indices)
+    integer = not (copied.is_floating_point() or copied.is_complex() or copied.dtype == torch.bool)
+    if copied.dim() != 1 or len(copied) == 0 or not integer:
+        raise RecordingError(
+            "The samples of a batch must be given by their indices",
+            expected="a non-empty 1-D sequence of integers",
+            got=f"shape {tuple(copied.shape)}, {copied.dtype}",
+            remedy="pass the positions in the training set, not the samples or a mask",
+        )
+    copied = copied.to(torch.int64)
+    if int(copied.min()) < 0:
+        raise RecordingError(
+            "An index of the batch is negative", expected="0 or more", got=str(int(copied.min()))
+        )
+    if weights is None:
+        return MicroBatch(copied)
+    scale = _vector(weights).to(torch.float64)
+    if scale.dim() > 1 or (scale.dim() == 1 and len(scale) != len(copied)):
+        raise RecordingError(
+            "The weights of a batch do not fit its indices",
+            expected=f"None, one number, or {len(copied)} numbers",
+            got=f"shape {tuple(scale.shape)}",
+        )
+    if not bool(torch.isfinite(scale).all()):
+        raise RecordingError("A weight of the batch is not finite", expected="finite numbers")
+    return MicroBatch(copied, float(scale) if scale.dim() == 0 else scale)
+
+
+def _vector(values: Any) -> Tensor:
+    """A private copy on the CPU, since the caller may reuse its buffer for the next batch."""
+    if isinstance(values, Tensor):
+        return values.detach().to("cpu", copy=True)
+    if isinstance(values, Sequence | range):
+        return torch.tensor(list(values)) if len(values) else torch.zeros(0, dtype=torch.int64)
+    return torch.from_numpy(np.array(values))

@@ -1,0 +1,211 @@
+"""Read a recorded run: θ_0 … θ_T, v_{s+1}, and for each update what the optimizer did with which samples.
+
+Every chunk is checked against the journal when it is first decoded, so a number that comes out of here is the number
+that training produced. A run that is still going on, or was killed, opens up to its last commit.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from explaind.errors import StoreError
+from explaind.recording import journal
+from explaind.recording.layout import Layout
+from explaind.recording.schema import HYPERPARAMETERS, JOURNAL, KIND, RAGGED
+from explaind.recording.steps import MicroBatch, StepRecord
+from explaind.recording.verify import check_crc, check_files, check_model
+from explaind.store import StoredArray, open_array, read_manifest
+
+CACHED_CHUNKS = 4
+
+
+class Trajectory:
+    """A verifying, lazy view of a recorded run.
+
+    Args:
+        path: the store.
+        cached_chunks: decoded chunks kept per array, the least recently used dropped first. Memory is at most
+            2 · cached_chunks · chunk_steps · D numbers; sequential and backward scans decode each chunk once.
+
+    Raises:
+        StoreError: no such store, another kind or schema version, a damaged manifest or journal.
+    """
+
+    def __init__(self, path: Path | str, *, cached_chunks: int = CACHED_CHUNKS) -> None:
+        self.path = Path(path)
+        self.manifest: dict[str, Any] = read_manifest(self.path, KIND)
+        check_files(self.path, self.manifest)
+        commits = journal.read(self.path / JOURNAL)
+        self._chunks = [commit for commit in commits if commit.stop > commit.start]
+        self._tail = [commit for commit in commits if commit.stop == commit.start]
+        self._cached_chunks = cached_chunks
+        self._cache: dict[str, OrderedDict[int, np.ndarray]] = {}
+        self._arrays: dict[str, StoredArray] = {}
+        self.layout = Layout.from_json(self.manifest["layout"])
+        self.chunk_steps: int = self.manifest["chunk_steps"]
+        self.optimizer: str = self.manifest["optimizer"]
+        self.config: dict[str, Any] = self.manifest["config"]
+        self.complete: bool = self.manifest["complete"]
+        self.n_steps: int = self._chunks[-1].stop if self._chunks else 0
+
+    def parameters(self, s: int) -> Tensor:
+        """θ_s [D] for 0 ≤ s ≤ T, on the CPU. A view into the cache: read it, do not write to it."""
+        self._check_step(s, self.n_steps)
+        return (
+            self._static("initial_parameters") if s == 0 else torch.from_numpy(self._row("parameters", s - 1))
+        )
+
+    def second_moment(self, s: int) -> Tensor:
+        """v_{s+1} [D], the second moment right after update s, 0 ≤ s < T. A view, as for `parameters`.
+
+        Raises:
+            StoreError: the run was trained with SGD, which has none.
+        """
+        if self.optimizer == "SGD":
+            raise StoreError(
+                "SGD keeps no second moment", expected="a run with Adam or AdamW", got=str(self.path)
+            )
+        self._check_step(s, self.n_steps - 1)
+        return torch.from_numpy(self._row("second_moment", s))
+
+    def step(self, s: int) -> StepRecord:
+        """The options, counters and batches of update s, 0 ≤ s < T."""
+        self._check_step(s, self.n_steps - 1)
+        options = self._row("hyperparameters", s).T.tolist()
+        flags = self.manifest["flags"]
+        return StepRecord(
+            **{name: tuple(column) for name, column in zip(HYPERPARAMETERS, options, strict=True)},
+            nesterov=tuple(group["nesterov"] for group in flags),
+            maximize=tuple(group["maximize"] for group in flags),
+            count=int(self._row("count", s)),
+            clip_factor=float(self._row("clip_factor", s)),
+            clip_uniform=bool(self._row("clip_uniform", s)),
+            batches=self._batches(s),
+        )
+
+    def metrics(self) -> pd.DataFrame:
+        """What was logged: a column `step`, and one per metric; row s describes θ_s (T + 1 rows at most)."""
+        rows = [
+            {"step": commit.start + offset, **values}
+            for commit in (*self._chunks, *self._tail)
+            for offset, values in enumerate(commit.metrics)
+            if values
+        ]
+        return pd.DataFrame(rows, columns=None if rows else ["step"])
+
+    def rng_state(self, s: int) -> Tensor:
+        """torch's CPU generator (uint8) before the first update of the chunk that holds update s."""
+        self._check_step(s, self.n_steps - 1)
+        return torch.from_numpy(self._decode("rng_state", s // self.chunk_steps)[0].copy())
+
+    @cached_property
+    def initial_buffer(self) -> Tensor:
+        """m_0 [D]: momentum buffer or exp_avg before the first recorded update, zeros if there was none."""
+        return self._static("initial_buffer")
+
+    @cached_property
+    def initial_second_moment(self) -> Tensor:
+        """v_0 [D]: exp_avg_sq before the first recorded update, zeros if there was none (and for SGD)."""
+        return self._static("initial_second_moment")
+
+    @property
+    def initial_count(self) -> int:
+        """t before the first recorded update; for SGD 1 if a momentum buffer existed, else 0."""
+        return int(self.manifest["initial_count"])
+
+    @cached_property
+    def constants(self) -> dict[str, Tensor]:
+        """Parameters the optimizer never moved, and buffers, by name. Their role is in `manifest["constants"]`."""
+        raw = self._static("constants")
+        found = {}
+        for name, entry in self.manifest["constants"].items():
+            part = raw[entry["offset"] : entry["offset"] + entry["bytes"]].clone()
+            found[name] = part.view(getattr(torch, entry["dtype"])).reshape(entry["shape"])
+        return found
+
+    def check_model(self, model: nn.Module) -> None:
+        """Raise StoreError, naming the first difference, unless `model` has the recorded names, shapes, dtypes."""
+        check_model(self.path, self.layout, self.manifest["constants"], model)
+
+    def used_entries(self) -> dict[str, int]:
+        """Entries of each ragged array that hold batches, padding included."""
+        if not self._chunks:
+            return dict.fromkeys(RAGGED, 0)
+        blocks = {name: (self._chunks[-1].blocks[name], self._array(name).chunk_rows) for name in RAGGED}
+        return {
+            name: first + -(-length // block) * block for name, ((first, length), block) in blocks.items()
+        }
+
+    def verify(self) -> None:
+        """Decode and check everything once; raises StoreError at the first damage."""
+        for name in ("initial_parameters", "initial_buffer", "initial_second_moment", "constants"):
+            self._static(name)
+        for chunk, commit in enumerate(self._chunks):
+            for name in commit.crc.keys() - {"resume"}:
+                self._decode(name, chunk)
+
+    def _check_step(self, s: int, last: int) -> None:
+        if not 0 <= s <= last:
+            raise StoreError(
+                f"{self.path} has no such step", expected=f"a step between 0 and {last}", got=str(s)
+            )
+
+    def _row(self, name: str, s: int) -> np.ndarray:
+        chunk, row = divmod(s, self.chunk_steps)
+        return self._decode(name, chunk)[row]
+
+    def _batches(self, s: int) -> tuple[MicroBatch, ...]:
+        chunk, row = divmod(s, self.chunk_steps)
+        lengths = self._chunks[chunk].batches
+        indices, weights = (torch.from_numpy(self._decode(name, chunk)) for name in RAGGED)
+        entry = sum(length for step in lengths[:row] for length, _ in step)
+        weight = sum(length for step in lengths[:row] for length, kind in step if kind == "samples")
+        batches = []
+        for length, kind in lengths[row]:
+            scale: float | Tensor | None = None if kind is None else kind
+            if kind == "samples":
+                scale = weights[weight : weight + length]
+                weight += length
+            batches.append(MicroBatch(indices[entry : entry + length], scale))
+            entry += length
+        return tuple(batches)
+
+    def _decode(self, name: str, chunk: int) -> np.ndarray:
+        """The committed values of one chunk of an array, from the cache or verified from disk."""
+        cache = self._cache.setdefault(name, OrderedDict())
+        if chunk in cache:
+            cache.move_to_end(chunk)
+            return cache[chunk]
+        commit = self._chunks[chunk]
+        if name in RAGGED:
+            first, length = commit.blocks[name]
+            start, stop = first, first + length
+        elif name == "rng_state":
+            start, stop = chunk, chunk + 1
+        else:
+            start, stop = commit.start, commit.stop
+        values = self._array(name).read_rows(start, stop)
+        where = f"updates {commit.start} to {commit.stop} of array '{name}'"
+        check_crc(self.path, where, values, commit.crc[name])
+        cache[chunk] = values
+        while len(cache) > self._cached_chunks:
+            cache.popitem(last=False)
+        return values
+
+    def _static(self, name: str) -> Tensor:
+        values = self._array(name).read_all()
+        check_crc(self.path, f"array '{name}'", values, self.manifest["static"][name])
+        return torch.from_numpy(values)
+
+    def _array(self, name: str) -> StoredArray:
+        if name not in self._arrays:
+            self._arrays[name] = open_array(self.path, name)
+        return self._arrays[name]

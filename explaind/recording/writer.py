@@ -1,0 +1,162 @@
+"""Chunks of updates travel from the training loop to the disk, in one background thread.
+
+Two chunks exist: one is filled by the training loop while the other is written, so memory is flat. If the disk is
+slower than training, training waits. An error in the thread is raised in the training loop at the next chunk.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from explaind.errors import ExplaindError, StoreError
+from explaind.recording import journal
+from explaind.recording.journal import Commit
+from explaind.recording.resume import ResumePoint, write_point
+from explaind.recording.schema import JOURNAL, PER_STEP, RAGGED
+from explaind.recording.steps import MicroBatch
+from explaind.store import ArraySpec, StoredArray, crc32c
+
+
+class Chunk:
+    """Room for `chunk_steps` updates, in memory.
+
+    Attributes:
+        arrays: per-step arrays by name, [chunk_steps, ...]; the first `rows` are filled.
+        real: torch views of the arrays with a parameter axis.
+        batches, metrics: one entry per filled row.
+        rng: the generator's state at the start of the chunk.
+        point: what resuming after this chunk needs; None for a chunk that is not full.
+    """
+
+    def __init__(self, specs: tuple[ArraySpec, ...]) -> None:
+        own = [spec for spec in specs if spec.name in PER_STEP]
+        self.arrays = {
+            spec.name: np.zeros((spec.chunks[0], *spec.shape[1:]), dtype=spec.dtype) for spec in own
+        }
+        self.real = {spec.name: torch.from_numpy(self.arrays[spec.name]) for spec in own if spec.transpose}
+        self.begin(0, torch.empty(0, dtype=torch.uint8))
+
+    def begin(self, start: int, rng: Tensor) -> None:
+        """Empty the chunk; its first row will be update `start`."""
+        self.start = start
+        self.rows = 0
+        self.rng = rng
+        self.batches: list[tuple[MicroBatch, ...]] = []
+        self.metrics: list[dict[str, float]] = []
+        self.point: ResumePoint | None = None
+
+
+class Writer:
+    """Commits chunks in order.
+
+    Args:
+        store: directory of the trajectory.
+        arrays: its growing arrays, by name.
+        specs: their descriptions.
+        used: entries of each ragged array that are in use already (after resuming).
+    """
+
+    def __init__(
+        self, store: Path, arrays: dict[str, StoredArray], specs: tuple[ArraySpec, ...], used: dict[str, int]
+    ) -> None:
+        self._store = store
+        self._arrays = arrays
+        self._used = used
+        self._error: BaseException | None = None
+        self._free: queue.Queue[Chunk] = queue.Queue()
+        for _ in range(2):
+            self._free.put(Chunk(specs))
+        self._todo: queue.Queue[Chunk | None] = queue.Queue()
+        self._thread = threading.Thread(target=self._run, name="explaind-writer", daemon=True)
+        self._thread.start()
+
+    def take(self) -> Chunk:
+        """An empty chunk, as soon as there is one."""
+        chunk = self._free.get()
+        self._raise()
+        return chunk
+
+    def put(self, chunk: Chunk) -> None:
+        """Hand a filled chunk over; it must not be touched any more."""
+        self._todo.put(chunk)
+
+    def close(self) -> None:
+        """Wait until everything is on disk."""
+        self._todo.put(None)
+        self._thread.join()
+        self._raise()
+
+    def abandon(self) -> None:
+        """Let the thread end after what it has; nothing is waited for and nothing raised."""
+        self._todo.put(None)
+
+    def _raise(self) -> None:
+        error = self._error
+        if isinstance(error, OSError):
+            raise StoreError(
+                f"The trajectory {self._store} could not be written; it stays readable up to its last commit",
+                got=str(error),
+                remedy="make room on the disk, then record again with resume=True",
+            ) from error
+        if isinstance(error, ExplaindError):
+            raise error
+        if error is not None:
+            raise StoreError(f"The trajectory {self._store} could not be written", got=repr(error)) from error
+
+    def _run(self) -> None:
+        while (chunk := self._todo.get()) is not None:
+            if self._error is None:  # after a failure nothing may follow, or the journal would have a gap
+                try:
+                    self._commit(chunk)
+                except BaseException as error:
+                    self._error = error
+            self._free.put(chunk)
+
+    def _commit(self, chunk: Chunk) -> None:
+        rows = chunk.rows
+        crc, blocks = {}, {}
+        for name, values in chunk.arrays.items():
+            values[rows:] = 0
+            self._arrays[name].write_rows(chunk.start, values)
+            crc[name] = crc32c(values[:rows])
+        ordinal = chunk.start // len(chunk.arrays["count"])
+        rng = chunk.rng.numpy()[None]
+        self._arrays["rng_state"].write_rows(ordinal, rng)
+        crc["rng_state"] = crc32c(rng)
+        for name, values in zip(RAGGED, _ragged(chunk), strict=True):
+            blocks[name] = self._append(name, values)
+            crc[name] = crc32c(values)
+        if chunk.point is not None:
+            crc["resume"] = write_point(self._store, ordinal, chunk.point)
+        batches = [[_shape(batch) for batch in step] for step in chunk.batches]
+        commit = Commit(chunk.start, chunk.start + rows, crc, blocks, batches, chunk.metrics)
+        journal.append(self._store / JOURNAL, commit)
+
+    def _append(self, name: str, values: np.ndarray) -> tuple[int, int]:
+        """Append whole blocks to a ragged array, padded with −1; return the first entry and the number in use."""
+        array, start = self._arrays[name], self._used[name]
+        length = -(-len(values) // array.chunk_rows) * array.chunk_rows
+        if length:
+            array.write_rows(start, np.pad(values, (0, length - len(values)), constant_values=-1))
+        self._used[name] = start + length
+        return start, len(values)
+
+
+def _ragged(chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:
+    batches = [batch for step in chunk.batches for batch in step]
+    indices = [batch.indices.numpy() for batch in batches]
+    weights = [batch.weights.numpy() for batch in batches if isinstance(batch.weights, Tensor)]
+    return (
+        np.concatenate([np.empty(0, dtype=np.int64), *indices]),
+        np.concatenate([np.empty(0, dtype=np.float64), *weights]),
+    )
+
+
+def _shape(batch: MicroBatch) -> tuple[int, float | str | None]:
+    return len(batch.indices), "samples" if isinstance(batch.weights, Tensor) else batch.weights
