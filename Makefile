@@ -24,7 +24,7 @@ report: $(STAMP) ## figures, tables and results/report.html
 	$(BIN)/snakemake --cores $(CORES) report
 
 test: $(STAMP) ## all tests, the whole workflow at toy size included
-	$(BIN)/python -m pytest -n $(or $(WORKERS),auto)
+	$(BIN)/python -m pytest -n $(or $(WORKERS),auto) --dist loadfile
 
 bench: $(STAMP) ## time and memory of the parts that cost most
 	$(BIN)/python -m pytest benchmarks -m benchmark -s

@@ -70,7 +70,7 @@ def _hydra(choice: list[str], overrides: list[str], conf: Path) -> dict[str, Any
         with initialize_config_dir(str(conf.resolve()), version_base=None):
             composed = hydra_compose("config", overrides=choice + overrides)
         return OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
         if overrides:
             _explain_overrides(overrides, _hydra(choice, [], conf), conf)
         reason = " ".join(str(error).split())

@@ -1,0 +1,106 @@
+"""Composition: every scale is valid, and every mistake is refused in a sentence that names it."""
+
+from __future__ import annotations
+
+import pytest
+
+from explaind.config import compose, read_overrides
+from explaind.config.compose import CONF
+from explaind.errors import ConfigError
+
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+SCALES = [
+    (experiment, path.stem)
+    for experiment in EXPERIMENTS
+    for path in sorted((CONF / "scale" / experiment).glob("*.yaml"))
+]
+
+
+@pytest.mark.parametrize(("experiment", "scale"), SCALES)
+def test_every_scale_is_valid_and_knows_its_name(experiment: str, scale: str) -> None:
+    config = compose(experiment, scale)
+    assert (config["name"], config["scale"]) == (experiment, scale)
+
+
+def test_every_experiment_has_the_three_scales() -> None:
+    assert {scale for _, scale in SCALES} == {"smoke", "default", "paper"}
+    assert len(SCALES) == 3 * len(EXPERIMENTS)
+
+
+def test_paper_values_of_grokking() -> None:
+    config = compose("grokking", "paper")
+    assert config["data"] == {"name": "modular_addition", "modulus": 113, "train": 4000, "test": 2000}
+    assert config["optimizer"] == {
+        "name": "AdamW", "lr": 1e-3, "weight_decay": 4.0, "betas": [0.9, 0.98], "eps": 1e-8
+    }  # fmt: skip
+    assert config["study"]["windows"]["positions"] == {
+        "early": 200,
+        "onset": 450,
+        "middle": 1050,
+        "late": 1850,
+    }
+    assert config["study"]["periodicity"] == {"alpha": 0.001, "periods": [2, 113]}
+    assert config["select"]["fallback"] == "refuse"
+
+
+def test_default_trains_and_explains_as_paper() -> None:
+    default, paper = compose("grokking", "default"), compose("grokking", "paper")
+    for key in ("data", "model", "optimizer", "train", "influence"):
+        assert default[key] == paper[key]
+
+
+def test_overrides_change_one_value() -> None:
+    assert compose("grokking", "smoke", "train.max_steps=30")["train"]["max_steps"] == 30
+    assert compose("grokking", "smoke", ["optimizer.lr=1e-4"])["optimizer"]["lr"] == 1e-4
+
+
+def test_one_seed_replaces_the_list() -> None:
+    assert compose("grokking", "smoke", "train.seed=7")["train"]["seeds"] == [7]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [(None, []), ("", []), ("a=1", ["a=1"]), (["a=1", "b=2"], ["a=1", "b=2"]), (("a=1",), ["a=1"])],
+)
+def test_overrides_come_as_string_or_list(given: object, expected: list[str]) -> None:
+    assert read_overrides(given) == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("grok",), "no experiment called 'grok'. Expected: one of grokking"),
+        (("grokking", "tiny"), "no scale called 'tiny'. Expected: one of default, paper, smoke"),
+        (("grokking", "smoke", "train.sead=3"), "no option 'train.sead'. Expected: one of train.seed"),
+        (("grokking", "smoke", "trian.seed=3"), "no option 'trian.seed'"),
+        (("grokking", "smoke", "optimizer=sdg"), "no optimizer called 'sdg'. Expected: one of adamw"),
+        (("grokking", "smoke", "+train.extra=3"), "does not set an existing option"),
+        (("grokking", "smoke", "train.seed"), "does not set an existing option"),
+        (("grokking", "smoke", "scale=paper"), "chosen outside of the overrides"),
+        (("grokking", "smoke", "train.max_steps=]"), "cannot be composed"),
+        (("grokking", "smoke", "train.max_steps=many"), "'train.max_steps' has a value that is not allowed"),
+        (("grokking", "smoke", "train.max_steps=0"), "Expected: a whole number of at least 1. Got: 0"),
+        (("grokking", "smoke", "train.max_steps=true"), "Got: True"),
+        (("grokking", "smoke", "train.seeds=[1,1]"), "a list without repetition"),
+        (("grokking", "smoke", "optimizer.lr=.inf"), "Expected: a number above 0"),
+        (
+            ("grokking", "smoke", "optimizer.betas=[0.9,1.0]"),
+            "a list of 2, each a number of at least 0 and below 1",
+        ),
+        (("grokking", "smoke", "influence.max_nodes=80"), "a power of three"),
+        (("grokking", "smoke", "select.fallback=last"), "one of refuse, best"),
+        (("grokking", "smoke", "data.train=1000"), "at most 91 disjoint samples"),
+        (("grokking", "smoke", "model.heads=3"), "a multiple of model.heads, 3"),
+        (("grokking", "smoke", "study.kernel.tests=1000"), "at most the 30 samples"),
+        (("grokking", "smoke", "study.quadrature.nodes=[10]"), "study.quadrature.tests"),
+        (("grokking", "smoke", "study.windows.positions.late=58"), "ends by reference_stop 60"),
+        (("grokking", "smoke", "study.periodicity.periods=[9,2]"), "the first period, then the last"),
+        (("grokking", "smoke", "model.name=resnet"), "'model.name' has a value"),
+        (("grokking", "smoke", "train=3"), "no train called '3'"),
+    ],
+)
+def test_mistakes_are_refused_by_name(arguments: tuple, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose(*arguments)
+    assert says in str(caught.value)
+    assert "Remedy:" in str(caught.value)
