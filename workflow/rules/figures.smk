@@ -75,7 +75,7 @@ rule fig04:
 
 rule fig05:
     input:
-        windows=windows("early", "middle", "late"),
+        windows=windows("middle", "late"),
         phases=f"{RESULTS}/grokking/phases.json",
     output:
         pdf=f"{RESULTS}/figures/fig05_similarity.pdf",
@@ -127,7 +127,7 @@ rule fig09:
 
 rule fig12:
     input:
-        coefficients=f"{RESULTS}/grokking/periodicity.csv",
+        periodicity=f"{RESULTS}/grokking/periodicity.csv",
     output:
         pdf=f"{RESULTS}/figures/fig12_lasso.pdf",
         png=report(

@@ -7,4 +7,4 @@ from job import job, paths
 
 with job(snakemake) as config:
     draw = importlib.import_module(f"explaind.figures.{snakemake.rule}").draw
-    draw(**paths(snakemake.input), config=config, output_stem=Path(snakemake.output.pdf).with_suffix(""))
+    draw(**paths(snakemake.input), config=config, stem=Path(snakemake.output.pdf).with_suffix(""))

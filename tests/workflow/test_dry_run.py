@@ -1,0 +1,78 @@
+"""What a dry run plans, refuses, and does without."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.workflow.conftest import Project
+
+#: A module that Python imports at start-up: from then on importing torch fails.
+BLOCKER = """
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "torch":
+            raise ImportError("torch was imported")
+
+sys.meta_path.insert(0, Blocker())
+"""
+
+
+def test_default_plan(project: Project) -> None:
+    planned = project.planned("all", scale="default")
+    assert planned["train"] == 5
+    assert planned["influence"] == 8
+    assert planned["window"] == 4
+    assert planned["quadrature"] == 2
+    assert planned["report"] == 1
+
+
+def test_one_seed_plans_one_training(project: Project) -> None:
+    assert project.planned("figures", "train.seed=7")["train"] == 1
+
+
+def test_overrides_as_an_unquoted_string(project: Project) -> None:
+    result = project.run("figures", "-n", config=("experiment=grokking", "overrides=train.seed=7"))
+    assert result.returncode == 0, result.stdout
+    assert "seeds/7/" in result.stdout
+
+
+def test_results_go_where_they_are_told(project: Project) -> None:
+    result = project.run("figures", "-n", config=("results=elsewhere", "scale=smoke"))
+    assert "output: elsewhere/figures/fig12_lasso.pdf" in result.stdout
+    assert "results/figures" not in result.stdout
+
+
+def test_planning_never_imports_torch(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(BLOCKER)
+    path = {"PYTHONPATH": f"{tmp_path}:{project.root}"}
+    assert project.run("all", "-n", environment=path).returncode == 0
+    # The blocker itself works: the first job of all fails on it.
+    blocked = project.run("results/grokking/seeds/0/summary.json", environment=path)
+    assert blocked.returncode != 0
+    assert "torch was imported" in blocked.stdout
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        (("experiment=grok",), "There is no experiment called 'grok'. Expected: one of grokking."),
+        (("scale=tiny",), "There is no scale called 'tiny'. Expected: one of default, paper, smoke."),
+        (("seed=7",), "The workflow has no setting called 'seed'."),
+        (
+            ("scale=smoke", "overrides=train.sead=7"),
+            "There is no option 'train.sead'. Expected: one of train.seed",
+        ),
+        (("overrides=influence.tolerance=-1",), "'influence.tolerance' has a value that is not allowed."),
+        (("overrides=['data.train=9000']",), "at most 6441 disjoint samples"),
+    ],
+)
+def test_bad_requests_are_refused_in_a_sentence(project: Project, config: tuple[str, ...], says: str) -> None:
+    result = project.run("figures", "-n", config=config)
+    assert result.returncode == 1
+    assert says in result.stdout
+    assert "Remedy:" in result.stdout
+    assert "Traceback" not in result.stdout

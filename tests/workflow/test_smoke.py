@@ -1,0 +1,159 @@
+"""The whole workflow at toy size, through Snakemake; then, on its results, what each change makes run again.
+
+Order matters in this file: the first test makes the results, the others plan on them without running anything.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pandas as pd
+import pytest
+
+from tests.workflow.conftest import Project
+
+pytestmark = pytest.mark.smoke
+
+FIGURES = {"fig03a", "fig04", "fig05", "fig09", "fig12", "fig13"}
+TABLES = {"table01_fidelity", "certificate", "seeds", "lasso", "structure", "findings"}
+EVERYTHING = (
+    FIGURES
+    | TABLES
+    | {"train", "select", "record", "phases", "certify", "influence", "accumulate", "window", "quadrature"}
+    | {"periodicity"}
+)
+BOTH = ("figures", "tables")
+
+
+@pytest.fixture(scope="module")
+def finished(project: Project) -> Project:
+    """The project after `snakemake report` at scale smoke."""
+    result = project.run("report")
+    assert result.returncode == 0, result.stdout[-6000:]
+    return project
+
+
+def _planned(project: Project, *overrides: str) -> set[str]:
+    return {rule for target in BOTH for rule in project.planned(target, *overrides)} - set(BOTH)
+
+
+def test_everything_is_made(finished: Project) -> None:
+    results = finished.root / "results"
+    for name in ("selection.json", "trajectory.json", "phases.json", "metrics.csv", "periodicity.csv"):
+        assert (results / "grokking" / name).stat().st_size > 0
+    for store in ("trajectory", "certificate", "influence", "windows/early", "windows/late", "quadrature/10"):
+        assert (results / "grokking" / f"{store}.zarr").is_dir()
+    figures = sorted(path.stem for path in (results / "figures").glob("*.png"))
+    assert len(figures) == len(FIGURES)
+    assert figures == sorted(path.stem for path in (results / "figures").glob("*.pdf"))
+    tables = {path.stem for path in (results / "tables").glob("*.csv")}
+    assert tables >= TABLES
+    assert all(len(pd.read_csv(path)) for path in (results / "tables").glob("*.csv"))
+
+
+def test_recording_changed_nothing(finished: Project) -> None:
+    summary = json.loads((finished.root / "results/grokking/trajectory.json").read_text())
+    assert summary["identical_to_unrecorded"] is True
+
+
+def test_report_shows_every_figure_and_table(finished: Project) -> None:
+    html = (finished.root / "results/report.html").read_text()
+    for path in (finished.root / "results/figures").glob("*.png"):
+        assert path.name in html
+    for table in TABLES:
+        assert f"{table}.csv" in html
+    assert "Figure 3a." in html
+
+
+def test_benchmarks_are_json_lines(finished: Project) -> None:
+    files = list((finished.root / "results/benchmarks").rglob("*.jsonl"))
+    assert len(files) >= 10
+    for file in files:
+        assert json.loads(file.read_text().splitlines()[0])["s"] >= 0
+
+
+def test_nothing_is_left_to_do(finished: Project) -> None:
+    assert _planned(finished) == set()
+
+
+@pytest.mark.parametrize(
+    ("override", "again"),
+    [
+        ("figure.regularization_stride=12", {"fig03a"}),
+        ("figure.dpi=70", FIGURES),
+        ("study.periodicity.alpha=0.01", {"periodicity", "fig12", "lasso", "findings"}),
+        ("influence.tolerance=0.02", {"influence", "accumulate", "fig03a", "table01_fidelity", "findings"}),
+        ("verify.tolerance=0.002", EVERYTHING - {"train", "select", "record", "phases", "seeds"}),
+        ("study.quadrature.tests=[30,9]", {"quadrature", "table01_fidelity"}),
+        (
+            "study.kernel.tail_tolerance=1e-7",
+            {"window", "structure", "periodicity", "lasso", "findings"} | FIGURES - {"fig03a"},
+        ),
+        ("study.windows.width=5", EVERYTHING - {"train", "select", "record", "certify", "influence", "accumulate"}
+         - {"quadrature", "seeds", "certificate", "table01_fidelity"}),
+        ("select.fallback=refuse", EVERYTHING - {"train"}),
+        ("train.max_steps=59", EVERYTHING),
+        ("model.hidden=20", EVERYTHING),
+        ("execution.test_block=7", set()),
+        ("execution.chunk_steps=8", set()),
+    ],
+)  # fmt: skip
+def test_a_changed_option_reruns_what_depends_on_it(
+    finished: Project, override: str, again: set[str]
+) -> None:
+    assert _planned(finished, override) == again
+
+
+def test_one_more_seed_trains_that_seed_alone(finished: Project) -> None:
+    assert finished.planned("figures", "train.seeds=[0,1,2]")["train"] == 1
+
+
+def test_a_baseline_reruns_alone(finished: Project) -> None:
+    assert finished.planned("tables", "study.quadrature.tests=[30,9]")["quadrature"] == 1
+
+
+Edit = Callable[[str, str, str], None]
+
+
+def test_editing_a_module_reruns_its_stage(finished: Project, edit: Edit) -> None:
+    edit(
+        "explaind/accumulate.py",
+        "from __future__ import annotations",
+        "from __future__ import annotations\nX = 1",
+    )
+    assert _planned(finished) == {"accumulate", "fig03a", "table01_fidelity", "findings"}
+
+
+def test_editing_an_inner_module_reruns_every_stage_that_imports_it(finished: Project, edit: Edit) -> None:
+    edit(
+        "explaind/figures/style.py",
+        "from __future__ import annotations",
+        "from __future__ import annotations\nX = 1",
+    )
+    assert _planned(finished) == FIGURES
+
+
+def test_editing_the_model_reruns_everything(finished: Project, edit: Edit) -> None:
+    model = "explaind/experiments/grokking/model.py"
+    edit(model, "from __future__ import annotations", "from __future__ import annotations\nX = 1")
+    assert "train" in _planned(finished)
+
+
+def test_rewording_a_comment_reruns_nothing(finished: Project, edit: Edit) -> None:
+    future = "from __future__ import annotations"
+    edit("explaind/accumulate.py", future, f"# A comment.\n{future}")
+    edit("explaind/errors.py", future, f"{future}\nX = 1")
+    assert _planned(finished) == set()
+
+
+def test_a_seed_that_fails_the_rule_is_refused_in_a_sentence(finished: Project) -> None:
+    """Last in the file: it runs a job, which removes the selection it cannot make."""
+    result = finished.run(
+        "results/grokking/selection.json", config=("scale=smoke", "overrides=select.fallback=refuse")
+    )
+    assert result.returncode == 1
+    assert "No seed reached the stopping rule" in result.stdout
+    log = (finished.root / "results/logs/grokking/select.log").read_text()
+    assert log.startswith("No seed reached the stopping rule")
+    assert "Traceback" not in log
