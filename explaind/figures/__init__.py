@@ -1,0 +1,1 @@
+"""Figures: one file each, named as in the paper; stage outputs in, one PDF and one PNG out."""

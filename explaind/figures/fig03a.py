@@ -1,0 +1,96 @@
+"""Figure 3a: accuracy, kernel against regularization, influence of each layer, and relative regularization influence.
+
+All importances are B over every test sample and output, at every step (method.md, section 3), in the model's output units
+(log-probability) summed over tests and outputs. The relative regularization influence of a layer is B − B_reg; it is shown
+every `figure.regularization_stride` steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from explaind.figures.style import TERM_COLOURS, layer_colour, mark_phases, new_figure, panel
+from explaind.output import read_json
+from explaind.store import read_dataset
+from explaind.studies.growth import smooth
+
+__all__ = ["draw"]
+
+SMOOTHING = 9  # steps; single steps are drawn faintly behind
+
+
+def draw(config: Mapping[str, Any], influence: Path, metrics: Path, phases: Path, *, stem: Path) -> None:
+    """Draw the figure.
+
+    Args:
+        config: resolved configuration; read is `figure`.
+        influence: store of kind "influence".
+        metrics: CSV of the recorded run.
+        phases: JSON of the recorded run.
+        stem: output path without its suffix.
+    """
+    scores = read_dataset(influence, kind="influence")
+    table, run = pd.read_csv(metrics), read_json(phases)
+    steps = scores["step"].values
+    layers = [str(name) for name in scores["layer"].values]
+    with new_figure(4.6, stem, config["figure"]["dpi"]) as figure:
+        grid = figure.subplots(2, 2, sharex=True)
+        _accuracy(grid[0, 0], table)
+        total = {
+            "kernel $B$": scores["importance_kernel_all"].values,
+            "regularization $B_{\\mathrm{reg}}$": scores["importance_regularization_all"].values,
+        }
+        _curves(grid[1, 0], steps, total, list(TERM_COLOURS))
+        panel(grid[1, 0], "b", "Kernel and regularization")
+        grid[1, 0].legend(loc="upper left")
+        each = {name: scores["importance_kernel"].sel(layer=name).values for name in layers}
+        colours = [layer_colour(name, i) for i, name in enumerate(layers)]
+        _curves(grid[0, 1], steps, each, colours)
+        panel(grid[0, 1], "c", "Kernel influence of each layer")
+        _relative(grid[1, 1], scores, layers, colours, int(config["figure"]["regularization_stride"]))
+        for axes in grid.flat:
+            axes.set_xlim(0, len(steps))
+            mark_phases(axes, run, label=axes is grid[0, 0])
+        for axes in grid[1]:
+            axes.set_xlabel("training step")
+        handles, names = grid[0, 1].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=len(layers), columnspacing=1.2)
+
+
+def _accuracy(axes: Axes, table: pd.DataFrame) -> None:
+    """Panel a: accuracy before each update."""
+    for column, name, colour in zip(
+        ("train_accuracy", "test_accuracy"), ("train", "test"), TERM_COLOURS, strict=True
+    ):
+        axes.plot(table.step, table[column], color=colour, label=name)
+    axes.set_ylabel("accuracy")
+    axes.set_ylim(-0.02, 1.04)
+    axes.legend(loc="center left")
+    panel(axes, "a", "Accuracy")
+
+
+def _curves(axes: Axes, steps: np.ndarray, curves: Mapping[str, np.ndarray], colours: list[str]) -> None:
+    """Importances per step: every step faintly, a short moving average in front."""
+    for (name, curve), colour in zip(curves.items(), colours, strict=True):
+        axes.plot(steps, curve, color=colour, alpha=0.25, linewidth=0.4)
+        axes.plot(steps, smooth(curve, SMOOTHING), color=colour, label=name)
+    axes.set_ylabel(f"importance per step\n(mean over {SMOOTHING} steps)")
+    axes.set_ylim(bottom=0)
+
+
+def _relative(axes: Axes, scores: Any, layers: list[str], colours: list[str], stride: int) -> None:
+    """Panel d: B − B_reg of each layer every `stride` steps; below zero regularization dominates."""
+    kept = scores.isel(step=slice(0, None, stride))
+    for name, colour in zip(layers, colours, strict=True):
+        layer = kept.sel(layer=name)
+        difference = layer["importance_kernel"] - layer["importance_regularization"]
+        axes.plot(kept["step"], difference, color=colour, marker="o", markersize=1.6, linewidth=0.9)
+    axes.axhline(0, color="0.3", linewidth=0.6)
+    axes.set_ylabel("$B - B_{\\mathrm{reg}}$ per step")
+    panel(axes, "d", f"Relative regularization, every {stride} steps")

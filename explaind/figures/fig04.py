@@ -1,0 +1,46 @@
+"""Figure 4: how each training sample influences each test sample through the decoder, in three windows of training.
+
+The value of a pair is the influence I summed over the layer's parameters, the window's steps and all outputs, in output units.
+Rows and columns are sorted by a+b. The colour scale is symmetric and logarithmic, the same in all panels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from explaind.figures.matrices import describe_blocks, load_pictures, show, signed_log
+from explaind.figures.style import new_figure
+
+__all__ = ["WINDOWS", "draw"]
+
+WINDOWS = ("early", "middle", "late")
+PIXELS = 500
+
+
+def draw(
+    config: Mapping[str, Any], windows: Sequence[Path], phases: Path, *, stem: Path, layer: str = "decoder"
+) -> None:
+    """Draw the figure.
+
+    Args:
+        config: resolved configuration; read are the data and `figure.dpi`.
+        windows: stores of kind "window", in the order of the panels (`WINDOWS`).
+        phases: JSON of the recorded run.
+        stem: output path without its suffix.
+        layer: whose kernel.
+    """
+    pictures = load_pictures(config, windows, phases, kind="kernel", layers=[layer], pixels=PIXELS)[layer]
+    norm = signed_log(pictures)
+    with new_figure(2.75, stem, config["figure"]["dpi"]) as figure:
+        row = figure.subplots(1, len(pictures), sharey=True)
+        for axes, picture in zip(row, pictures, strict=True):
+            image = show(axes, picture, norm, ticks=(axes is row[0], True))
+            axes.set_title(f"steps {picture.window[0]}–{picture.window[1]}")
+            axes.set_xlabel("training sample, by $a+b$")
+        row[0].set_ylabel("test sample, by $a+b$")
+        figure.colorbar(
+            image, ax=row, label=f"influence through the {layer}", pad=0.01, aspect=30, extend="both"
+        )
+        figure.supxlabel(describe_blocks(pictures[0]), fontsize=6, color="0.35")

@@ -1,0 +1,30 @@
+"""Figure 5: how alike two predictions are to each layer, in the middle and the late window of training.
+
+Similarity is the cosine, from −1 to 1, of the two predictions' scores over the parameters of one layer, summed over
+training samples, outputs and the steps of the window. Rows and columns are sorted by a+b.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from explaind.figures.similarities import draw_similarities
+
+__all__ = ["LAYERS", "WINDOWS", "draw"]
+
+WINDOWS = ("middle", "late")
+LAYERS = ("att. encoder", "att. decoder", "linear 2", "decoder")
+
+
+def draw(config: Mapping[str, Any], windows: Sequence[Path], phases: Path, *, stem: Path) -> None:
+    """Draw the figure: one row per window (`WINDOWS`), one column per layer.
+
+    Args:
+        config: resolved configuration; read are the data and `figure.dpi`.
+        windows: stores of kind "window", in the order of the rows.
+        phases: JSON of the recorded run.
+        stem: output path without its suffix.
+    """
+    draw_similarities(config, windows, phases, stem=stem, layers=LAYERS, layers_down=False, height=3.5)

@@ -1,0 +1,44 @@
+"""Figure 9: the test × train kernel of every layer in four windows of training (Figure 4 for all layers).
+
+Each row, one layer, has its own symmetric logarithmic colour scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from explaind.figures.matrices import describe_blocks, load_pictures, show, signed_log
+from explaind.figures.style import new_figure
+
+__all__ = ["WINDOWS", "draw"]
+
+WINDOWS = ("early", "onset", "middle", "late")
+PIXELS = 250
+
+
+def draw(config: Mapping[str, Any], windows: Sequence[Path], phases: Path, *, stem: Path) -> None:
+    """Draw the figure.
+
+    Args:
+        config: resolved configuration; read are the data and `figure.dpi`.
+        windows: stores of kind "window", in the order of the columns (`WINDOWS`).
+        phases: JSON of the recorded run.
+        stem: output path without its suffix.
+    """
+    pictures = load_pictures(config, windows, phases, kind="kernel", layers=None, pixels=PIXELS)
+    with new_figure(8.8, stem, config["figure"]["dpi"]) as figure:
+        grid = figure.subplots(len(pictures), len(windows), sharex=True, sharey=True, squeeze=False)
+        for row, (layer, line) in zip(grid, pictures.items(), strict=True):
+            norm = signed_log(line)
+            for axes, picture in zip(row, line, strict=True):
+                image = show(axes, picture, norm)
+                axes.label_outer()
+                if row is grid[0]:
+                    axes.set_title(f"steps {picture.window[0]}–{picture.window[1]}")
+            row[0].set_ylabel(layer, fontweight="bold")
+            figure.colorbar(image, ax=row, pad=0.01, aspect=14, extend="both")
+        figure.supylabel("test sample, by $a+b$", fontsize=8)
+        note = describe_blocks(next(iter(pictures.values()))[0])
+        figure.supxlabel(f"training sample, by $a+b$\n{note}", fontsize=8)

@@ -1,0 +1,25 @@
+"""Figure 13: the similarity matrix of every layer in four windows of training (Figure 5 for all layers)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from explaind.figures.similarities import draw_similarities
+
+__all__ = ["WINDOWS", "draw"]
+
+WINDOWS = ("early", "onset", "middle", "late")
+
+
+def draw(config: Mapping[str, Any], windows: Sequence[Path], phases: Path, *, stem: Path) -> None:
+    """Draw the figure: one row per layer, one column per window (`WINDOWS`).
+
+    Args:
+        config: resolved configuration; read are the data and `figure.dpi`.
+        windows: stores of kind "window", in the order of the columns.
+        phases: JSON of the recorded run.
+        stem: output path without its suffix.
+    """
+    draw_similarities(config, windows, phases, stem=stem, layers=None, layers_down=True, height=9.3)

@@ -1,0 +1,126 @@
+"""One look for all figures: sizes, fonts, the colours of the layers and terms, phase marks, saving.
+
+Figures are built on `Figure` objects, without pyplot: no global state and no display.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from explaind.output import atomically
+
+__all__ = [
+    "DIVERGING",
+    "LAYER_COLOURS",
+    "TERM_COLOURS",
+    "WIDTH",
+    "layer_colour",
+    "mark_phases",
+    "new_figure",
+    "panel",
+    "save",
+]
+
+WIDTH = 7.0  # inches, the width of a page's text
+DIVERGING = "RdBu_r"  # zero is white; readable without red-green vision
+
+#: Okabe and Ito's palette, which survives the common colour-vision deficiencies.
+LAYER_COLOURS = {
+    "embedding": "#0072B2",
+    "att. encoder": "#56B4E9",
+    "att. decoder": "#009E73",
+    "linear 1": "#E69F00",
+    "linear 2": "#D55E00",
+    "decoder": "#CC79A7",
+}
+#: Kernel and regularization; also train and test.
+TERM_COLOURS = ("#000000", "#D55E00")
+_OTHERS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#666666")
+
+_RC: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # ships with matplotlib: the same everywhere
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.formatter.limits": (-3, 4),
+    "axes.formatter.use_mathtext": True,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "legend.fontsize": 7,
+    "legend.frameon": True,
+    "legend.framealpha": 0.8,
+    "legend.edgecolor": "none",
+    "legend.fancybox": False,
+    "legend.handlelength": 1.4,
+    "lines.linewidth": 1.1,
+    "pdf.fonttype": 42,  # text stays text
+    "svg.fonttype": "none",
+}
+
+
+def layer_colour(name: str, position: int) -> str:
+    """The colour of a layer: its own if it has one, otherwise by its position among the layers."""
+    return LAYER_COLOURS.get(name, _OTHERS[position % len(_OTHERS)])
+
+
+@contextmanager
+def new_figure(height: float, stem: Path, dpi: int, *, width: float = WIDTH) -> Iterator[Figure]:
+    """A figure in the project's style; when the block ends without an error it is saved as `stem`.pdf and .png.
+
+    Args:
+        height, width: inches.
+        stem: output path without its suffix.
+        dpi: dots per inch of the PNG, and of images inside the PDF.
+    """
+    with mpl.rc_context(_RC):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure
+        save(figure, stem, dpi)
+
+
+def save(figure: Figure, stem: Path, dpi: int) -> None:
+    """Write `stem`.pdf (vector, images at `dpi`) and `stem`.png, each completely or not at all.
+
+    Dates and versions are left out of the files, so that the same input gives the same bytes.
+    """
+    stem = Path(stem)
+    metadata = {".pdf": {"CreationDate": None, "Producer": None, "Creator": None}, ".png": {"Software": None}}
+    for suffix, entries in metadata.items():
+        path = stem.with_name(stem.name + suffix)
+        atomically(path, lambda partial, m=entries: figure.savefig(partial, dpi=dpi, metadata=m))
+
+
+def panel(axes: Axes, letter: str, title: str) -> None:
+    """Title a panel: a bold letter and a short text, at the left."""
+    axes.set_title(f"$\\bf{{{letter}}}$   {title}", loc="left")
+
+
+def mark_phases(axes: Axes, phases: Mapping[str, Any], *, label: bool = False) -> None:
+    """Thin vertical lines where the run memorised and generalised; with `label`, named beside them."""
+    names = {"memorization_step": "memorised", "generalization_step": "generalised"}
+    for key, name in names.items():
+        if phases.get(key) is None:
+            continue
+        axes.axvline(phases[key], color="0.45", linewidth=0.7, linestyle=(0, (4, 2)), zorder=0)
+        if label:
+            axes.annotate(
+                name, (phases[key], 0.5), (2, 0), xycoords=("data", "axes fraction"), textcoords="offset points",
+                rotation=90, ha="left", va="center", fontsize=6, color="0.35",
+            )  # fmt: skip
