@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from explaind.figures.matrices import describe_blocks, load_pictures, show, signed_log
+from explaind.figures.matrices import describe_blocks, load_pictures, scale_ticks, show, signed_log
 from explaind.figures.style import new_figure
 
 __all__ = ["WINDOWS", "draw"]
@@ -36,11 +36,11 @@ def draw(
     with new_figure(2.75, stem, config["figure"]["dpi"]) as figure:
         row = figure.subplots(1, len(pictures), sharey=True)
         for axes, picture in zip(row, pictures, strict=True):
-            image = show(axes, picture, norm, ticks=(axes is row[0], True))
+            image = show(axes, picture, norm)
+            axes.label_outer()
             axes.set_title(f"steps {picture.window[0]}–{picture.window[1]}")
             axes.set_xlabel("training sample, by $a+b$")
         row[0].set_ylabel("test sample, by $a+b$")
-        figure.colorbar(
-            image, ax=row, label=f"influence through the {layer}", pad=0.01, aspect=30, extend="both"
-        )
+        bar = figure.colorbar(image, ax=row, pad=0.01, aspect=30, extend="both", ticks=scale_ticks(norm))
+        bar.set_label(f"influence through the {layer}")
         figure.supxlabel(describe_blocks(pictures[0]), fontsize=6, color="0.35")

@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from explaind.figures.matrices import describe_blocks, load_pictures, show, signed_log
+from explaind.figures.matrices import describe_blocks, load_pictures, scale_ticks, show, signed_log
 from explaind.figures.style import new_figure
 
 __all__ = ["WINDOWS", "draw"]
 
 WINDOWS = ("early", "onset", "middle", "late")
-PIXELS = 250
+PIXELS = 200
 
 
 def draw(config: Mapping[str, Any], windows: Sequence[Path], phases: Path, *, stem: Path) -> None:
@@ -35,10 +35,10 @@ def draw(config: Mapping[str, Any], windows: Sequence[Path], phases: Path, *, st
             for axes, picture in zip(row, line, strict=True):
                 image = show(axes, picture, norm)
                 axes.label_outer()
-                if row is grid[0]:
-                    axes.set_title(f"steps {picture.window[0]}–{picture.window[1]}")
             row[0].set_ylabel(layer, fontweight="bold")
-            figure.colorbar(image, ax=row, pad=0.01, aspect=14, extend="both")
+            figure.colorbar(image, ax=row, pad=0.01, aspect=14, extend="both", ticks=scale_ticks(norm))
+        for top, bottom, picture in zip(grid[0], grid[-1], line, strict=True):
+            top.set_title(f"steps {picture.window[0]}–{picture.window[1]}")
+            bottom.set_xlabel("training sample, by $a+b$")
         figure.supylabel("test sample, by $a+b$", fontsize=8)
-        note = describe_blocks(next(iter(pictures.values()))[0])
-        figure.supxlabel(f"training sample, by $a+b$\n{note}", fontsize=8)
+        figure.supxlabel(describe_blocks(line[0]), fontsize=6, color="0.35")

@@ -51,8 +51,9 @@ def draw_similarities(
                 axes.set_box_aspect(1)
                 axes.label_outer()
             axes_row[0].set_ylabel(name, fontweight="bold")
-        for axes, name in zip(grid[0], columns, strict=True):
-            axes.set_title(name)
+        for top, bottom, name in zip(grid[0], grid[-1], columns, strict=True):
+            top.set_title(name)
+            bottom.set_xlabel("test sample, by $a+b$")
         figure.colorbar(image, ax=grid, label="cosine similarity", pad=0.01, aspect=40, shrink=0.8)
         figure.supylabel("test sample, by $a+b$", fontsize=8)
-        figure.supxlabel(f"test sample, by $a+b$\n{describe_blocks(lines[0][0])}", fontsize=8)
+        figure.supxlabel(describe_blocks(lines[0][0]), fontsize=6, color="0.35")
