@@ -101,7 +101,14 @@ def signed_log(pictures: Sequence[Picture]) -> SymLogNorm:
 
 def show(axes: Axes, picture: Picture, norm: Normalize) -> AxesImage:
     """Draw one picture; its ticks are values of a+b, each at the first sample that has it."""
-    image = axes.imshow(picture.values, norm=norm, cmap=DIVERGING, aspect="auto", interpolation="antialiased")
+    image = axes.imshow(
+        picture.values,
+        norm=norm,
+        cmap=DIVERGING,
+        aspect="auto",
+        interpolation="antialiased",
+        interpolation_stage="data",  # no colours that are not on the scale, hence small files
+    )
     for axis, keys, block in (
         (axes.yaxis, picture.row_keys, picture.block[0]),
         (axes.xaxis, picture.column_keys, picture.block[1]),

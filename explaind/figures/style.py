@@ -30,7 +30,8 @@ __all__ = [
 ]
 
 WIDTH = 7.0  # inches, the width of a page's text
-DIVERGING = "RdBu_r"  # zero is white; readable without red-green vision
+#: Zero is white; readable without red-green vision. An odd number of levels has white in the middle, few make small files.
+DIVERGING = mpl.colormaps["RdBu_r"].resampled(65)
 
 #: Okabe and Ito's palette, which survives the common colour-vision deficiencies.
 LAYER_COLOURS = {
