@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -14,6 +16,24 @@ from explaind.recording.verify import file_digests
 from explaind.store import StoredArray, read_manifest, write_manifest
 
 LOCK = ".lock"
+
+
+def unwritable(path: Path, error: OSError) -> StoreError:
+    """A full disk, a missing permission: what the user is told about it."""
+    return StoreError(
+        f"The trajectory {path} could not be written; it stays readable up to its last commit",
+        got=str(error),
+        remedy="make room on the disk, then record again with resume=True",
+    )
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn the operating system's errors inside the block into a StoreError."""
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(path, error) from error
 
 
 class Directory:

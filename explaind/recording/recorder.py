@@ -15,17 +15,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from explaind.errors import RecordingError
-from explaind.recording import creation, journal
-from explaind.recording.directory import Directory
-from explaind.recording.journal import Commit
+from explaind.recording import creation
+from explaind.recording.directory import Directory, disk_errors
 from explaind.recording.observer import Observer
-from explaind.recording.resume import ResumePoint, restore
+from explaind.recording.resume import restore
 from explaind.recording.schema import JOURNAL
-from explaind.recording.state import read_hyperparameters, read_state
+from explaind.recording.state import read_state
 from explaind.recording.steps import MicroBatch, micro_batch
+from explaind.recording.tape import Tape
 from explaind.recording.trajectory import Trajectory
-from explaind.recording.writer import Writer
-from explaind.store import open_array
 
 
 class Recorder:
@@ -43,16 +41,20 @@ class Recorder:
         resume: bool,
     ) -> None:
         self.path = Path(path)
-        self.step = 0
         creation.check_config(config)
         self._config, self._chunk_steps = config, chunk_steps
         self._overwrite, self._resume = overwrite, resume
         self._observer = Observer(model, optimizer)
         self._directory = Directory(self.path)
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
-        self._writer: Writer | None = None
+        self._tape: Tape | None = None
         self._batches: list[MicroBatch] = []
         self._metrics: dict[str, float] = {}
+
+    @property
+    def step(self) -> int:
+        """Number of complete updates so far, those before a resumption included."""
+        return self._tape.step if self._tape else 0
 
     def batch(self, indices: Any, weights: Any = None) -> None:
         """Name the samples of the coming update; call it once per backward when gradients are accumulated.
@@ -105,10 +107,8 @@ class Recorder:
         trajectory = restore(self.path, self._observer)
         if trajectory is None:
             self._directory.empty()
-            return
-        self.step = trajectory.n_steps
-        self._rng = torch.get_rng_state()
-        self._open(trajectory)
+        else:
+            self._tape = Tape(trajectory, self._observer, torch.get_rng_state())
 
     def _begin(self, moved: set[int]) -> None:
         """Create the store at the first update, when it is known which parameters receive gradients."""
@@ -116,38 +116,22 @@ class Recorder:
         layout = creation.find_layout(observer.model, observer.optimizer, moved)
         named = dict(observer.model.named_parameters())
         state = read_state(observer.optimizer, [named[n] for n in layout.names], layout, observer.name)
-        creation.create_store(
-            self.path,
-            observer.model,
-            observer.optimizer,
-            layout,
-            name=observer.name,
-            state=state,
-            config=self._config,
-            chunk_steps=self._chunk_steps,
-            entries=sum(len(batch.indices) for batch in self._batches),
-            rng_bytes=len(self._rng),
-        )
-        self._open(Trajectory(self.path))
-
-    def _open(self, trajectory: Trajectory) -> None:
-        """Start writing after the last committed update of the store."""
-        self._chunk_steps = trajectory.chunk_steps
-        self._constants = trajectory.constants
-        self._initial_count = trajectory.initial_count
-        self._observer.follow(trajectory.layout)
-        specs = creation.specs_of(trajectory.manifest)
-        self._arrays = {spec.name: open_array(self.path, spec.name) for spec in specs}
-        self._writer = Writer(self.path, self._arrays, specs, trajectory.used_entries())
-        self._take()
-
-    def _take(self) -> None:
-        assert self._writer is not None
-        self._chunk = self._writer.take()
-        self._chunk.begin(self.step, self._rng)
+        with disk_errors(self.path):
+            creation.create_store(
+                self.path,
+                observer.model,
+                observer.optimizer,
+                layout,
+                name=observer.name,
+                state=state,
+                config=self._config,
+                chunk_steps=self._chunk_steps,
+                entries=sum(len(batch.indices) for batch in self._batches),
+                rng_bytes=len(self._rng),
+            )
+        self._tape = Tape(Trajectory(self.path), observer, self._rng)
 
     def _before(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        observer = self._observer
         if len(args) > 1 or any(value is not None for value in kwargs.values()):
             raise RecordingError(
                 "optimizer.step(closure) cannot be recorded",
@@ -161,71 +145,34 @@ class Recorder:
                 got="none since the last update",
                 remedy="call it right after loss.backward()",
             )
-        if self._writer is None:
-            self._begin(observer.with_gradient())
-        chunk = self._chunk
-        chunk.arrays["clip_factor"][chunk.rows], chunk.arrays["clip_uniform"][chunk.rows] = (
-            observer.before_update()
-        )
-        read_hyperparameters(optimizer, chunk.arrays["hyperparameters"][chunk.rows])
+        if self._tape is None:
+            self._begin(self._observer.with_gradient())
+        self._tape.before_update(optimizer)
 
     def _after(self, *_: Any) -> None:
-        chunk, row = self._chunk, self._chunk.rows
-        second = chunk.real.get("second_moment")
-        self._observer.after_update(
-            self.step, chunk.real["parameters"][row], None if second is None else second[row]
-        )
-        chunk.arrays["count"][row] = self._initial_count + self.step + 1
-        chunk.batches.append(tuple(self._batches))
-        chunk.metrics.append(self._metrics)
+        batches, metrics = tuple(self._batches), self._metrics
         self._batches, self._metrics = [], {}
-        chunk.rows += 1
-        self.step += 1
-        if chunk.rows == self._chunk_steps:
-            self._flush()
-
-    def _flush(self) -> None:
-        observer, chunk = self._observer, self._chunk
-        observer.check_constants(self._constants)
-        state = read_state(observer.optimizer, observer.moved, observer.layout, observer.name)
-        if observer.name != "SGD" and state.count != self._initial_count + self.step:
-            raise RecordingError(
-                "The optimizer's step counter does not count the recorded updates",
-                expected=str(self._initial_count + self.step),
-                got=str(state.count),
-                remedy="leave the optimizer's state alone while it is recorded",
-            )
-        self._rng = torch.get_rng_state()
-        chunk.point = ResumePoint(state.count, state.buffer, self._rng)
-        observer.keep_last()
-        self._writer.put(chunk)
-        self._take()
+        self._tape.after_update(batches, metrics)
 
     def _finish(self, *, complete: bool) -> None:
         """Commit what is left, and seal the store if training ended by itself."""
-        if self._writer is None:
+        if self._tape is None:
             if not complete:
                 return
             held = [p for group in self._observer.optimizer.param_groups for p in group["params"]]
             self._begin({id(parameter) for parameter in held if parameter.requires_grad})
-        assert self._writer is not None
-        if self._chunk.rows:
-            self._writer.put(self._chunk)
-        self._writer.close()
-        self._observer.check_constants(self._constants)
-        if self._metrics:
-            tail = Commit(self.step, self.step, {}, {}, [], [self._metrics])
-            journal.append(self.path / JOURNAL, tail)
-        if complete:
-            self._directory.seal(self._arrays, self.step)
+        with disk_errors(self.path):
+            self._tape.finish(self._metrics)
+            if complete:
+                self._directory.seal(self._tape.arrays, self.step)
 
     def _release(self) -> None:
         for handle in self._handles:
             handle.remove()
         self._handles = []
         self._observer.detach()
-        if self._writer is not None:
-            self._writer.abandon()
+        if self._tape is not None:
+            self._tape.abandon()
         self._directory.release()
 
 

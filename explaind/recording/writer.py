@@ -16,6 +16,7 @@ from torch import Tensor
 
 from explaind.errors import ExplaindError, StoreError
 from explaind.recording import journal
+from explaind.recording.directory import unwritable
 from explaind.recording.journal import Commit
 from explaind.recording.resume import ResumePoint, write_point
 from explaind.recording.schema import JOURNAL, PER_STEP, RAGGED
@@ -41,6 +42,10 @@ class Chunk:
         }
         self.real = {spec.name: torch.from_numpy(self.arrays[spec.name]) for spec in own if spec.transpose}
         self.begin(0, torch.empty(0, dtype=torch.uint8))
+
+    @property
+    def full(self) -> bool:
+        return self.rows == len(self.arrays["count"])
 
     def begin(self, start: int, rng: Tensor) -> None:
         """Empty the chunk; its first row will be update `start`."""
@@ -93,17 +98,14 @@ class Writer:
         self._raise()
 
     def abandon(self) -> None:
-        """Let the thread end after what it has; nothing is waited for and nothing raised."""
+        """Let the thread end after what it has; nothing is raised."""
         self._todo.put(None)
+        self._thread.join()
 
     def _raise(self) -> None:
         error = self._error
         if isinstance(error, OSError):
-            raise StoreError(
-                f"The trajectory {self._store} could not be written; it stays readable up to its last commit",
-                got=str(error),
-                remedy="make room on the disk, then record again with resume=True",
-            ) from error
+            raise unwritable(self._store, error) from error
         if isinstance(error, ExplaindError):
             raise error
         if error is not None:

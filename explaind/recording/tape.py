@@ -1,0 +1,100 @@
+"""The open end of a store: updates go in one by one and leave in chunks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from explaind.errors import RecordingError
+from explaind.recording import creation, journal
+from explaind.recording.journal import Commit
+from explaind.recording.observer import Observer
+from explaind.recording.resume import ResumePoint
+from explaind.recording.schema import JOURNAL
+from explaind.recording.state import read_hyperparameters, read_state
+from explaind.recording.steps import MicroBatch
+from explaind.recording.trajectory import Trajectory
+from explaind.recording.writer import Writer
+from explaind.store import open_array
+
+
+class Tape:
+    """Fills chunks from what the observer sees, and hands them to the writer.
+
+    Args:
+        trajectory: the store as it is now; the next update is number `trajectory.n_steps`.
+        observer: told here which parameters are θ.
+        rng: the generator's state before that update.
+    """
+
+    def __init__(self, trajectory: Trajectory, observer: Observer, rng: Tensor) -> None:
+        self.step = trajectory.n_steps
+        self._path = trajectory.path
+        self._observer = observer
+        self._constants = trajectory.constants
+        self._initial_count = trajectory.initial_count
+        observer.follow(trajectory.layout)
+        specs = creation.specs_of(trajectory.manifest)
+        self.arrays = {spec.name: open_array(self._path, spec.name) for spec in specs}
+        self._writer = Writer(self._path, self.arrays, specs, trajectory.used_entries())
+        self._next_chunk(rng)
+
+    def before_update(self, optimizer: Optimizer) -> None:
+        """Note the options and the clipping of the coming update; see `Observer.before_update` for refusals."""
+        arrays, row = self._chunk.arrays, self._chunk.rows
+        arrays["clip_factor"][row], arrays["clip_uniform"][row] = self._observer.before_update()
+        read_hyperparameters(optimizer, arrays["hyperparameters"][row])
+
+    def after_update(self, batches: tuple[MicroBatch, ...], metrics: dict[str, float]) -> None:
+        """Note what the update led to. The row counts only when all of it is there."""
+        chunk, row = self._chunk, self._chunk.rows
+        second = chunk.real.get("second_moment")
+        self._observer.after_update(
+            self.step, chunk.real["parameters"][row], None if second is None else second[row]
+        )
+        chunk.arrays["count"][row] = self._initial_count + self.step + 1
+        chunk.batches.append(batches)
+        chunk.metrics.append(metrics)
+        chunk.rows += 1
+        self.step += 1
+        if chunk.full:
+            self._flush()
+
+    def finish(self, metrics: dict[str, float]) -> None:
+        """Commit the updates of the last chunk, full or not, and the metrics of θ_T; wait until it is done.
+
+        Raises:
+            RecordingError: a constant changed; the last chunk is then left out.
+        """
+        self._observer.check_constants(self._constants)
+        if self._chunk.rows:
+            self._writer.put(self._chunk)
+        self._writer.close()
+        if metrics:
+            journal.append(self._path / JOURNAL, Commit(self.step, self.step, {}, {}, [], [metrics]))
+
+    def abandon(self) -> None:
+        """Stop the writer after what it already has."""
+        self._writer.abandon()
+
+    def _next_chunk(self, rng: Tensor) -> None:
+        self._chunk = self._writer.take()
+        self._chunk.begin(self.step, rng)
+
+    def _flush(self) -> None:
+        observer, chunk = self._observer, self._chunk
+        observer.check_constants(self._constants)
+        state = read_state(observer.optimizer, observer.moved, observer.layout, observer.name)
+        if observer.name != "SGD" and state.count != self._initial_count + self.step:
+            raise RecordingError(
+                "The optimizer's step counter does not count the recorded updates",
+                expected=str(self._initial_count + self.step),
+                got=str(state.count),
+                remedy="leave the optimizer's state alone while it is recorded",
+            )
+        rng = torch.get_rng_state()
+        chunk.point = ResumePoint(state.count, state.buffer, rng)
+        observer.keep_last()
+        self._writer.put(chunk)
+        self._next_chunk(rng)
