@@ -1,0 +1,119 @@
+"""The public functions `explaind.influence` and `explaind.plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+from torch import nn
+
+from explaind.allocator import keep_memory
+from explaind.features.groups import Groups
+from explaind.features.targets import Loss
+from explaind.attribution.contract import contract
+from explaind.attribution.plan import Plan, make_plan
+from explaind.attribution.problem import Problem, make_problem
+from explaind.attribution.query import Query
+from explaind.attribution.walk import walk
+from explaind.ledger import check
+from explaind.recording.trajectory import Trajectory
+
+REPLAY_TOLERANCE = {"float32": 1e-3, "float64": 1e-8}
+
+
+def influence(
+    run: Trajectory | Path | str,
+    model: nn.Module,
+    loss_fn: Loss | None = None,
+    *,
+    train: Any = None,
+    test: Any,
+    keep: Sequence[str] = ("step", "layer"),
+    importance: Sequence[str] = (),
+    steps: slice | Sequence[int] | None = None,
+    groups: Groups = None,
+    target: str | Callable = "output",
+    lineage: str = "update",
+    tolerance: float = 1e-2,
+    max_nodes: int = 81,
+    nodes: int | None = None,
+    tail_tolerance: float = 1e-5,
+    replay_tolerance: float | None = None,
+) -> xr.Dataset:
+    """Decompose a prediction, or a function of it, into what training steps, parameters and samples contributed.
+
+    Args:
+        run: path of a recorded trajectory.
+        model: the recorded model; only its structure is used, its present values do not matter and are not changed.
+        loss_fn: the loss of the run, (outputs [n, …], targets [n]) → scalar, with its own reduction. Needed for
+            train=…, target="loss", and the check of the replay.
+        train: the training samples as they were indexed while recording: (inputs [N, …], targets [N, …]) or a Dataset.
+            If given, a few updates are rebuilt first and the run is refused if they differ.
+        test: the explained samples: inputs, (inputs, targets), or a Dataset.
+        keep: axes of the answer out of "step", "layer" or "parameter", "train", "test", "output"; the rest is summed.
+        importance: axes out of "test" and "output" over which absolute values are summed, last.
+        steps: a slice of updates, or a list of them (the rest then appears as `omitted`). All by default.
+        groups: parameter groups: layers by default, "all", or a mapping name → parameter names, patterns or masks.
+        target: "output", "loss", "margin", the path of a module (its activation), or a function h(outputs, targets).
+        lineage: credit on a kept step axis at the "update" (where momentum acts) or at the "sample"'s own step.
+        tolerance: accepted |residual| per step and row. Below 1e-3 a float32 run is evaluated in float64.
+        max_nodes: most midpoint nodes per step and sample.
+        nodes: a fixed number of nodes instead, as the paper does.
+        tail_tolerance: momentum weight below which gradients from before the window are left out.
+        replay_tolerance: accepted relative difference between rebuilt and observed updates (1e-3 in float32, 1e-8 in
+            float64, plus rounding).
+
+    Returns:
+        Dataset with `kernel`, `regularization` (and `carried`, for a resumed optimizer) over the kept axes, `initial`,
+        `final`, `residual` = `quadrature` + `replay` (and `omitted`), `nodes` and `quadrature_error` per step, such that
+        initial + Σ kernel + Σ regularization + Σ carried + Σ residual + omitted = final. Importances have no residual;
+        `kernel_all` and `regularization_all` are taken at the level of all groups together.
+
+    Raises:
+        StoreError, QueryError, DataError, LedgerError: see each; always before the first long loop.
+    """
+    query = Query(
+        tuple([keep] if isinstance(keep, str) else keep),
+        tuple([importance] if isinstance(importance, str) else importance),
+        steps, groups, target, lineage, tolerance, max_nodes, nodes, tail_tolerance,
+    )  # fmt: skip
+    problem = make_problem(run, model, loss_fn, query, train=train, test=test)
+    keep_memory()
+    if problem.gradients is not None:
+        check_replay(problem, replay_tolerance)
+    return answer(problem, make_plan(problem, timed=False))
+
+
+def plan(
+    run: Trajectory | Path | str,
+    model: nn.Module,
+    loss_fn: Loss | None = None,
+    *,
+    train: Any = None,
+    test: Any,
+    **options: Any,
+) -> Plan:
+    """What `influence` with the same arguments would do and cost. Evaluates the model on a few samples, nothing more."""
+    options.pop("replay_tolerance", None)
+    for name in ("keep", "importance"):
+        if name in options:
+            options[name] = (options[name],) if isinstance(options[name], str) else tuple(options[name])
+    return make_plan(make_problem(run, model, loss_fn, Query(**options), train=train, test=test))
+
+
+def answer(problem: Problem, how: Plan) -> xr.Dataset:
+    """Run the planned algorithm on a checked problem."""
+    if how.algorithm in ("adjoint", "buffered"):
+        return contract(problem, how)
+    return walk(problem, how, {"view": problem.query})["view"]
+
+
+def check_replay(problem: Problem, tolerance: float | None = None) -> None:
+    """Rebuild a few updates around the window; refuse the run if they are not the observed ones."""
+    start, stop = problem.window
+    if stop > start:
+        name = str(problem.trajectory.layout.dtype).removeprefix("torch.")
+        limit = REPLAY_TOLERANCE[name] if tolerance is None else tolerance
+        check(problem.ledger, problem.batch_gradient(), start, stop, tolerance=limit)

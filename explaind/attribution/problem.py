@@ -1,0 +1,160 @@
+"""Everything an algorithm needs to answer a query, checked once, before any expensive loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from explaind.errors import QueryError
+from explaind.features.functional import FunctionalModel, Value
+from explaind.features.gradients import BatchGradient, TrainingGradients
+from explaind.features.groups import Partition, make_partition
+from explaind.features.samples import Samples
+from explaind.features.targets import NEED_LABELS, Loss, make_value
+from explaind.attribution.query import Query, select_steps
+from explaind.ledger import Ledger
+from explaind.recording.trajectory import Trajectory
+
+FLOAT32_FLOOR = 1e-3  # below this tolerance, float32 rounding along the path is no longer negligible
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A query with the run, model and samples it is asked of.
+
+    Attributes:
+        trajectory, query, test: the run, the question, the explained samples.
+        steps: the explained updates, rising.
+        ledger, model, value, partition: the update's terms, the model and target as pure functions, the groups, all in
+            `dtype`: float64 for float64 runs and for tolerances below 1e-3, else float32.
+        gradients: of the training samples; None if no training set was given.
+        outputs: O, the number of columns of the target.
+    """
+
+    trajectory: Trajectory
+    query: Query
+    test: Samples
+    steps: tuple[int, ...]
+    dtype: torch.dtype
+    ledger: Ledger
+    model: FunctionalModel
+    value: Value
+    partition: Partition
+    gradients: TrainingGradients | None
+    outputs: int
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """[start, stop) of the explained updates: the window itself, or the whole run for a chosen subset."""
+        if isinstance(self.query.steps, slice) or self.query.steps is None:
+            return (self.steps[0], self.steps[-1] + 1) if self.steps else (0, 0)
+        return (0, self.trajectory.n_steps)
+
+    def values(self, s: int, x: Tensor, y: Tensor | None) -> Tensor:
+        """The target's values at θ_s, [n, O]."""
+        with torch.no_grad():
+            return self.value(self.model.layout.unflatten(self.ledger.parameters(s)), x, y)
+
+    def batch_gradient(self) -> BatchGradient:
+        """Recomputes batch gradients; needs the training samples and the loss."""
+        if self.gradients is None:
+            raise QueryError(
+                "This query needs the training samples.", remedy="Pass train=(inputs, targets) and loss_fn."
+            )
+        return BatchGradient(self.gradients)
+
+    def with_query(self, **changes: Any) -> Problem:
+        """The same problem with some fields of the query replaced; the groups are made again."""
+        query = replace(self.query, **changes)
+        return replace(self, query=query, partition=make_partition(self.model.layout, query.effective_groups))
+
+
+def make_problem(
+    run: Trajectory | Path | str,
+    model: nn.Module,
+    loss: Loss | None,
+    query: Query,
+    *,
+    train: Any = None,
+    test: Any,
+) -> Problem:
+    """Open the run and check that run, model, samples and query fit together.
+
+    Raises:
+        StoreError: the run is missing or damaged, or belongs to another model.
+        QueryError: the query asks for something the inputs do not allow.
+        DataError: samples that cannot be used.
+        LedgerError: an optimizer option that the ledger does not model.
+    """
+    trajectory = run if isinstance(run, Trajectory) else Trajectory(Path(run))
+    double = trajectory.layout.dtype == torch.float64 or (
+        query.nodes is None and query.tolerance < FLOAT32_FLOOR
+    )
+    dtype = torch.float64 if double else torch.float32
+    samples = Samples(test, "test").to(dtype)
+    if query.target in NEED_LABELS and samples.targets is None:
+        raise QueryError(
+            f"The target {query.target!r} needs the test targets.", remedy="Pass test=(inputs, targets)."
+        )
+    if query.keeps("train") and (train is None or loss is None):
+        raise QueryError("Keeping the axis 'train' needs the training samples and the loss function.",
+                         remedy="Pass train=(inputs, targets) and loss_fn.")  # fmt: skip
+    pure = FunctionalModel(model, trajectory, dtype)
+    ledger = Ledger(trajectory, dtype)
+    value = make_value(pure, query.target, loss)
+    partition = make_partition(trajectory.layout, query.effective_groups)
+    gradients = None
+    if train is not None and loss is not None:
+        gradients = TrainingGradients(trajectory, pure, loss, Samples(train, "train"))
+    steps = select_steps(query.steps, trajectory.n_steps)
+    outputs = _columns(value, pure, trajectory, samples, dtype)
+    return Problem(
+        trajectory, query, samples, steps, dtype, ledger, pure, value, partition, gradients, outputs
+    )
+
+
+def _columns(
+    value: Callable, model: FunctionalModel, trajectory: Trajectory, samples: Samples, dtype: torch.dtype
+) -> int:
+    x, y = samples.take(slice(0, 1))
+    theta = model.layout.unflatten(trajectory.parameters(0).to(dtype))
+    try:
+        with torch.no_grad():
+            found = value(theta, x, y)
+    except (IndexError, RuntimeError, ValueError) as error:
+        raise QueryError(
+            "The model, the target or the loss could not be evaluated on the first test sample.",
+            got=f"{type(error).__name__}: {error}",
+            remedy="Check the shapes, dtypes and label range of the test samples.",
+        ) from error
+    if found.dim() != 2 or len(found) != 1:
+        raise QueryError(
+            "The target must give one row of values per sample.",
+            expected="[n] or [n, M]",
+            got=f"{tuple(found.shape)}",
+        )
+    _label_range(samples, found)
+    return found.shape[1]
+
+
+def _label_range(samples: Samples, values: Tensor) -> None:
+    targets = samples.targets
+    if targets is None or targets.is_floating_point() or targets.dim() != 1 or values.shape[1] == 1:
+        return
+    low, high = int(targets.min()), int(targets.max())
+    if low < 0 or high >= values.shape[1]:
+        raise QueryError(
+            "Labels of the test samples are out of range.",
+            expected=f"0 … {values.shape[1] - 1}, one of the model's outputs",
+            got=f"{low} … {high}",
+        )
+
+
+def blocks(total: int, size: int) -> Sequence[slice]:
+    """[0, total) cut into slices of at most `size`."""
+    return [slice(i, min(i + size, total)) for i in range(0, total, size)]

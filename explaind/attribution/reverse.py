@@ -1,0 +1,91 @@
+"""Reverse mode: rows of Φ, multiplied with the update's terms and reduced into groups (method.md section 4.2 and 4.4).
+
+One backward pass per node gives Φ for every parameter at once: the way to a scalar target, to many groups and to single
+parameters. Train samples are summed; needs the recorded θ alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from explaind.features.rows import FeatureRows
+from explaind.attribution.forward import integrate
+from explaind.attribution.problem import Problem
+from explaind.ledger import UpdateTerms
+
+
+@dataclass
+class RowBlock:
+    """Φ of one step on a block of tests: phi [n, O', D], exact change and residual [n, O'], nodes [n]."""
+
+    step: int
+    phi: Tensor
+    change: Tensor
+    residual: Tensor
+    nodes: Tensor
+
+
+def feature_rows(problem: Problem, block: int) -> FeatureRows:
+    """The rows that the query resolves."""
+    query = problem.query
+    return FeatureRows(
+        problem.value,
+        problem.model.layout,
+        tests=query.resolves("test"),
+        outputs=query.resolves("output") and problem.outputs > 1,
+        block=block,
+    )
+
+
+class StepRows:
+    """Integrates Φ over single steps for the test samples `tests`; remembers the values at the last θ it saw."""
+
+    def __init__(self, problem: Problem, tests: slice, rows: FeatureRows) -> None:
+        self._problem, self._rows = problem, rows
+        self._x, self._y = problem.test.take(tests)
+        self._known: dict[int, Tensor] = {}
+
+    def __call__(self, s: int) -> RowBlock:
+        """Φ_s with its certificate."""
+        problem, x, y = self._problem, self._x, self._y
+        theta, update = problem.ledger.parameters(s), problem.ledger.update(s)
+        change = self._value(s + 1) - self._value(s)
+        self._known = {at: value for at, value in self._known.items() if at in (s, s + 1)}
+
+        def evaluate(t: float, index: Tensor | None) -> list[Tensor]:
+            everyone = index is None or not problem.query.resolves("test")
+            chosen = (x, y) if everyone else (x[index], None if y is None else y[index])
+            return [self._rows(torch.add(theta, update, alpha=t), *chosen)]
+
+        integral = integrate(problem.query, evaluate, lambda parts: parts[0] @ update, change, axis=0)
+        return RowBlock(s, integral.parts[0], change, integral.residual, integral.nodes)
+
+    def _value(self, s: int) -> Tensor:
+        if s not in self._known:
+            self._known[s] = self._rows.reduce(self._problem.values(s, self._x, self._y))
+        return self._known[s]
+
+
+def reduce_groups(problem: Problem, phi: Tensor, terms: Tensor) -> Tensor | list[Tensor]:
+    """Φ ⊙ term summed over each group: per group [K, n, O'], or for single parameters one tensor [D, K, n, O']."""
+    if problem.partition.single:
+        return torch.stack([phi * term for term in terms]).movedim(-1, 0)
+    found = []
+    for group in range(len(problem.partition)):
+        part = problem.partition.index(group)
+        found.append((phi[..., part] @ terms[:, part].T).movedim(-1, 0))
+    return found
+
+
+def steps_reverse(
+    problem: Problem, tests: slice, rows: FeatureRows
+) -> Iterator[tuple[RowBlock, Tensor | list[Tensor]]]:
+    """Walk over the explained updates: the certificate and the reduced influences of each."""
+    step_rows, terms_of = StepRows(problem, tests, rows), UpdateTerms(problem.ledger)
+    for s in problem.steps:
+        block = step_rows(s)
+        yield block, reduce_groups(problem, block.phi, terms_of.at(s))

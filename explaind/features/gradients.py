@@ -1,0 +1,113 @@
+"""Training-side gradients, in the units in which they entered the update.
+
+The batch loss L(f_1 … f_n) is differentiated through the outputs (Corollary F.1): with δ_k = ∂L/∂f_k, the gradient of the
+batch is Σ_k g_k, g_k = δ_k·∇f_θ(x_k). This needs no assumption on the reduction: class weights, label smoothing, sums,
+means of ragged batches and losses that couple samples are all inside δ.
+
+Notation: n samples in a batch, O outputs, D parameters.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.func import grad, vmap
+
+from explaind.errors import QueryError
+from explaind.features.batched import Batched
+from explaind.features.functional import FunctionalModel, math_attention
+from explaind.features.samples import Samples
+from explaind.features.targets import Loss, sample_losses
+from explaind.recording.trajectory import MicroBatch, Trajectory
+
+
+SAMPLE_BLOCK = 256
+
+
+class TrainingGradients:
+    """What the batches of a trajectory pushed into the parameters, per batch and per sample.
+
+    Args:
+        trajectory: gives θ_s and the samples and weights of each update.
+        model: the model in the dtype of the computation.
+        loss: the loss function the run used, (outputs, targets) → scalar, with its own reduction.
+        train: the training samples, indexed as they were during recording.
+
+    Raises:
+        QueryError: a recorded sample index lies outside `train`.
+    """
+
+    def __init__(self, trajectory: Trajectory, model: FunctionalModel, loss: Loss, train: Samples) -> None:
+        self.trajectory, self.model, self.loss, self.train = trajectory, model, loss, train.to(model.dtype)
+        self._evaluate = Batched(self._pulled, axis=0, block=SAMPLE_BLOCK)
+
+    def parameters(self, s: int) -> dict[str, Tensor]:
+        """θ_s by name, in the dtype of the computation."""
+        return self.model.layout.unflatten(self.trajectory.parameters(s).to(self.model.dtype))
+
+    def cotangents(self, s: int) -> list[tuple[Tensor, Tensor]]:
+        """Per micro-batch of update s: sample indices [n], and δ = ∂L/∂f, [n, …] in the shape of the outputs."""
+        theta = self.parameters(s)
+        found = []
+        for batch in self.trajectory.step(s).batches:
+            x, y = self._take(batch)
+            with torch.no_grad():
+                outputs = self.model(theta, x)
+            outputs.requires_grad_()
+            (delta,) = torch.autograd.grad(self._loss(batch, outputs, y), outputs)
+            found.append((batch.indices, delta))
+        return found
+
+    def samples(self, theta: dict[str, Tensor], indices: Tensor, delta: Tensor) -> Tensor:
+        """g_k = δ_k·∇f_θ(x_k) of the samples `indices` [n], for these samples only, [n, D]."""
+        return self._evaluate(list(theta.values()), [self.train.inputs[indices], delta])[0]
+
+    def _pulled(self, *arguments: Tensor) -> list[Tensor]:
+        layout = self.model.layout
+        theta = dict(zip(layout.names, arguments[:-2], strict=True))
+
+        def pulled(parameters: dict[str, Tensor], x: Tensor, d: Tensor) -> Tensor:
+            return (self.model(parameters, x.unsqueeze(0)).squeeze(0) * d).sum()
+
+        found = vmap(grad(pulled), in_dims=(None, 0, 0))(theta, *arguments[-2:])
+        return [torch.cat([found[name].flatten(1) for name in layout.names], dim=1)]
+
+    def _take(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:
+        if len(batch.indices) and int(batch.indices.max()) >= len(self.train):
+            raise QueryError(
+                "The recording refers to training samples that were not passed.",
+                expected=f"at least {int(batch.indices.max()) + 1} training samples",
+                got=f"{len(self.train)}",
+                remedy="Pass the whole training set in the order whose indices were recorded.",
+            )
+        x, y = self.train.take(batch.indices)
+        if y is None:
+            raise QueryError("The training samples have no targets.", expected="a pair (inputs, targets)")
+        return x, y
+
+    def _loss(self, batch: MicroBatch, outputs: Tensor, y: Tensor) -> Tensor:
+        if batch.weights is None:
+            return self.loss(outputs, y)
+        if isinstance(batch.weights, Tensor):
+            return (sample_losses(self.loss, outputs, y) * batch.weights.to(outputs)).sum()
+        return batch.weights * self.loss(outputs, y)
+
+
+class BatchGradient:
+    """g_s = Σ_k g_{s,k} before clipping, flat [D]: one ordinary backward pass per micro-batch, as in training."""
+
+    def __init__(self, gradients: TrainingGradients) -> None:
+        self._of = gradients
+
+    def __call__(self, s: int) -> Tensor:
+        of = self._of
+        theta = {name: value.clone().requires_grad_() for name, value in of.parameters(s).items()}
+        names = list(of.model.layout.names)
+        total = torch.zeros(of.model.layout.size, dtype=of.model.dtype)
+        for batch in of.trajectory.step(s).batches:
+            x, y = of._take(batch)
+            with math_attention(), torch.enable_grad():
+                loss = of._loss(batch, of.model(theta, x), y)
+                found = torch.autograd.grad(loss, [theta[name] for name in names], materialize_grads=True)
+            total += torch.cat([g.reshape(-1) for g in found])
+        return total

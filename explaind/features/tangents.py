@@ -1,0 +1,64 @@
+"""Forward mode: Φ·(a term of the update, restricted to a group), for all samples and outputs at one node of the path.
+
+For group G and term τ the tangent is τ inside G and zero outside; only G's own parameters are dual numbers, so nothing is
+propagated below the layer. Shapes: K terms, D parameters, n samples, O outputs.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.func import jvp, vmap
+
+from explaind.features.batched import Batched
+from explaind.features.functional import Value
+from explaind.features.groups import Partition
+
+
+class GroupTangents:
+    """Jacobian-vector products ∂value/∂θ_G · τ_G for every group G of a partition and every term τ of an update.
+
+    Args:
+        value: the pure function that is decomposed.
+        partition: named groups.
+        block: samples per ordinary call.
+    """
+
+    def __init__(self, value: Value, partition: Partition, block: int) -> None:
+        self._value = value
+        self._layout = partition.layout
+        self._evaluate = Batched(self._products, axis=1, block=block)
+        slices = self._layout.slices()
+        shapes = dict(zip(self._layout.names, self._layout.shapes, strict=True))
+        self._members: list[
+            dict[str, Tensor | None]
+        ] = []  # per group: parameter → mask, or None for all of it
+        for group in range(len(partition)):
+            members: dict[str, Tensor | None] = {}
+            for name in partition.tensors(group):
+                inside = partition.label[slices[name]] == group
+                members[name] = None if bool(inside.all()) else inside.reshape(shapes[name])
+            self._members.append(members)
+
+    def __call__(self, theta: Tensor, terms: Tensor, x: Tensor, y: Tensor | None) -> list[Tensor]:
+        """θ [D], terms [K, D], samples x [n, …], y [n, …] → one tensor [K, n, O] per group."""
+        fixed = [*self._layout.unflatten(theta).values(), *self._layout.unflatten(terms).values()]
+        return self._evaluate(fixed, [x] if y is None else [x, y])
+
+    def _products(self, *arguments: Tensor) -> list[Tensor]:
+        names, number = self._layout.names, len(self._layout.names)
+        theta = dict(zip(names, arguments[:number], strict=True))
+        terms = dict(zip(names, arguments[number : 2 * number], strict=True))
+        x, y = (*arguments[2 * number :], None)[:2]
+        found = []
+        for members in self._members:
+            inside = {name: theta[name] for name in members}
+            tangents = {n: terms[n] if mask is None else terms[n] * mask for n, mask in members.items()}
+
+            def value(parameters: dict[str, Tensor]) -> Tensor:
+                return self._value({**theta, **parameters}, x, y)
+
+            def along(tangent: dict[str, Tensor], inside: dict[str, Tensor] = inside) -> Tensor:
+                return jvp(value, (inside,), (tangent,))[1]
+
+            found.append(vmap(along)(tangents))
+        return found

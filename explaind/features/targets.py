@@ -1,0 +1,87 @@
+"""Targets: which differentiable function of the model's output is decomposed (Corollary 3.3).
+
+"output"      every output coordinate                                  O columns
+"loss"        the loss of each sample alone                            1 column
+"margin"      output of the true class − the best other output         1 column
+callable      h(outputs [n, …], targets) → [n] or [n, M]               M columns: projections, entropy, one coordinate …
+module path   the activation that this module returns, flattened       as many columns as it has entries
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from explaind.errors import QueryError
+from explaind.features.functional import FunctionalModel, Value
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+NEED_LABELS = ("loss", "margin")
+
+
+def make_value(model: FunctionalModel, target: str | Callable, loss: Loss | None) -> Value:
+    """The pure function whose change is decomposed, value(θ, inputs [n, …], targets) → [n, O].
+
+    Raises:
+        QueryError: "loss" without a loss function, or a module path that the model does not have.
+    """
+    if callable(target):
+        return lambda parameters, x, y: _columns(target(model(parameters, x), y))
+    if target == "output":
+        return lambda parameters, x, y: _columns(model(parameters, x))
+    if target == "loss":
+        if loss is None:
+            raise QueryError("The target 'loss' needs a loss function.", remedy="Pass loss_fn.")
+        return lambda parameters, x, y: sample_losses(loss, model(parameters, x), y).unsqueeze(-1)
+    if target == "margin":
+        return lambda parameters, x, y: _margin(model(parameters, x), y)
+    return _activation(model, target)
+
+
+def sample_losses(loss: Loss, outputs: Tensor, targets: Tensor) -> Tensor:
+    """The loss of every sample on its own, [n]: whatever the reduction, a batch of one has nothing to reduce."""
+    return torch.vmap(lambda f, y: loss(f.unsqueeze(0), y.unsqueeze(0)).reshape(()))(outputs, targets)
+
+
+def _columns(values: Tensor) -> Tensor:
+    """[n] → [n, 1]; [n, a, b, …] → [n, a·b·…]."""
+    return values.unsqueeze(-1) if values.dim() == 1 else values.flatten(1)
+
+
+def _margin(outputs: Tensor, targets: Tensor) -> Tensor:
+    label = targets.unsqueeze(-1)
+    others = outputs.scatter(-1, label, -torch.inf)
+    return outputs.gather(-1, label) - others.amax(-1, keepdim=True)
+
+
+def _activation(model: FunctionalModel, path: str) -> Value:
+    modules = dict(model.module.named_modules())
+    if path == "" or path not in modules:
+        close = difflib.get_close_matches(path, modules, n=3) or [name for name in modules if name][:6]
+        raise QueryError(
+            f"The model has no module called {path!r}.",
+            expected="'output', 'loss', 'margin', a function of (outputs, targets), or the path of a module",
+            got=repr(path),
+            remedy="Close or available paths: " + ", ".join(close) + ".",
+        )
+
+    def value(parameters: Mapping[str, Tensor], x: Tensor, y: Tensor | None) -> Tensor:
+        seen: list[Tensor] = []
+        handle = modules[path].register_forward_hook(lambda module, args, output: seen.append(output))
+        try:
+            model(parameters, x)
+        finally:
+            handle.remove()
+        if len(seen) != 1 or not isinstance(seen[0], Tensor):
+            raise QueryError(
+                f"The module {path!r} has no single activation.",
+                expected="a module that is called once and returns one tensor",
+                got=f"{len(seen)} calls" if len(seen) != 1 else type(seen[0]).__name__,
+                remedy="Choose a module inside it, or pass a function as target.",
+            )
+        return _columns(seen[0])
+
+    return value

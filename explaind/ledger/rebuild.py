@@ -1,0 +1,114 @@
+"""Rebuild updates from recomputed gradients and compare them with the observed ones: the replay error.
+
+Nothing is attributed before this comparison passed: a loss, data set, model or option that is not the recorded one shows
+here, in the units of the update, as a number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from explaind.errors import LedgerError
+from explaind.features.gradients import BatchGradient
+from explaind.ledger.terms import Ledger
+
+
+@dataclass(frozen=True)
+class ReplayError:
+    """Difference between the rebuilt and the observed update of one step.
+
+    Attributes:
+        step: s.
+        absolute: max_p |û_s − u_s|, parameter units.
+        relative: ‖û_s − u_s‖₂ / ‖u_s‖₂.
+        rounding: the relative difference that storing θ in its own precision explains, 4 eps ‖θ_s‖₂ / ‖u_s‖₂.
+    """
+
+    step: int
+    absolute: float
+    relative: float
+    rounding: float
+
+    def passes(self, tolerance: float) -> bool:
+        """Is the difference within the tolerance plus what rounding explains? NaN never passes."""
+        return self.relative <= tolerance + self.rounding
+
+
+def rebuild(ledger: Ledger, gradient: BatchGradient, start: int, stop: int) -> Iterator[ReplayError]:
+    """Rebuild u_s for s in [start, stop) by the optimizer's own recursion from recomputed batch gradients.
+
+    From start = 0 the buffer is the recorded initial one. Later starts infer it from the observed update before, which
+    makes a check of few updates in the middle of a run cheap and loses no accuracy in units of u.
+    """
+    buffer = _buffer_before(ledger, gradient, start)
+    for s in range(start, stop):
+        c, expand = ledger.coefficients(s), ledger.expand
+        theta, observed = ledger.parameters(s), ledger.update(s)
+        entering = _entering(ledger, gradient, s)
+        buffer = expand(c.mu) * buffer + expand(c.kappa) * entering
+        rebuilt = -ledger.preconditioner(s) * (expand(c.rho) * buffer + expand(c.sigma) * entering)
+        rebuilt = rebuilt - expand(c.decoupled) * theta
+        difference = rebuilt - observed
+        size = observed.norm().item()
+        stored = torch.finfo(ledger.trajectory.layout.dtype).eps
+        scale = size if size > 0 else 1.0
+        yield ReplayError(
+            step=s,
+            absolute=difference.abs().max().item(),
+            relative=difference.norm().item() / scale,
+            rounding=4 * stored * theta.norm().item() / scale,
+        )
+
+
+def check(
+    ledger: Ledger, gradient: BatchGradient, start: int, stop: int, *, tolerance: float, updates: int = 2
+) -> None:
+    """Rebuild a few updates at the start of the run and at start, middle and end of [start, stop).
+
+    Raises:
+        LedgerError: the worst of them differs by more than `tolerance`, relative to its length.
+    """
+    total = ledger.trajectory.n_steps
+    beginnings = {0, start, (start + stop) // 2, max(start, stop - updates)}
+    for beginning in sorted(b for b in beginnings if b < total):
+        for error in rebuild(ledger, gradient, beginning, min(beginning + updates, total)):
+            if not error.passes(tolerance):
+                raise replay_refusal(error, tolerance)
+
+
+def replay_refusal(error: ReplayError, tolerance: float) -> LedgerError:
+    """The refusal that names the step, the size of the difference and what usually causes it."""
+    return LedgerError(
+        f"Update {error.step} cannot be rebuilt from the recorded batch, so nothing is attributed.",
+        expected=f"a relative difference of at most {tolerance:g} (rounding allows {error.rounding:.1e} more)",
+        got=f"{error.relative:.3g} (largest entry {error.absolute:.3g})",
+        remedy="Pass the same loss function (with its reduction, label smoothing and class weights), model and training "
+        "samples that the run used, and give Recorder.batch its weights where the loop scales the loss; augmented "
+        "inputs must be passed as they were seen.",
+    )
+
+
+def _entering(ledger: Ledger, gradient: BatchGradient, s: int) -> Tensor:
+    """d_s = ± c_s g_s + coupled θ_s, [D]."""
+    c, expand = ledger.coefficients(s), ledger.expand
+    record = ledger.trajectory.step(s)
+    scale = tuple(sign * record.clip_factor for sign in c.sign)
+    return expand(scale) * gradient(s) + expand(c.coupled) * ledger.parameters(s)
+
+
+def _buffer_before(ledger: Ledger, gradient: BatchGradient, start: int) -> Tensor | float:
+    """b_start, recorded or inferred: b = −(u + decoupled θ + P σ d) / (P ρ) of the update before."""
+    if start == 0:
+        return ledger.trajectory.initial_buffer.to(ledger.dtype)
+    c, expand, before = ledger.coefficients(start - 1), ledger.expand, start - 1
+    if not all(c.rho):
+        return 0.0  # plain SGD: the buffer has no weight
+    scaled = ledger.preconditioner(before)
+    moved = ledger.update(before) + expand(c.decoupled) * ledger.parameters(before)
+    if any(c.sigma):
+        moved = moved + scaled * expand(c.sigma) * _entering(ledger, gradient, before)
+    return -moved / (scaled * expand(c.rho))

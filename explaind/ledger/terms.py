@@ -1,0 +1,129 @@
+"""The observed update u_s as the sum of its named terms, without any gradient.
+
+    u_s = kernel_s + regularization_s (+ carried_s),      kernel_s = −Σ_k φ_{s,k},  regularization_s = −r_s
+
+The regularization needs the recorded θ's only, and the kernel is what remains of the observed update. `carried` is the
+momentum that a resumed optimizer brought along: gradients of samples seen before the recording began.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from explaind.errors import LedgerError
+from explaind.ledger.coefficients import Coefficients, Expand, UpdateRule
+from explaind.recording.trajectory import Trajectory
+
+
+class Ledger:
+    """Coefficients and preconditioner of every update of a trajectory, in one dtype.
+
+    Args:
+        trajectory: the recorded run.
+        dtype: of every vector returned, float32 or float64.
+
+    Raises:
+        LedgerError: the trajectory's optimizer is not in the ledger, or a clip factor is not one number.
+    """
+
+    def __init__(self, trajectory: Trajectory, dtype: torch.dtype) -> None:
+        from explaind.ledger import RULES
+
+        if trajectory.optimizer not in RULES:
+            raise LedgerError(
+                f"The optimizer {trajectory.optimizer} is not in the ledger.",
+                expected=", ".join(RULES),
+                got=trajectory.optimizer,
+                remedy="Train with one of these torch optimizers.",
+            )
+        self.trajectory = trajectory
+        self.dtype = dtype
+        self.rule: UpdateRule = RULES[trajectory.optimizer]
+        layout = trajectory.layout
+        self.expand = Expand(layout.group, layout.sizes, dtype)
+
+    def coefficients(self, s: int) -> Coefficients:
+        """Scalars of update s, one per parameter group; refuses a gradient that was not scaled by one number."""
+        record = self.trajectory.step(s)
+        if not record.clip_uniform:
+            raise LedgerError(
+                f"At update {s} the gradient was changed between backward and optimizer.step by more than one factor.",
+                expected="no change, or clipping by the norm of all parameters (clip_grad_norm_)",
+                got="different factors for different parameters (for instance clip_grad_value_)",
+                remedy="Clip by the total norm; an element-wise change of the gradient is not a sum over samples.",
+            )
+        return self.rule.coefficients(record, s == 0 and self.trajectory.initial_count == 0)
+
+    def parameters(self, s: int) -> Tensor:
+        """θ_s, [D]."""
+        return self.trajectory.parameters(s).to(self.dtype)
+
+    def update(self, s: int) -> Tensor:
+        """The observed update u_s = θ_{s+1} − θ_s, [D]."""
+        return self.parameters(s + 1) - self.parameters(s)
+
+    def preconditioner(self, s: int) -> Tensor | float:
+        """P_s, [D], or 1.0 for optimizers without one."""
+        if self.rule.preconditioner is None:
+            return 1.0
+        second_moment = self.trajectory.second_moment(s).to(self.dtype)
+        return self.rule.preconditioner(self.trajectory.step(s), second_moment, self.expand)
+
+
+class UpdateTerms:
+    """Walks forward over the updates and names the terms of each.
+
+    Coupled decay and carried momentum live in the buffer, so their terms at s depend on every earlier update; `at` rolls
+    these two buffers forward as far as needed. It must be asked for rising s.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        trajectory = ledger.trajectory
+        start = trajectory.initial_buffer.to(ledger.dtype)
+        self._carried: Tensor | None = start if bool((start != 0).any()) else None
+        self._decay: Tensor | float = 0.0
+        self._next = 0
+        self.names = ("kernel", "regularization") + (("carried",) if self._carried is not None else ())
+
+    def at(self, s: int) -> Tensor:
+        """The terms of u_s in the order of `names`, [terms, D]. They add up to u_s."""
+        if s < self._next and (self._carried is not None or isinstance(self._decay, Tensor)):
+            raise ValueError(f"updates must be asked for in rising order: {s} came after {self._next - 1}")
+        ledger = self._ledger
+        for earlier in range(min(self._next, s), s):
+            coefficients = ledger.coefficients(earlier)
+            if any(coefficients.coupled) or self._carried is not None:
+                self._roll(coefficients, earlier)
+        coefficients = ledger.coefficients(s)
+        self._roll(coefficients, s)
+        self._next = s + 1
+
+        expand, theta = ledger.expand, ledger.parameters(s)
+        regularization = -expand(coefficients.decoupled) * theta
+        parts = []
+        if any(coefficients.coupled) or self._carried is not None or isinstance(self._decay, Tensor):
+            scaled = ledger.preconditioner(s)
+            rho, sigma = expand(coefficients.rho), expand(coefficients.sigma)
+            if any(coefficients.coupled) or isinstance(self._decay, Tensor):
+                direct = sigma * expand(coefficients.coupled) * theta
+                regularization = regularization - scaled * (rho * self._decay + direct)
+            if self._carried is not None:
+                parts.append(-scaled * rho * self._carried)
+        kernel = ledger.update(s) - regularization
+        for part in parts:
+            kernel = kernel - part
+        return torch.stack([kernel, regularization, *parts])
+
+    def _roll(self, coefficients: Coefficients, s: int) -> None:
+        """b ← μ b + κ d for the decay's and the carried part of the buffer."""
+        expand = self._ledger.expand
+        mu = expand(coefficients.mu)
+        if self._carried is not None:
+            self._carried = mu * self._carried
+        if any(coefficients.coupled):
+            inflow = expand(coefficients.kappa) * expand(coefficients.coupled) * self._ledger.parameters(s)
+            self._decay = mu * self._decay + inflow
+        elif isinstance(self._decay, Tensor):
+            self._decay = mu * self._decay
