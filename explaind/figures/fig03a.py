@@ -48,7 +48,7 @@ def draw(config: Mapping[str, Any], influence: Path, metrics: Path, phases: Path
         }
         _curves(grid[1, 0], steps, total, list(TERM_COLOURS))
         panel(grid[1, 0], "b", "Kernel and regularization")
-        grid[1, 0].legend(loc="upper left")
+        grid[1, 0].legend(loc="best")
         each = {name: scores["importance_kernel"].sel(layer=name).values for name in layers}
         colours = [layer_colour(name, i) for i, name in enumerate(layers)]
         _curves(grid[0, 1], steps, each, colours)

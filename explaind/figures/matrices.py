@@ -113,7 +113,7 @@ def show(axes: Axes, picture: Picture, norm: Normalize) -> AxesImage:
         (axes.yaxis, picture.row_keys, picture.block[0]),
         (axes.xaxis, picture.column_keys, picture.block[1]),
     ):
-        marks = MaxNLocator(4, integer=True).tick_values(int(keys[0]), int(keys[-1]))
+        marks = MaxNLocator(5, steps=[1, 2, 5, 10], integer=True).tick_values(int(keys[0]), int(keys[-1]))
         marks = marks[(marks >= keys[0]) & (marks <= keys[-1])]
         axis.set_ticks(np.searchsorted(keys, marks) / block - 0.5, [f"{mark:.0f}" for mark in marks])
     for spine in axes.spines.values():
