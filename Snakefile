@@ -21,7 +21,7 @@
 #   {experiment}/windows/{window}.zarr                     test x train kernels of a window of updates
 #   {experiment}/quadrature/{nodes}.zarr                   predictions with a fixed number of nodes
 #   {experiment}/periodicity.csv                           Lasso coefficients of the last window's similarity
-#   tables/*.csv · figures/*.{pdf,png} · report.html
+#   tables/*.csv · figures/*.{pdf,png} · report.html, and its pages in report/
 #   logs/ · benchmarks/                                    by experiment and rule
 from snakemake.utils import min_version
 

@@ -43,10 +43,10 @@ STAGES: dict[str, Stage] = {
     "select": Stage(("train.seeds", "train.max_steps", "train.stop_accuracy", "select"), ("explaind.train",)),
     "record": Stage(TRAINING, ("explaind.train", *EXPERIMENT_MODULES)),
     "phases": Stage(("study.windows",), ("explaind.phases",)),
-    "certify": Stage((*EXPERIMENT, "optimizer", "verify"), ("explaind.verify", *EXPERIMENT_MODULES)),
-    "influence": Stage((*EXPERIMENT, "influence"), ("explaind.influence.stage", *EXPERIMENT_MODULES)),
+    "certify": Stage((*EXPERIMENT, "optimizer", "verify"), ("explaind.certificate", *EXPERIMENT_MODULES)),
+    "influence": Stage((*EXPERIMENT, "influence"), ("explaind.attribution.stage", *EXPERIMENT_MODULES)),
     "accumulate": Stage((), ("explaind.accumulate",)),
-    "window": Stage((*EXPERIMENT, "study.kernel"), ("explaind.influence.stage", *EXPERIMENT_MODULES)),
+    "window": Stage((*EXPERIMENT, "study.kernel"), ("explaind.attribution.stage", *EXPERIMENT_MODULES)),
     "quadrature": Stage((*EXPERIMENT, "study.quadrature"), ("explaind.validate", *EXPERIMENT_MODULES)),
     "periodicity": Stage(
         (*EXPERIMENT, "study.periodicity"), ("explaind.studies.periodicity", *EXPERIMENT_MODULES)
@@ -57,6 +57,7 @@ STAGES: dict[str, Stage] = {
     "structure": Stage(EXPERIMENT, ("explaind.tables.structure", *EXPERIMENT_MODULES)),
     "findings": Stage(("data.modulus",), ("explaind.tables.findings",)),
     "seeds": Stage((), ("explaind.tables.seeds",)),
+    "page": Stage((), ("explaind.tables.page",)),
     "fig03a": Stage(("figure",), ("explaind.figures.fig03a",)),
     "fig04": Stage((*EXPERIMENT, "figure.dpi"), ("explaind.figures.fig04", *EXPERIMENT_MODULES)),
     "fig05": Stage((*EXPERIMENT, "figure.dpi"), ("explaind.figures.fig05", *EXPERIMENT_MODULES)),

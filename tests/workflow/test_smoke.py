@@ -62,7 +62,7 @@ def test_report_shows_every_figure_and_table(finished: Project) -> None:
     for path in (finished.root / "results/figures").glob("*.png"):
         assert path.name in html
     for table in TABLES:
-        assert f"{table}.csv" in html
+        assert f"{table}.html" in html
     assert "Figure 3a." in html
 
 

@@ -1,23 +1,20 @@
 # One rule per figure of the paper, named like its module in explaind/figures. The numbers are all in the inputs.
-FIGURES = expand(
-    f"{RESULTS}/figures/{{name}}.{{suffix}}",
-    name=[
-        name
-        for experiment, names in {
-            "grokking": [
-                "fig03a_influence",
-                "fig04_kernel_decoder",
-                "fig05_similarity",
-                "fig09_kernel_layers",
-                "fig12_lasso",
-                "fig13_similarity_layers",
-            ],
-        }.items()
-        if experiment in CONFIGS
-        for name in names
+FIGURE_NAMES = {
+    "grokking": [
+        "fig03a_influence",
+        "fig04_kernel_decoder",
+        "fig05_similarity",
+        "fig09_kernel_layers",
+        "fig12_lasso",
+        "fig13_similarity_layers",
     ],
-    suffix=["pdf", "png"],
-)
+}
+FIGURES = [
+    f"{RESULTS}/figures/{name}.{suffix}"
+    for experiment in CONFIGS
+    for name in FIGURE_NAMES.get(experiment, [])
+    for suffix in ("pdf", "png")
+]
 
 
 rule fig03a:

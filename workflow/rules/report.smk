@@ -1,9 +1,44 @@
 # One HTML file with every figure, table and caption, and how each was made. Snakemake writes it from its own records, so a second
 # Snakemake is run on the same request once everything exists; it only reads, hence --nolock.
+# The report can show a page but only offers a CSV for download, so each table gets a page.
+PAGES = [
+    f"{RESULTS}/report/{name}.html" for experiment in CONFIGS for name in TABLE_SHOWS.get(experiment, {})
+]
+
+for experiment in CONFIGS:
+    for table, shows in TABLE_SHOWS.get(experiment, {}).items():
+
+        rule:
+            name:
+                f"page_{table}"
+            input:
+                table=f"{RESULTS}/tables/{table}.csv",
+            output:
+                output=report(
+                    f"{RESULTS}/report/{table}.html",
+                    caption=f"../report/{table}.rst",
+                    category="Tables",
+                    labels={"table": table, "shows": shows},
+                ),
+            log:
+                f"{LOGS}/{experiment}/page_{table}.log",
+            threads: 1
+            resources:
+                mem_mb=memory(1000),
+                runtime=5,
+            params:
+                experiment=experiment,
+                config="{}",
+                source=source(CONFIGS[experiment], "page"),
+            script:
+                "../scripts/page.py"
+
+
 rule report:
     input:
         FIGURES,
         TABLES,
+        PAGES,
     output:
         report=f"{RESULTS}/report.html",
     log:
@@ -14,7 +49,7 @@ rule report:
         runtime=10,
     params:
         command=shlex.join(
-            [sys.executable, "-m", "snakemake", "figures", "tables", "--nolock", "--cores", "1"]
+            [sys.executable, "-m", "snakemake", *FIGURES, *PAGES, "--nolock", "--cores", "1"]
             + ["--snakefile", workflow.main_snakefile]
             + (
                 ["--config", *(f"{key}={json.dumps(value)}" for key, value in REQUEST.items())]

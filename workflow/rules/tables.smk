@@ -1,22 +1,17 @@
 # One rule per table, named like its module in explaind/tables: CSV, columns explained in results/README.md.
-TABLES = expand(
-    f"{RESULTS}/tables/{{name}}.csv",
-    name=[
-        name
-        for experiment, names in {
-            "grokking": [
-                "table01_fidelity",
-                "certificate",
-                "seeds",
-                "lasso",
-                "structure",
-                "findings",
-            ],
-        }.items()
-        if experiment in CONFIGS
-        for name in names
-    ],
-)
+TABLE_SHOWS = {
+    "grokking": {
+        "table01_fidelity": "predictions rebuilt, by number of nodes",
+        "certificate": "every update rebuilt",
+        "seeds": "every seed that was tried",
+        "lasso": "periods of the similarity",
+        "structure": "bands and cycles of every layer and window",
+        "findings": "what the figures must show, measured",
+    },
+}
+TABLES = [
+    f"{RESULTS}/tables/{name}.csv" for experiment in CONFIGS for name in TABLE_SHOWS.get(experiment, {})
+]
 
 
 rule table01_fidelity:
@@ -24,12 +19,7 @@ rule table01_fidelity:
         quadratures=grokking_files("quadrature/{}.zarr", "study", "quadrature", "nodes"),
         influence=f"{RESULTS}/grokking/influence.zarr",
     output:
-        output=report(
-            f"{RESULTS}/tables/table01_fidelity.csv",
-            caption="../report/table01_fidelity.rst",
-            category="Tables",
-            labels={"table": "table01_fidelity", "shows": "predictions rebuilt, by number of nodes"},
-        ),
+        output=f"{RESULTS}/tables/table01_fidelity.csv",
     log:
         f"{LOGS}/grokking/table01_fidelity.log",
     threads: 1
@@ -48,12 +38,7 @@ rule certificate:
     input:
         certificate=f"{RESULTS}/grokking/certificate.zarr",
     output:
-        output=report(
-            f"{RESULTS}/tables/certificate.csv",
-            caption="../report/certificate.rst",
-            category="Tables",
-            labels={"table": "certificate", "shows": "every update rebuilt"},
-        ),
+        output=f"{RESULTS}/tables/certificate.csv",
     log:
         f"{LOGS}/grokking/certificate.log",
     threads: 1
@@ -74,12 +59,7 @@ rule seeds:
         metrics=grokking_files("seeds/{}/metrics.csv", "train", "seeds"),
         selection=f"{RESULTS}/grokking/selection.json",
     output:
-        output=report(
-            f"{RESULTS}/tables/seeds.csv",
-            caption="../report/seeds.rst",
-            category="Tables",
-            labels={"table": "seeds", "shows": "every seed that was tried"},
-        ),
+        output=f"{RESULTS}/tables/seeds.csv",
         curves=f"{RESULTS}/tables/seeds_curves.csv",
     log:
         f"{LOGS}/grokking/seeds.log",
@@ -99,12 +79,7 @@ rule lasso:
     input:
         periodicity=f"{RESULTS}/grokking/periodicity.csv",
     output:
-        output=report(
-            f"{RESULTS}/tables/lasso.csv",
-            caption="../report/lasso.rst",
-            category="Tables",
-            labels={"table": "lasso", "shows": "periods of the similarity"},
-        ),
+        output=f"{RESULTS}/tables/lasso.csv",
     log:
         f"{LOGS}/grokking/lasso.log",
     threads: 1
@@ -124,12 +99,7 @@ rule structure:
         windows=windows("early", "onset", "middle", "late"),
         phases=f"{RESULTS}/grokking/phases.json",
     output:
-        output=report(
-            f"{RESULTS}/tables/structure.csv",
-            caption="../report/structure.rst",
-            category="Tables",
-            labels={"table": "structure", "shows": "bands and cycles of every layer and window"},
-        ),
+        output=f"{RESULTS}/tables/structure.csv",
     log:
         f"{LOGS}/grokking/structure.log",
     threads: 1
@@ -154,12 +124,7 @@ rule findings:
         structure=f"{RESULTS}/tables/structure.csv",
         periodicity=f"{RESULTS}/grokking/periodicity.csv",
     output:
-        output=report(
-            f"{RESULTS}/tables/findings.csv",
-            caption="../report/findings.rst",
-            category="Tables",
-            labels={"table": "findings", "shows": "what the figures must show, measured"},
-        ),
+        output=f"{RESULTS}/tables/findings.csv",
     log:
         f"{LOGS}/grokking/findings.log",
     threads: 1

@@ -5,7 +5,7 @@ from pathlib import Path
 from job import job
 
 with job(snakemake) as config:
-    from explaind.influence.stage import window_part
+    from explaind.attribution.stage import window_part
 
     window_part(
         config,
