@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from explaind.attribution.api import influence, plan
+    from explaind.certificate import verify
     from explaind.recording import record
     from explaind.recording.trajectory import Trajectory
-    from explaind.certificate import verify
 
 __version__ = "0.1.0"
 __all__ = ["Trajectory", "influence", "plan", "record", "verify"]

@@ -130,15 +130,15 @@ def model_value(model: nn.Module, inputs: Tensor) -> Callable[[dict[str, Tensor]
     return lambda theta: functional_call(model, theta, (inputs,))
 
 
-def _parts(layout) -> list[tuple[int, int]]:  # noqa: ANN001 - the recording's Layout
+def _parts(layout) -> list[tuple[int, int]]:
     return list(zip(layout.group, layout.sizes, strict=True))
 
 
-def _named(layout, flat: Tensor) -> dict[str, Tensor]:  # noqa: ANN001
+def _named(layout, flat: Tensor) -> dict[str, Tensor]:
     return {n: v.double() for n, v in layout.unflatten(flat).items()}
 
 
-def _jacobian(value: Callable[[dict[str, Tensor]], Tensor], layout, flat: Tensor) -> Tensor:  # noqa: ANN001
+def _jacobian(value: Callable[[dict[str, Tensor]], Tensor], layout, flat: Tensor) -> Tensor:
     """∂value/∂θ at one θ, [X, O, D]."""
     return torch.autograd.functional.jacobian(lambda v: value(layout.unflatten(v)), flat)
 

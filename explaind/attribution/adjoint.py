@@ -19,10 +19,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from explaind.features.gradients import SAMPLE_BLOCK
-from explaind.features.rows import FeatureRows
 from explaind.attribution.problem import Problem, blocks
 from explaind.attribution.reverse import StepRows
+from explaind.features.gradients import SAMPLE_BLOCK
+from explaind.features.rows import FeatureRows
 
 TAIL_BYTES = 1 << 29  # of a block of samples' summed gradients
 
@@ -186,7 +186,7 @@ class Adjoint:
         for group, part in enumerate(self._index):
             kernel[group].index_add_(0, indices, gradients[:, part] @ adjoint[:, part].T)
 
-    def _sample_blocks(self, s: int):  # noqa: ANN202
+    def _sample_blocks(self, s: int):
         """(indices [n], g_k [n, D]) of update s's batch, in parts."""
         gradients = self._problem.gradients
         theta = gradients.parameters(s)

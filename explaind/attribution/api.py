@@ -10,13 +10,13 @@ import xarray as xr
 from torch import nn
 
 from explaind.allocator import keep_memory
-from explaind.features.groups import Groups
-from explaind.features.targets import Loss
 from explaind.attribution.contract import contract
 from explaind.attribution.plan import Plan, make_plan
 from explaind.attribution.problem import Problem, make_problem
 from explaind.attribution.query import Query
 from explaind.attribution.walk import walk
+from explaind.features.groups import Groups
+from explaind.features.targets import Loss
 from explaind.ledger import check
 from explaind.recording.trajectory import Trajectory
 

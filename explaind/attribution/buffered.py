@@ -12,11 +12,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from explaind.features.gradients import SAMPLE_BLOCK
-from explaind.features.rows import FeatureRows
 from explaind.attribution.adjoint import TAIL_BYTES, Contraction
 from explaind.attribution.problem import Problem, blocks
 from explaind.attribution.reverse import StepRows
+from explaind.features.gradients import SAMPLE_BLOCK
+from explaind.features.rows import FeatureRows
 from explaind.ledger import UpdateTerms
 
 

@@ -8,13 +8,13 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from explaind.errors import QueryError
 from explaind.attribution import assemble
 from explaind.attribution.adjoint import Adjoint, Contraction, Observer
 from explaind.attribution.buffered import by_update
 from explaind.attribution.plan import ROW_BLOCK, Plan
 from explaind.attribution.problem import Problem, blocks
 from explaind.attribution.reverse import feature_rows
+from explaind.errors import QueryError
 from explaind.progress import track
 
 AXES = ("step", "layer", "train", "test", "output")

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from explaind.attribution.problem import Problem
 from explaind.features.quadrature import Integral, adaptive, fixed
 from explaind.features.tangents import GroupTangents
-from explaind.attribution.problem import Problem
 from explaind.ledger import UpdateTerms
 
 

@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from explaind.errors import QueryError
 from explaind.attribution.problem import Problem
+from explaind.errors import QueryError
 from explaind.recording.trajectory import Trajectory
 
 ROW_BYTES = 1_200_000_000  # of Φ, its refinement and Ψ of one block of rows

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from explaind.attribution.query import Query, select_steps
 from explaind.errors import QueryError
 from explaind.features.functional import FunctionalModel, Value
 from explaind.features.gradients import BatchGradient, TrainingGradients
 from explaind.features.groups import Partition, make_partition
 from explaind.features.samples import Samples
 from explaind.features.targets import NEED_LABELS, Loss, make_value
-from explaind.attribution.query import Query, select_steps
 from explaind.ledger import Ledger
 from explaind.recording.trajectory import Trajectory
 

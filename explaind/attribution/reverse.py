@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from explaind.features.rows import FeatureRows
 from explaind.attribution.forward import integrate
 from explaind.attribution.problem import Problem
+from explaind.features.rows import FeatureRows
 from explaind.ledger import UpdateTerms
 
 

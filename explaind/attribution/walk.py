@@ -9,7 +9,6 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from explaind.features.tangents import GroupTangents
 from explaind.attribution import assemble
 from explaind.attribution.collect import Collector, Extent
 from explaind.attribution.forward import steps_forward
@@ -17,6 +16,7 @@ from explaind.attribution.plan import ROW_BLOCK, Plan
 from explaind.attribution.problem import Problem, blocks
 from explaind.attribution.query import Query
 from explaind.attribution.reverse import feature_rows, steps_reverse
+from explaind.features.tangents import GroupTangents
 from explaind.ledger import UpdateTerms
 from explaind.progress import track
 

@@ -20,7 +20,6 @@ from explaind.features.samples import Samples
 from explaind.features.targets import Loss, sample_losses
 from explaind.recording.trajectory import MicroBatch, Trajectory
 
-
 SAMPLE_BLOCK = 256
 
 

@@ -48,7 +48,7 @@ def trace(function: Callable[..., Any], *arguments: Tensor) -> Callable[..., Any
     """
     try:
         graph_module = make_fx(torch.func.functionalize(function, remove="mutations"))(*arguments)
-    except Exception as error:  # noqa: BLE001 - any refusal to be traced has the same remedy: plain evaluation
+    except Exception as error:
         _log.info("evaluating without tracing: %s", error)
         return function
     graph = graph_module.graph
@@ -97,9 +97,7 @@ def _fold_zeros(graph: fx.Graph) -> None:
         if node.op != "call_function":
             continue
         first = node.args[0] if node.args else None
-        if node.target in _ZERO_SOURCE or (node.target in _ZERO_FIRST and first in zero):
-            zero.add(node)
-        elif node.target in _ZERO_EITHER and any(a in zero for a in node.args[:2]):
+        if node.target in _ZERO_SOURCE or (node.target in _ZERO_FIRST and first in zero) or (node.target in _ZERO_EITHER and any(a in zero for a in node.args[:2])):
             zero.add(node)
         elif node.target in (_aten.add.Tensor, _aten.sub.Tensor):
             left, right = node.args[:2]

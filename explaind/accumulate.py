@@ -1,0 +1,68 @@
+"""Add the parts of a run's influence up: signed influences sum, per-update importances line up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from explaind.errors import StoreError
+from explaind.store import read_dataset, write_dataset
+
+SUMMED = ("kernel", "regularization", "carried")
+MUST_AGREE = ("target", "tolerance", "fixed_nodes", "dtype", "run", "lineage", "algorithm")
+
+
+def accumulate(parts: Sequence[Path], output: Path) -> None:
+    """Combine stores "influence-part" into one store "influence".
+
+    Raises:
+        StoreError: a part is damaged, parts overlap, leave a gap, or were made with different options.
+    """
+    write_dataset(combine([read_dataset(path, kind="influence-part") for path in parts]), output, kind="influence")
+
+
+def combine(parts: Sequence[xr.Dataset]) -> xr.Dataset:
+    """The sum of parts that cover a run without gap or overlap; their order does not matter.
+
+    The residual is what the summed parts miss of the exact change, f(final) − f(initial), in float64.
+    """
+    filled = sorted((part for part in parts if part.attrs["stop"] > part.attrs["start"]), key=lambda p: p.attrs["start"])
+    if not filled:
+        raise StoreError("All parts of the influence are empty.", remedy="Record a run with at least one update.")
+    for before, after in zip(filled, filled[1:], strict=False):
+        if before.attrs["stop"] != after.attrs["start"]:
+            raise StoreError(
+                "The parts of the influence do not follow each other.",
+                expected=f"a part that begins at update {before.attrs['stop']}",
+                got=f"one that begins at {after.attrs['start']}",
+                remedy="Compute the missing part, and pass no part twice.",
+            )
+        differing = [name for name in MUST_AGREE if before.attrs.get(name) != after.attrs.get(name)]
+        if differing:
+            raise StoreError(
+                "The parts of the influence were made with different options.",
+                expected=f"{differing[0]} = {before.attrs.get(differing[0])}",
+                got=f"{after.attrs.get(differing[0])}",
+                remedy="Compute all parts again with the same options.",
+            )
+    first, last = filled[0], filled[-1]
+    result = xr.concat([part.drop_dims("test") for part in filled], dim="step", data_vars="minimal", join="exact")
+    for name in SUMMED:
+        if name in first:
+            result[name] = sum(part[name].astype(np.float64) for part in filled)
+    result["initial"], result["final"] = first["initial"], last["final"]
+    explained = sum(result[name].sum("layer") for name in SUMMED if name in result)
+    result["residual"] = last["final"].astype(np.float64) - first["initial"].astype(np.float64) - explained
+    result.attrs = {
+        **first.attrs,
+        "start": first.attrs["start"],
+        "stop": last.attrs["stop"],
+        "seconds": float(sum(part.attrs["seconds"] for part in filled)),
+        "nodes_mean": float(result["nodes"].mean()),
+        "quadrature_error_worst": float(result["quadrature_error"].max()),
+        "parts": len(filled),
+    }
+    return result

@@ -1,0 +1,110 @@
+"""The certificate of a recorded run: replay, quadrature and omitted-step errors, per step, each as a number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from torch import nn
+
+from explaind.allocator import keep_memory
+from explaind.attribution.api import REPLAY_TOLERANCE, answer
+from explaind.attribution.plan import make_plan
+from explaind.attribution.problem import Problem, make_problem
+from explaind.attribution.query import Query
+from explaind.attribution.stage import open_run
+from explaind.errors import CertificateError
+from explaind.features.targets import Loss
+from explaind.ledger import rebuild
+from explaind.progress import track
+from explaind.recording.trajectory import Trajectory
+from explaind.store import write_dataset
+
+
+def verify(
+    run: Trajectory | Path | str,
+    model: nn.Module,
+    loss_fn: Loss,
+    *,
+    train: Any,
+    test: Any = None,
+    steps: slice | Sequence[int] | None = None,
+    tolerance: float = 1e-2,
+    max_nodes: int = 81,
+    replay_tolerance: float | None = None,
+) -> xr.Dataset:
+    """Rebuild every update of the run from recomputed gradients, and measure what else an explanation would miss.
+
+    Args:
+        run, model, loss_fn, train, test, steps, tolerance, max_nodes, replay_tolerance: as for `explaind.influence`;
+            without `test` only the replay is certified.
+
+    Returns:
+        Dataset over step with `replay_error` (largest entry of û_s − u_s, parameter units), `replay_relative` (l2, relative to
+        u_s), `replay_rounding` (what rounding of the stored θ allows, relative), `clip_factor`; with `test` also
+        `quadrature_error` (worst |residual| over rows, output units), `nodes`, and `omitted` (largest |change| of an output
+        over the updates that `steps` leaves out, as an attribute). Attribute `passed`: every update is within the replay
+        tolerance plus rounding, and every quadrature error within `tolerance`.
+    """
+    keep_memory()
+    samples = test if test is not None else _first(train)
+    query = Query(keep=("step",), steps=steps, tolerance=tolerance, max_nodes=max_nodes)
+    problem = make_problem(run, model, loss_fn, query, train=train, test=samples)
+    dataset = _replay(problem, replay_tolerance)
+    if test is None:
+        return dataset
+    resolved = problem.with_query(keep=("step", "test", "output"))
+    found = answer(resolved, make_plan(resolved, timed=False))
+    dataset["quadrature_error"], dataset["nodes"] = found["quadrature_error"], found["nodes"]
+    if "omitted" in found:
+        dataset.attrs["omitted"] = float(np.abs(found["omitted"]).max())
+    within = bool((found["quadrature_error"] <= tolerance).all())
+    dataset.attrs |= {"quadrature_tolerance": tolerance, "passed": int(dataset.attrs["passed"] and within)}
+    return dataset
+
+
+def certify_run(config: Mapping[str, Any], trajectory: Path, output: Path) -> None:
+    """Certify the replay of an experiment's recorded run, as a store "certificate".
+
+    Raises:
+        CertificateError: an update cannot be rebuilt within `verify.tolerance`; nothing is attributed then.
+    """
+    run, experiment = open_run(trajectory)
+    tolerance = config["verify"]["tolerance"]
+    dataset = verify(run, experiment.model, experiment.loss, train=experiment.train, replay_tolerance=tolerance)
+    if not dataset.attrs["passed"]:
+        worst = int(dataset["replay_relative"].argmax())
+        raise CertificateError(
+            f"The recorded run does not follow from its batches: update {int(dataset.step[worst])} differs most.",
+            expected=f"a relative difference of at most {tolerance:g}",
+            got=f"{float(dataset['replay_relative'][worst]):.3g}",
+            remedy="Record the run again with the present code and configuration.",
+        )
+    write_dataset(dataset, output, kind="certificate")
+
+
+def _replay(problem: Problem, tolerance: float | None) -> xr.Dataset:
+    total = problem.trajectory.n_steps
+    name = str(problem.trajectory.layout.dtype).removeprefix("torch.")
+    limit = REPLAY_TOLERANCE[name] if tolerance is None else tolerance
+    rows, passed = [], True
+    errors = rebuild(problem.ledger, problem.batch_gradient(), 0, total)
+    for error in track(errors, total=total, description="replay", unit="step"):
+        passed = passed and error.passes(limit)
+        clip = problem.trajectory.step(error.step).clip_factor
+        rows.append((error.absolute, error.relative, error.rounding, clip))
+    table = np.array(rows, dtype=np.float64).reshape(-1, 4)
+    names = ("replay_error", "replay_relative", "replay_rounding", "clip_factor")
+    return xr.Dataset(
+        {column: ("step", table[:, i]) for i, column in enumerate(names)},
+        coords={"step": np.arange(total)},
+        attrs={"passed": int(passed), "tolerance": limit},
+    )
+
+
+def _first(train: Any) -> Any:
+    """One training sample to shape the problem with, when nothing is explained."""
+    return (train[0][:1], train[1][:1]) if isinstance(train, tuple | list) else train
