@@ -57,7 +57,7 @@ STAGES: dict[str, Stage] = {
     "structure": Stage(EXPERIMENT, ("explaind.tables.structure", *EXPERIMENT_MODULES)),
     "findings": Stage(("data.modulus",), ("explaind.tables.findings",)),
     "seeds": Stage((), ("explaind.tables.seeds",)),
-    "page": Stage((), ("explaind.tables.page",)),
+    "pages": Stage((), ("explaind.tables.pages",)),
     "fig03a": Stage(("figure",), ("explaind.figures.fig03a",)),
     "fig04": Stage((*EXPERIMENT, "figure.dpi"), ("explaind.figures.fig04", *EXPERIMENT_MODULES)),
     "fig05": Stage((*EXPERIMENT, "figure.dpi"), ("explaind.figures.fig05", *EXPERIMENT_MODULES)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pandas as pd
 
 from explaind.output import write_csv
 from explaind.store import read_dataset
-from explaind.studies.cycles import band_shares, cycle_shares, describe_cycles
+from explaind.studies.cycles import band_share, cycle_shares, describe_cycles, log_size, same_label_share
 from explaind.studies.labels import samples_of
 
 __all__ = ["COLUMNS", "write"]
@@ -23,7 +24,8 @@ COLUMNS = (
     "start",
     "stop",
     "band_share",
-    "row_share",
+    "signed_band_share",
+    "same_label_share",
     "cycle_share",
     "frequency",
     "frequency_share",
@@ -54,9 +56,9 @@ def _describe(config: Mapping[str, Any], path: Path, phases: Path) -> list[dict[
     for kind, columns in (("kernel", samples.train_labels), ("similarity", samples.test_labels)):
         for layer in result["layer"].values:
             matrix = result[kind].sel(layer=layer).values
+            bands = (band_share(log_size(matrix)), band_share(matrix)) if kind == "kernel" else (nan, nan)
             if kind == "similarity":
                 matrix = _without_self(matrix)
-            bands, row_share = band_shares(matrix)
             cycles = describe_cycles(cycle_shares(matrix, samples.test_labels, columns, samples.modulus))
             rows.append(
                 {
@@ -65,8 +67,9 @@ def _describe(config: Mapping[str, Any], path: Path, phases: Path) -> list[dict[
                     "window": path.stem,
                     "start": int(start),
                     "stop": int(stop),
-                    "band_share": bands,
-                    "row_share": row_share,
+                    "band_share": bands[0],
+                    "signed_band_share": bands[1],
+                    "same_label_share": same_label_share(matrix, samples.test_labels, columns),
                     "cycle_share": cycles.share,
                     "frequency": cycles.frequency,
                     "frequency_share": cycles.strongest_share,
@@ -79,7 +82,7 @@ def _describe(config: Mapping[str, Any], path: Path, phases: Path) -> list[dict[
 def _without_self(similarity: np.ndarray) -> np.ndarray:
     """The matrix with the mean of the other pairs on its diagonal.
 
-    Each sample is like itself, cycles or not; ones on the diagonal would count as a little of every cycle.
+    Each sample is like itself, whatever its label; ones on the diagonal would count as likeness of equal labels.
     """
     matrix = similarity.astype(np.float64)
     count = len(matrix)

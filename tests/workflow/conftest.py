@@ -40,10 +40,13 @@ class Project:
             text=True,
         )
 
-    def planned(self, target: str, *overrides: str, scale: str = "smoke") -> dict[str, int]:
-        """How many jobs of each rule a dry run of `target` plans."""
+    def planned(
+        self, targets: str | tuple[str, ...], *overrides: str, scale: str = "smoke"
+    ) -> dict[str, int]:
+        """How many jobs of each rule a dry run of `targets` plans."""
+        targets = (targets,) if isinstance(targets, str) else targets
         listed = ", ".join(f'"{override}"' for override in overrides)
-        result = self.run(target, "-n", config=(f"scale={scale}", f"overrides=[{listed}]"))
+        result = self.run(*targets, "-n", config=(f"scale={scale}", f"overrides=[{listed}]"))
         assert result.returncode == 0, result.stdout
         table = re.search(r"^job +count\n-+ +-+\n(.*?)^total", result.stdout, re.MULTILINE | re.DOTALL)
         if table is None:

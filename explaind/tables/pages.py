@@ -1,14 +1,15 @@
-"""A table as a small HTML page, for the report: a CSV can only be downloaded there."""
+"""Tables as small HTML pages, for the report: a CSV can only be downloaded there."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from explaind.output import atomically
 
-__all__ = ["write"]
+__all__ = ["write_page", "write_pages"]
 
 STYLE = """
 body { font: 14px/1.4 system-ui, sans-serif; margin: 1em; color: #222; background: #fff; }
@@ -19,7 +20,13 @@ td.number { text-align: right; font-variant-numeric: tabular-nums; }
 """
 
 
-def write(table: Path, *, output: Path) -> None:
+def write_pages(tables: Sequence[Path], outputs: Sequence[Path]) -> None:
+    """`write_page` for each table and its output, in the same order."""
+    for table, output in zip(tables, outputs, strict=True):
+        write_page(table, output)
+
+
+def write_page(table: Path, output: Path) -> None:
     """Write the rows of a CSV as one HTML page.
 
     Args:

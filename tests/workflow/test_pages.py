@@ -1,16 +1,16 @@
-"""A table's page in the report."""
+"""The pages of tables in the report."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from explaind.tables.page import write
+from explaind.tables.pages import write_pages
 
 
 def test_page_shows_every_cell_escaped(tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
     table.write_text("claim,value,count\na < b & c,0.123456,3\nnone,,1200\nbig,2e9,7\n")
-    write(table, output=tmp_path / "page.html")
+    write_pages([table], [tmp_path / "page.html"])
     page = (tmp_path / "page.html").read_text()
     for text in ("<td>a &lt; b &amp; c</td>", ">0.1235<", ">-<", ">1200<", ">2e+09<", "<title>table</title>"):
         assert text in page
