@@ -1,0 +1,134 @@
+"""The arguments of the command line. Torch-free, so that --help is quick."""
+
+from __future__ import annotations
+
+import argparse
+
+EPILOG = """\
+examples:
+  explaind show run.zarr
+  explaind verify run.zarr --problem my_training:problem
+  explaind plan run.zarr --problem my_training:problem --keep step layer test output
+  explaind influence run.zarr --problem my_training:problem --keep layer train --steps 200:250 --output scores.zarr
+
+A recording holds parameters and batches, not your model's code, loss or data. --problem names a function in a module that can be
+imported from here, which takes no arguments and returns (model, loss_fn, train, test): train and test as for
+explaind.influence in Python. Runs recorded by the workflow (results/<experiment>/trajectory.zarr) need no --problem.
+
+exit status: 0 all is well; 1 a certificate failed; 2 the request could not be carried out (one sentence says why)."""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of `explaind`."""
+    parser = argparse.ArgumentParser(
+        prog="explaind",
+        description="What each training step, parameter and training sample contributed to a network's predictions, exactly.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="show | plan | influence | verify"
+    )
+
+    show = _command(
+        commands, "show", "What is in a recording: model, optimizer, steps, batches, metrics, size on disk."
+    )
+    show.set_defaults(needs_problem=False)
+
+    plan = _command(
+        commands, "plan", "Which algorithm would answer a query, and its passes, memory, disk and time."
+    )
+    _problem(plan)
+    _query(plan)
+
+    influence = _command(
+        commands, "influence", "Answer a query to the tensor of influences; write it as a labelled store."
+    )
+    _problem(influence)
+    _query(influence)
+    influence.add_argument(
+        "--output", metavar="STORE", help="Zarr store to write (xarray opens it); without it, a summary only"
+    )
+    influence.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
+
+    verify = _command(
+        commands,
+        "verify",
+        "Rebuild every update, measure replay, quadrature and omitted-step errors; status 1 if one is too large.",
+    )
+    _problem(verify)
+    _steps(verify)
+    _quadrature(verify)
+    verify.add_argument("--replay-only", action="store_true", help="leave the quadrature out (much faster)")
+    verify.add_argument("--output", metavar="CSV", help="write the certificate, a row per step")
+    return parser
+
+
+def _command(commands: argparse._SubParsersAction, name: str, text: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name, help=text, description=text, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", metavar="RUN", help="a recorded trajectory, such as run.zarr")
+    parser.set_defaults(needs_problem=True)
+    return parser
+
+
+def _problem(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--problem",
+        metavar="MODULE:FUNCTION",
+        help="function that returns (model, loss_fn, train, test) for this run",
+    )
+    parser.add_argument("--tests", type=int, metavar="N", help="explain the first N test samples only")
+
+
+def _steps(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--steps", metavar="A:B", help="the updates A ≤ s < B (200:250), or a list (3,7,9); all by default"
+    )
+
+
+def _quadrature(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=1e-2,
+        help="accepted |residual| per step and row, in units of the target (0.01)",
+    )
+    parser.add_argument(
+        "--max-nodes", type=int, default=81, help="most midpoint nodes per step and sample (81)"
+    )
+
+
+def _query(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--keep",
+        nargs="*",
+        default=["step", "layer"],
+        metavar="AXIS",
+        help="kept axes: step, layer (or parameter), train, test, output; the rest is summed (step layer)",
+    )
+    parser.add_argument(
+        "--importance",
+        nargs="*",
+        default=[],
+        metavar="AXIS",
+        help="axes (test, output) over which absolute values are summed, last",
+    )
+    _steps(parser)
+    parser.add_argument("--groups", choices=["layers", "all", "parameter"], help="parameter groups (layers)")
+    parser.add_argument(
+        "--target",
+        default="output",
+        help="output, loss, margin, or the path of a module for its activation (output)",
+    )
+    parser.add_argument(
+        "--lineage",
+        choices=["update", "sample"],
+        default="update",
+        help="credit a gradient at the update where momentum acts, or where its sample was seen (update)",
+    )
+    _quadrature(parser)
+    parser.add_argument(
+        "--nodes", type=int, help="a fixed number of nodes in place of the certified adaptive rule"
+    )

@@ -1,0 +1,157 @@
+"""Carry out one command. Errors become one sentence on standard error and status 2."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from typing import Any
+
+from explaind.cli.arguments import make_parser
+from explaind.errors import ConfigError, ExplaindError, QueryError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `explaind` with these arguments (the process's by default) and return its exit status."""
+    options = make_parser().parse_args(arguments)
+    try:
+        return _COMMANDS[options.command](options)
+    except ExplaindError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Interrupted; nothing was written.", file=sys.stderr)
+        return 130
+
+
+def _show(options: Namespace) -> int:
+    from explaind.cli.show import describe
+    from explaind.recording.trajectory import Trajectory
+
+    describe(Trajectory(options.run))
+    return 0
+
+
+def _plan(options: Namespace) -> int:
+    import explaind
+    from explaind.cli.show import print_plan
+
+    run, problem = _open(options)
+    model, loss, train, test = problem
+    print_plan(explaind.plan(run, model, loss, train=train, test=test, **_query_options(options)))
+    return 0
+
+
+def _influence(options: Namespace) -> int:
+    import explaind
+    from explaind.cli.show import summarize
+    from explaind.store import write_dataset
+
+    run, (model, loss, train, test) = _open(options)
+    scores = explaind.influence(run, model, loss, train=train, test=test, **_query_options(options))
+    if options.output:
+        write_dataset(scores, options.output, kind="scores", overwrite=options.overwrite)
+    summarize(scores, options.output)
+    return 0
+
+
+def _verify(options: Namespace) -> int:
+    import explaind
+    from explaind.cli.show import print_certificate
+    from explaind.output import write_csv
+
+    run, (model, loss, train, test) = _open(options)
+    certificate = explaind.verify(
+        run,
+        model,
+        loss,
+        train=train,
+        test=None if options.replay_only else test,
+        steps=_steps(options.steps),
+        tolerance=options.tolerance,
+        max_nodes=options.max_nodes,
+    )
+    if options.output:
+        write_csv(certificate.to_dataframe().reset_index(), options.output)
+    print_certificate(certificate)
+    return 0 if certificate.attrs["passed"] else 1
+
+
+_COMMANDS = {"show": _show, "plan": _plan, "influence": _influence, "verify": _verify}
+
+
+def _open(options: Namespace) -> tuple[Any, tuple[Any, Any, Any, Any]]:
+    """The trajectory, and (model, loss, train, test) from --problem or from the workflow's own experiment."""
+    from explaind.recording.trajectory import Trajectory
+
+    run = Trajectory(options.run)
+    if options.problem:
+        model, loss, train, test = _call(options.problem)
+    elif "name" in run.config:
+        from explaind.experiments import load
+
+        experiment = load(run.config)
+        model, loss, train, test = experiment.model, experiment.loss, experiment.train, experiment.test
+    else:
+        raise ConfigError(
+            "The recording does not say which model, loss and data it belongs to.",
+            expected="--problem MODULE:FUNCTION",
+            got="a run that was not recorded by the workflow",
+            remedy="Write a function that returns (model, loss_fn, train, test) and name it.",
+        )
+    if options.tests is not None:
+        test = (
+            tuple(part[: options.tests] for part in test)
+            if isinstance(test, tuple | list)
+            else test[: options.tests]
+        )
+    return run, (model, loss, train, test)
+
+
+def _call(path: str) -> tuple[Any, Any, Any, Any]:
+    module, _, name = path.partition(":")
+    sys.path.insert(0, "")
+    try:
+        found = getattr(importlib.import_module(module), name)()
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f"The problem {path!r} could not be loaded.",
+            expected="MODULE:FUNCTION that can be imported from the present folder",
+            got=f"{type(error).__name__}: {error}",
+        ) from error
+    if not isinstance(found, tuple) or len(found) != 4:
+        raise ConfigError(
+            f"{path} did not return a problem.",
+            expected="(model, loss_fn, train, test)",
+            got=repr(type(found)),
+        )
+    return found
+
+
+def _query_options(options: Namespace) -> dict[str, Any]:
+    return {
+        "keep": tuple(options.keep),
+        "importance": tuple(options.importance),
+        "steps": _steps(options.steps),
+        "groups": None if options.groups in (None, "layers") else options.groups,
+        "target": options.target,
+        "lineage": options.lineage,
+        "tolerance": options.tolerance,
+        "max_nodes": options.max_nodes,
+        "nodes": options.nodes,
+    }
+
+
+def _steps(text: str | None) -> slice | list[int] | None:
+    if text is None:
+        return None
+    try:
+        if ":" in text:
+            first, last = text.split(":")
+            return slice(int(first) if first else None, int(last) if last else None)
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise QueryError(
+            "The steps are not understood.", expected="A:B or a list such as 3,7,9", got=text
+        ) from error

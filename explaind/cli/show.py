@@ -1,0 +1,93 @@
+"""What the commands print: short tables for people, on standard output."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import xarray as xr
+from rich.console import Console
+from rich.table import Table
+
+from explaind.attribution.plan import Plan
+from explaind.recording.trajectory import Trajectory
+
+
+def describe(run: Trajectory) -> None:
+    """The contents of a recording."""
+    size = sum(file.stat().st_size for file in Path(run.path).rglob("*") if file.is_file())
+    rows = {
+        "run": str(run.path),
+        "state": "complete" if run.complete else "incomplete: up to its last commit",
+        "model": run.manifest.get("model", "unknown"),
+        "optimizer": run.optimizer,
+        "updates": f"{run.n_steps:,}",
+        "parameters": f"{run.layout.size:,} {str(run.layout.dtype).removeprefix('torch.')} in {len(run.layout.names)} tensors",
+        "constants": f"{len(run.constants)} frozen parameters and buffers",
+        "size on disk": f"{size / 1e6:,.1f} MB",
+        "libraries": ", ".join(f"{k} {v}" for k, v in run.manifest.get("libraries", {}).items()),
+    }
+    if run.n_steps:
+        first, last = run.step(0), run.step(run.n_steps - 1)
+        samples = sum(len(batch.indices) for batch in first.batches)
+        rows["first update"] = (
+            f"{samples} samples, lr {first.lr[0]:g}, weight decay {first.weight_decay[0]:g}"
+        )
+        rows["last update"] = f"lr {last.lr[0]:g}, clip factor {last.clip_factor:g}"
+        metrics = run.metrics()
+        if len(metrics):
+            rows["last metrics"] = ", ".join(f"{k} {v:.4g}" for k, v in metrics.iloc[-1].items())
+    _print("recording", rows)
+
+
+def print_plan(plan: Plan) -> None:
+    """A plan, in units people read."""
+    _print(
+        "plan",
+        {
+            "algorithm": plan.algorithm,
+            "explained": f"{plan.steps:,} updates × {plan.tests:,} test samples",
+            "parts": f"{plan.blocks} block(s) of {plan.block} test samples",
+            "passes": f"{plan.passes:,.0f} forward passes over the test samples",
+            "products": f"{plan.gemm_flop / 1e12:,.2f} TFLOP",
+            "result": f"{plan.result_bytes / 1e6:,.1f} MB in memory, and on disk before compression",
+            "peak memory": f"about {plan.peak_bytes / 1e6:,.0f} MB besides the model and the samples",
+            "time": f"about {plan.seconds:,.1f} s on this machine",
+        },
+    )
+
+
+def summarize(scores: xr.Dataset, output: str | None) -> None:
+    """Sizes, totals and errors of an answer."""
+    rows = {
+        name: f"{dict(scores[name].sizes)}, total {float(scores[name].sum()):.6g}"
+        for name in scores.data_vars
+    }
+    rows["algorithm"] = f"{scores.attrs['algorithm']}, {scores.attrs['nodes_mean']:.2f} nodes on average"
+    rows["written to"] = output or "nowhere (pass --output)"
+    _print("influence", rows)
+
+
+def print_certificate(certificate: xr.Dataset) -> None:
+    """The worst errors and the verdict."""
+    worst = certificate["replay_relative"]
+    rows = {
+        "updates": f"{certificate.sizes['step']:,}",
+        "replay": f"{float(worst.max()):.3g} relative at update {int(worst.step[int(worst.argmax())])} "
+        f"(tolerance {certificate.attrs['tolerance']:g} plus rounding)",
+    }
+    if "quadrature_error" in certificate:
+        error = certificate["quadrature_error"]
+        rows["quadrature"] = (
+            f"{float(error.max()):.3g} at worst (tolerance {certificate.attrs['quadrature_tolerance']:g})"
+        )
+        rows["nodes"] = f"{float(certificate['nodes'].mean()):.2f} on average"
+        rows["omitted steps"] = f"{certificate.attrs.get('omitted', 0.0):.3g}"
+    rows["verdict"] = "passed" if certificate.attrs["passed"] else "FAILED"
+    _print("certificate", rows)
+
+
+def _print(title: str, rows: dict[str, str]) -> None:
+    table = Table(title=title, show_header=False, title_justify="left")
+    for name, value in rows.items():
+        table.add_row(name, value)
+    Console(width=None).print(table)
