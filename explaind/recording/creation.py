@@ -143,6 +143,7 @@ def _as_json(spec: ArraySpec) -> dict[str, Any]:
         "shape": list(spec.shape),
         "chunks": list(spec.chunks),
         "transpose": spec.transpose,
+        "codec": spec.codec,
     }
 
 

@@ -1,7 +1,8 @@
 """The journal of a recording: one line per committed chunk.
 
 Arrays are written first; a chunk exists when its line is on disk. A line carries the checksums of the chunk's values
-and, since they are ragged, the lengths of the micro-batches and the metrics. Each line ends with its own checksum.
+and what is small
+or ragged: lengths of the micro-batches, clipping, metrics. Each line ends with its own checksum.
 A line cut short by a crash has no newline and does not count.
 """
 
@@ -27,6 +28,7 @@ class Commit:
         crc: checksum of the values each array received (of rows start to stop, without padding).
         blocks: first entry and number of entries of each ragged array; the padding after them is not counted.
         batches: per update, per micro-batch: [length, None | scale | "samples"].
+        clip: per update, gradient norm ÷ norm after backward, and whether that ratio fits every parameter.
         metrics: per update, the logged values. A line with start == stop holds those logged after the last update.
     """
 
@@ -35,6 +37,7 @@ class Commit:
     crc: dict[str, int]
     blocks: dict[str, tuple[int, int]]
     batches: list[list[tuple[int, float | str | None]]]
+    clip: list[tuple[float, bool]]
     metrics: list[dict[str, float]]
 
 

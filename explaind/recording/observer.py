@@ -176,7 +176,7 @@ class Observer:
 
 
 def _numbers(norms: list[Tensor]) -> np.ndarray:
-    return torch.stack([norm.cpu() for norm in norms]).numpy() if norms else np.empty(0)
+    return torch.stack([norm.to(norms[0].device) for norm in norms]).cpu().numpy() if norms else np.empty(0)
 
 
 def _changed(problem: str, expected: str) -> RecordingError:

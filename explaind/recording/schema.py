@@ -8,12 +8,11 @@ Row s of a per-step array belongs to update s, which leads from θ_s to θ_{s+1}
 | parameters          | θ_{s+1}; θ_0 is `initial_parameters`                    |
 | second_moment       | v_{s+1}, Adam and AdamW only                            |
 | hyperparameters     | per optimizer group, columns `HYPERPARAMETERS`          |
-| count               | t, the optimizer's own step counter after update s      |
-| clip_factor         | gradient norm at the update ÷ norm after backward       |
-| clip_uniform        | whether that ratio is the same for every parameter      |
 | rng_state           | one row per chunk: torch's CPU generator at its start   |
-| batch_indices       | blocks of sample indices, padded with −1; lengths and   |
-| batch_weights       | scales of the micro-batches are in the journal          |
+| batch_indices       | blocks of sample indices, padded with −1                |
+| batch_weights       | the same for weights of samples, where there are any    |
+
+What is small and ragged is in the journal: lengths of the micro-batches, clipping, metrics.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ JOURNAL = "journal.jsonl"
 HYPERPARAMETERS = ("lr", "weight_decay", "beta1", "beta2", "eps", "momentum", "dampening")
 CAPACITY = 64  # chunks an array can hold before it first grows
 
-PER_STEP = ("parameters", "second_moment", "hyperparameters", "count", "clip_factor", "clip_uniform")
+PER_STEP = ("parameters", "second_moment", "hyperparameters")
 RAGGED = ("batch_indices", "batch_weights")
 
 
@@ -54,11 +53,14 @@ def array_specs(
             shape=(steps, *axes.values()),
             chunks=(chunk_steps, *(max(1, length) for length in axes.values())),
             transpose="parameter" in axes,
+            codec="lz4",
             attrs={"description": about},
         )
 
     def block_of(name: str, dtype: str, about: str) -> ArraySpec:
-        return ArraySpec(name, dtype, ("entry",), (CAPACITY * block,), (block,), attrs={"description": about})
+        return ArraySpec(
+            name, dtype, ("entry",), (CAPACITY * block,), (block,), codec="lz4", attrs={"description": about}
+        )
 
     specs = [
         per_step("parameters", real, "θ_{s+1}, after update s", parameter=layout.size),
@@ -69,9 +71,6 @@ def array_specs(
             group=groups,
             option=len(HYPERPARAMETERS),
         ),
-        per_step("count", "int64", "t, the optimizer's step counter after update s"),
-        per_step("clip_factor", "float64", "gradient norm at update s ÷ norm after backward"),
-        per_step("clip_uniform", "bool", "the ratio is the same for every parameter, up to rounding"),
         block_of("batch_indices", "int64", "sample indices, chunk by chunk, padded with -1"),
         block_of("batch_weights", "float64", "weights of samples, for micro-batches that have them"),
         ArraySpec(

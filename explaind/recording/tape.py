@@ -42,9 +42,8 @@ class Tape:
 
     def before_update(self, optimizer: Optimizer) -> None:
         """Note the options and the clipping of the coming update; see `Observer.before_update` for refusals."""
-        arrays, row = self._chunk.arrays, self._chunk.rows
-        arrays["clip_factor"][row], arrays["clip_uniform"][row] = self._observer.before_update()
-        read_hyperparameters(optimizer, arrays["hyperparameters"][row])
+        self._clip = self._observer.before_update()
+        read_hyperparameters(optimizer, self._chunk.arrays["hyperparameters"][self._chunk.rows])
 
     def after_update(self, batches: tuple[MicroBatch, ...], metrics: dict[str, float]) -> None:
         """Note what the update led to. The row counts only when all of it is there."""
@@ -53,8 +52,8 @@ class Tape:
         self._observer.after_update(
             self.step, chunk.real["parameters"][row], None if second is None else second[row]
         )
-        chunk.arrays["count"][row] = self._initial_count + self.step + 1
         chunk.batches.append(batches)
+        chunk.clip.append(self._clip)
         chunk.metrics.append(metrics)
         chunk.rows += 1
         self.step += 1
@@ -72,7 +71,7 @@ class Tape:
             self._writer.put(self._chunk)
         self._writer.close()
         if metrics:
-            journal.append(self._path / JOURNAL, Commit(self.step, self.step, {}, {}, [], [metrics]))
+            journal.append(self._path / JOURNAL, Commit(self.step, self.step, {}, {}, [], [], [metrics]))
 
     def abandon(self) -> None:
         """Stop the writer after what it already has."""

@@ -81,13 +81,14 @@ class Trajectory:
         self._check_step(s, self.n_steps - 1)
         options = self._row("hyperparameters", s).T.tolist()
         flags = self.manifest["flags"]
+        clip_factor, clip_uniform = self._chunks[s // self.chunk_steps].clip[s % self.chunk_steps]
         return StepRecord(
             **{name: tuple(column) for name, column in zip(HYPERPARAMETERS, options, strict=True)},
             nesterov=tuple(group["nesterov"] for group in flags),
             maximize=tuple(group["maximize"] for group in flags),
-            count=int(self._row("count", s)),
-            clip_factor=float(self._row("clip_factor", s)),
-            clip_uniform=bool(self._row("clip_uniform", s)),
+            count=self.initial_count + s + 1,
+            clip_factor=clip_factor,
+            clip_uniform=clip_uniform,
             batches=self._batches(s),
         )
 

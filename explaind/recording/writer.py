@@ -30,7 +30,7 @@ class Chunk:
     Attributes:
         arrays: per-step arrays by name, [chunk_steps, ...]; the first `rows` are filled.
         real: torch views of the arrays with a parameter axis.
-        batches, metrics: one entry per filled row.
+        batches, clip, metrics: one entry per filled row.
         rng: the generator's state at the start of the chunk.
         point: what resuming after this chunk needs; None for a chunk that is not full.
     """
@@ -45,7 +45,11 @@ class Chunk:
 
     @property
     def full(self) -> bool:
-        return self.rows == len(self.arrays["count"])
+        return self.rows == self.capacity
+
+    @property
+    def capacity(self) -> int:
+        return len(self.arrays["hyperparameters"])
 
     def begin(self, start: int, rng: Tensor) -> None:
         """Empty the chunk; its first row will be update `start`."""
@@ -53,6 +57,7 @@ class Chunk:
         self.rows = 0
         self.rng = rng
         self.batches: list[tuple[MicroBatch, ...]] = []
+        self.clip: list[tuple[float, bool]] = []
         self.metrics: list[dict[str, float]] = []
         self.point: ResumePoint | None = None
 
@@ -127,7 +132,7 @@ class Writer:
             values[rows:] = 0
             self._arrays[name].write_rows(chunk.start, values)
             crc[name] = crc32c(values[:rows])
-        ordinal = chunk.start // len(chunk.arrays["count"])
+        ordinal = chunk.start // chunk.capacity
         rng = chunk.rng.numpy()[None]
         self._arrays["rng_state"].write_rows(ordinal, rng)
         crc["rng_state"] = crc32c(rng)
@@ -137,7 +142,7 @@ class Writer:
         if chunk.point is not None:
             crc["resume"] = write_point(self._store, ordinal, chunk.point)
         batches = [[_shape(batch) for batch in step] for step in chunk.batches]
-        commit = Commit(chunk.start, chunk.start + rows, crc, blocks, batches, chunk.metrics)
+        commit = Commit(chunk.start, chunk.start + rows, crc, blocks, batches, chunk.clip, chunk.metrics)
         journal.append(self._store / JOURNAL, commit)
 
     def _append(self, name: str, values: np.ndarray) -> tuple[int, int]:
