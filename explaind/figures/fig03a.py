@@ -23,6 +23,7 @@ from explaind.studies.growth import smooth
 __all__ = ["draw"]
 
 SMOOTHING = 9  # steps; single steps are drawn faintly behind
+START = 0.05  # the importances of the first steps are so large that the axes leave out what only they reach
 
 
 def draw(config: Mapping[str, Any], influence: Path, metrics: Path, phases: Path, *, stem: Path) -> None:
@@ -71,7 +72,7 @@ def _accuracy(axes: Axes, table: pd.DataFrame) -> None:
         axes.plot(table.step, table[column], color=colour, label=name)
     axes.set_ylabel("accuracy")
     axes.set_ylim(-0.02, 1.04)
-    axes.legend(loc="center left")
+    axes.legend(loc="best")
     panel(axes, "a", "Accuracy")
 
 
@@ -81,16 +82,33 @@ def _curves(axes: Axes, steps: np.ndarray, curves: Mapping[str, np.ndarray], col
         axes.plot(steps, curve, color=colour, alpha=0.25, linewidth=0.4)
         axes.plot(steps, smooth(curve, SMOOTHING), color=colour, label=name)
     axes.set_ylabel(f"importance per step\n(mean over {SMOOTHING} steps)")
-    axes.set_ylim(bottom=0)
+    _limit(axes, steps, np.stack(list(curves.values())), bottom=0)
 
 
 def _relative(axes: Axes, scores: Any, layers: list[str], colours: list[str], stride: int) -> None:
     """Panel d: B − B_reg of each layer every `stride` steps; below zero regularization dominates."""
     kept = scores.isel(step=slice(0, None, stride))
+    difference = kept["importance_kernel"] - kept["importance_regularization"]
     for name, colour in zip(layers, colours, strict=True):
-        layer = kept.sel(layer=name)
-        difference = layer["importance_kernel"] - layer["importance_regularization"]
-        axes.plot(kept["step"], difference, color=colour, marker="o", markersize=1.6, linewidth=0.9)
+        axes.plot(
+            kept["step"], difference.sel(layer=name), color=colour, marker="o", markersize=1.6, linewidth=0.9
+        )
     axes.axhline(0, color="0.3", linewidth=0.6)
     axes.set_ylabel("$B - B_{\\mathrm{reg}}$ per step")
+    _limit(axes, kept["step"].values, difference.transpose("layer", "step").values)
     panel(axes, "d", f"Relative regularization, every {stride} steps")
+
+
+def _limit(axes: Axes, steps: np.ndarray, curves: np.ndarray, *, bottom: float | None = None) -> None:
+    """Scale the axis to the curves `[C, S]` after the first `START` of the run; say so where earlier values are cut off."""
+    later = curves[:, steps >= START * steps[-1]]
+    low, high = (float(later.min()), float(later.max())) if bottom is None else (bottom, float(later.max()))
+    margin = 0.05 * (high - low) or 1.0
+    axes.set_ylim(low - margin if bottom is None else bottom, high + margin)
+    column = int(np.abs(curves).max(0).argmax())
+    if curves[:, column].max() > high + margin or curves[:, column].min() < low - margin:
+        value = float(curves[:, column][np.abs(curves[:, column]).argmax()])
+        axes.annotate(
+            f"step {steps[column]}: {value:,.0f}" if abs(value) >= 10 else f"step {steps[column]}: {value:.2g}", (0.015, 0.99), xycoords="axes fraction", va="top", fontsize=6,
+            color="0.35",
+        )  # fmt: skip

@@ -122,6 +122,6 @@ def mark_phases(axes: Axes, phases: Mapping[str, Any], *, label: bool = False) -
         axes.axvline(phases[key], color="0.45", linewidth=0.7, linestyle=(0, (4, 2)), zorder=0)
         if label:
             axes.annotate(
-                name, (phases[key], 0.5), (2, 0), xycoords=("data", "axes fraction"), textcoords="offset points",
-                rotation=90, ha="left", va="center", fontsize=6, color="0.35",
+                name, (phases[key], 0.1), (2, 0), xycoords=("data", "axes fraction"), textcoords="offset points",
+                rotation=90, ha="left", va="bottom", fontsize=6, color="0.35",
             )  # fmt: skip

@@ -152,11 +152,11 @@ def _write_window(
         )
 
     kernels, similarities = [], []
-    band = rng.normal(size=len(columns))
+    size, sign = np.exp(0.6 * rng.normal(size=len(columns))), rng.choice([-1.0, 1.0], size=len(columns))
     for height in range(len(LAYERS)):
         strength = height / 5 * (0.3 + start / 300)
         noise = 0.2 * rng.normal(size=(len(rows), len(columns)))
-        kernels.append(10.0 ** (height - 3) * (band + strength * wave(columns) + noise))
+        kernels.append(10.0 ** (height - 3) * size * (sign + strength * wave(columns) + noise))
         noise = 0.05 * rng.normal(size=(len(rows), len(rows)))
         similarity = 0.05 + 0.6 * strength * wave(rows) + noise + noise.T
         np.fill_diagonal(similarity, 1)

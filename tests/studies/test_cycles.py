@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from explaind.studies.cycles import band_shares, cycle_shares, describe_cycles
+from explaind.studies.cycles import band_share, cycle_shares, describe_cycles, log_size, same_label_share
 
 P = 23
 
@@ -19,13 +19,21 @@ def labels():
 def test_bands():
     rng = np.random.default_rng(1)
     column = rng.normal(size=50)
-    assert band_shares(np.tile(column, (40, 1))) == pytest.approx((1, 0), abs=1e-12)
-    assert band_shares(np.tile(column, (40, 1)).T) == pytest.approx((0, 1), abs=1e-12)
+    assert band_share(np.tile(column, (40, 1))) == pytest.approx(1)
+    assert band_share(np.tile(column, (40, 1)).T) == pytest.approx(0, abs=1e-12)
     noise = rng.normal(size=(40, 50))
-    assert band_shares(noise)[0] == pytest.approx(1 / 40, abs=0.01)
+    assert band_share(noise) == pytest.approx(1 / 40, abs=0.01)
     mixed = np.sqrt(0.3) * column / column.std() + np.sqrt(0.7) * noise / noise.std()
-    assert band_shares(mixed)[0] == pytest.approx(0.3, abs=0.06)
-    assert np.isnan(band_shares(np.ones((3, 3)))).all()
+    assert band_share(mixed) == pytest.approx(0.3, abs=0.06)
+    assert np.isnan(band_share(np.ones((3, 3))))
+
+
+def test_samples_that_are_strong_with_either_sign_are_bands_of_the_size():
+    rng = np.random.default_rng(1)
+    signs = rng.choice([-1.0, 1.0], size=(200, 50))
+    matrix = signs * np.exp(rng.normal(size=50))
+    assert band_share(log_size(matrix)) == pytest.approx(1) and band_share(matrix) < 0.02
+    assert log_size(np.array([[0.0, -2.0]])).tolist() == [[np.log(2)] * 2] and log_size(np.zeros((1, 1))) == 0
 
 
 @pytest.mark.parametrize("frequency", [1, 4, 11])
@@ -51,6 +59,16 @@ def test_structure_in_sums_of_labels_is_not_a_cycle_in_differences(labels):
     rows, columns = labels
     shares = cycle_shares(np.cos(2 * np.pi * 3 * np.add.outer(rows, columns) / P), rows, columns, P)
     assert shares.sum() < 0.05
+
+
+def test_equal_labels_are_no_cycle(labels):
+    rows, columns = labels
+    same = np.equal.outer(rows, columns).astype(float)
+    assert same_label_share(same, rows, columns) == pytest.approx(1, abs=0.1)
+    noise = np.random.default_rng(4).normal(size=same.shape)
+    assert same_label_share(noise, rows, columns) < 0.01
+    assert cycle_shares(same, rows, columns, P).sum() == pytest.approx(0, abs=1e-9)
+    assert cycle_shares(5 * same + noise, rows, columns, P).sum() < 0.01
 
 
 def test_bands_alone_have_no_cycles(labels):

@@ -24,7 +24,7 @@ def structure(kind: str = "kernel", layer: str = "decoder", **columns: list[floa
     ],
 )
 def test_bands_always(shares, expected):
-    assert geometry.bands_always(structure(band_share=shares)).verdict == expected
+    assert geometry.bands_always(structure(band_share=shares, signed_band_share=shares)).verdict == expected
 
 
 @pytest.mark.parametrize(
