@@ -108,7 +108,6 @@ def _limit(axes: Axes, steps: np.ndarray, curves: np.ndarray, *, bottom: float |
     column = int(np.abs(curves).max(0).argmax())
     if curves[:, column].max() > high + margin or curves[:, column].min() < low - margin:
         value = float(curves[:, column][np.abs(curves[:, column]).argmax()])
-        axes.annotate(
-            f"step {steps[column]}: {value:,.0f}" if abs(value) >= 10 else f"step {steps[column]}: {value:.2g}", (0.015, 0.99), xycoords="axes fraction", va="top", fontsize=6,
-            color="0.35",
-        )  # fmt: skip
+        size = f"{value:,.0f}" if abs(value) >= 10 else f"{value:.2g}"
+        note = {"xycoords": "axes fraction", "va": "top", "fontsize": 6, "color": "0.35"}
+        axes.annotate(f"step {steps[column]}: {size}", (0.015, 0.99), **note)

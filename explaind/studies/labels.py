@@ -50,7 +50,7 @@ def samples_of(result: xr.Dataset, config: Mapping[str, Any], phases: Path) -> S
             )
         return array[ids]
 
-    train = "train" in result.coords
+    train = "train" in result.dims
     return Samples(
         test_labels=take("test", experiment.test[1]),
         test_keys=take("test", experiment.test_key),
