@@ -69,7 +69,7 @@ COMMON: dict[str, Any] = {
     "select": {"fallback": choice("refuse", "best")},
     "verify": {"tolerance": _positive},
     "influence": {"tolerance": _positive, "max_nodes": power_of_three()},
-    "execution": {"part_steps": _count, "test_block": _count, "chunk_steps": _count},
+    "execution": {"part_steps": _count, "chunk_steps": _count},
 }
 
 

@@ -38,16 +38,17 @@ TRAINING = (
     "train.threads",
 )
 
+# The stages that explain the recorded run rebuild data and model from the configuration stored with it.
 STAGES: dict[str, Stage] = {
     "train": Stage(TRAINING, ("explaind.train", *EXPERIMENT_MODULES)),
     "select": Stage(("train.seeds", "train.max_steps", "train.stop_accuracy", "select"), ("explaind.train",)),
     "record": Stage(TRAINING, ("explaind.train", *EXPERIMENT_MODULES)),
     "phases": Stage(("study.windows",), ("explaind.phases",)),
-    "certify": Stage((*EXPERIMENT, "optimizer", "verify"), ("explaind.certificate", *EXPERIMENT_MODULES)),
-    "influence": Stage((*EXPERIMENT, "influence"), ("explaind.attribution.stage", *EXPERIMENT_MODULES)),
+    "certify": Stage(("verify",), ("explaind.certificate", *EXPERIMENT_MODULES)),
+    "influence": Stage(("influence",), ("explaind.attribution.stage", *EXPERIMENT_MODULES)),
     "accumulate": Stage((), ("explaind.accumulate",)),
-    "window": Stage((*EXPERIMENT, "study.kernel"), ("explaind.attribution.stage", *EXPERIMENT_MODULES)),
-    "quadrature": Stage((*EXPERIMENT, "study.quadrature"), ("explaind.validate", *EXPERIMENT_MODULES)),
+    "window": Stage(("study.kernel",), ("explaind.attribution.stage", *EXPERIMENT_MODULES)),
+    "quadrature": Stage(("study.quadrature",), ("explaind.validate", *EXPERIMENT_MODULES)),
     "periodicity": Stage(
         (*EXPERIMENT, "study.periodicity"), ("explaind.studies.periodicity", *EXPERIMENT_MODULES)
     ),

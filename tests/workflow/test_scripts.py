@@ -17,7 +17,7 @@ sys.path.insert(0, {scripts!r})
 from job import job, paths
 snakemake = Namespace(
     threads=3, log=[{log!r}], wildcards=Namespace(experiment="grokking"),
-    params=Namespace(config='{{"name":"grokking"}}'), config={{"execution": {{"grokking": {{"test_block": 4}}}}}},
+    params=Namespace(config='{{"name":"grokking"}}'), config={{"execution": {{"grokking": {{"part_steps": 4}}}}}},
 )
 with job(snakemake) as config:
 """
@@ -40,7 +40,7 @@ def test_the_body_sees_configuration_and_threads(tmp_path: Path) -> None:
     )
     assert result.returncode == 0
     assert result.stdout == result.stderr == ""
-    assert log == "{'name': 'grokking', 'execution': {'test_block': 4}} 3\naside\n"
+    assert log == "{'name': 'grokking', 'execution': {'part_steps': 4}} 3\naside\n"
 
 
 def test_an_expected_problem_is_one_sentence_and_status_2(tmp_path: Path) -> None:

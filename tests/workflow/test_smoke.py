@@ -42,7 +42,7 @@ def test_everything_is_made(finished: Project) -> None:
     results = finished.root / "results"
     for name in ("selection.json", "trajectory.json", "phases.json", "metrics.csv", "periodicity.csv"):
         assert (results / "grokking" / name).stat().st_size > 0
-    for store in ("trajectory", "certificate", "influence", "windows/early", "windows/late", "quadrature/10"):
+    for store in ("trajectory", "certificate", "influence", "windows/early", "windows/late", "quadrature/2"):
         assert (results / "grokking" / f"{store}.zarr").is_dir()
     figures = sorted(path.stem for path in (results / "figures").glob("*.png"))
     assert len(figures) == len(FIGURES)
@@ -95,7 +95,6 @@ def test_nothing_is_left_to_do(finished: Project) -> None:
         ("select.fallback=refuse", EVERYTHING - {"train"}),
         ("train.max_steps=59", EVERYTHING),
         ("model.hidden=20", EVERYTHING),
-        ("execution.test_block=7", set()),
         ("execution.chunk_steps=8", set()),
     ],
 )  # fmt: skip
