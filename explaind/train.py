@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from explaind.allocator import keep_memory
 from explaind.errors import StoreError, TrainingError
 from explaind.experiments import Experiment, load, make_optimizer
 from explaind.output import read_json, write_csv, write_json
 from explaind.phases import summarise
 from explaind.progress import track
+from explaind.reproducible import reproducible
 
 __all__ = ["METRICS", "record_run", "select", "train_seed"]
 
@@ -45,7 +44,7 @@ def train_seed(config: Mapping[str, Any], seed: int, *, metrics: Path, summary: 
     Raises:
         TrainingError: the loss became NaN or infinite.
     """
-    with _reproducible(config["train"]["threads"]):
+    with reproducible(config["train"]["threads"]):
         experiment = load(config, seed=seed)
         optimizer = make_optimizer(config, experiment.model)
         begin = time.perf_counter()
@@ -116,7 +115,7 @@ def record_run(
     kept = {**{key: config[key] for key in _RECORDED_KEYS if key in config}, "seed": chosen["seed"]}
     partial = Path(trajectory).with_name(f"{Path(trajectory).name}.partial")
     resume = _resumable(partial, kept)
-    with _reproducible(config["train"]["threads"]):
+    with reproducible(config["train"]["threads"]):
         experiment = load(config, seed=chosen["seed"])
         optimizer = make_optimizer(config, experiment.model)
         begin = time.perf_counter()
@@ -192,17 +191,3 @@ def _resumable(partial: Path, config: dict[str, Any]) -> bool:
     except StoreError:
         return False
     return not trajectory.complete and trajectory.config == config
-
-
-@contextmanager
-def _reproducible(threads: int) -> Iterator[None]:
-    """Fixed thread count and deterministic kernels inside; the process's settings are restored afterwards."""
-    keep_memory()
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1])
