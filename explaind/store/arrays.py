@@ -1,8 +1,9 @@
 """Zarr arrays whose chunks are compressed, checksummed, and never filled in silently.
 
 Codec: Blosc with bitshuffle (zstd level 1, or lz4 where training waits for it), then crc32c; without the checksum,
-most single-bit flips are read as wrong numbers. A chunk that was never written reads as NaN (float) or 0, which is why every reader of a growing
-array compares a recorded checksum of the *values*, and why empty chunks are written all the same.
+most single-bit flips are read as wrong numbers. A chunk that was never written reads as NaN (float) or 0, which is
+why every reader of a growing array compares a recorded checksum of the *values*, and why empty chunks are written all
+the same.
 """
 
 from __future__ import annotations
