@@ -49,7 +49,8 @@ def draw(config: Mapping[str, Any], influence: Path, metrics: Path, phases: Path
         }
         _curves(grid[1, 0], steps, total, list(TERM_COLOURS))
         panel(grid[1, 0], "b", "Kernel and regularization")
-        grid[1, 0].legend(loc="best")
+        grid[1, 0].set_ylim(top=1.2 * grid[1, 0].get_ylim()[1])  # room for the legend above the curves
+        grid[1, 0].legend(loc="upper right", ncols=2, columnspacing=1.2)
         each = {name: scores["importance_kernel"].sel(layer=name).values for name in layers}
         colours = [layer_colour(name, i) for i, name in enumerate(layers)]
         _curves(grid[0, 1], steps, each, colours)

@@ -50,6 +50,7 @@ def draw(config: Mapping[str, Any], periodicity: Path, *, stem: Path) -> None:
                     f"{row.period}", (row.period, row.coefficient), (0, 3 if above else -3), textcoords="offset points",
                     ha="center", va="bottom" if above else "top", fontsize=6.5,
                 )  # fmt: skip
-        pair[0].margins(y=0.15)
+        for axes in pair:  # room for the labels; both, as they share the axis
+            axes.margins(y=0.15)
         pair[1].set_xlabel("period (in labels)")
         pair[1].set_xlim(table.period.min() - 2, table.period.max() + 2)

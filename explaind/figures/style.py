@@ -31,7 +31,7 @@ __all__ = [
 
 WIDTH = 7.0  # inches, the width of a page's text
 #: Zero is white; readable without red-green vision. An odd number of levels has white in the middle, few make small files.
-DIVERGING = mpl.colormaps["RdBu_r"].resampled(65)
+DIVERGING = mpl.colormaps["RdBu_r"].resampled(129)
 
 #: Okabe and Ito's palette, which survives the common colour-vision deficiencies.
 LAYER_COLOURS = {
