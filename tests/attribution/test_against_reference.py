@@ -76,7 +76,7 @@ def test_kernel_equals_the_definition(run: Run, whole, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["forward", "reverse-parameters", "buffered"])
 def test_regularization_equals_the_definition(run: Run, whole, name: str) -> None:
-    keep, lineage = QUERIES[name]
+    keep, _lineage = QUERIES[name]
     scores = explaind.influence(
         run.path,
         run.model,
@@ -124,9 +124,13 @@ def test_a_window_counts_the_momentum_of_earlier_batches(run: Run, window: tuple
 def test_a_cut_tail_shows_as_replay_error_and_nowhere_else(run: Run) -> None:
     if run.trajectory.step(0).momentum[0] == 0 and run.trajectory.optimizer == "SGD":
         pytest.skip("plain SGD has no tail")
-    options = dict(
-        train=run.train, test=run.test[0], keep=("train", "test"), steps=slice(3, 5), tolerance=1e-9
-    )
+    options = {
+        "train": run.train,
+        "test": run.test[0],
+        "keep": ("train", "test"),
+        "steps": slice(3, 5),
+        "tolerance": 1e-9,
+    }
     whole = explaind.influence(run.path, run.model, run.loss, tail_tolerance=0, **options)
     cut = explaind.influence(run.path, run.model, run.loss, tail_tolerance=0.85, **options)
     missing = (whole.kernel - cut.kernel).sum("train") + (whole.regularization - cut.regularization)
