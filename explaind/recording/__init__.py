@@ -10,12 +10,13 @@
 | layout     | where each parameter lies in the flat vector θ                       |
 | schema     | the arrays of the store, as data                                     |
 | creation   | what is written once, at the start                                   |
-| tape       | the open end of the store: updates in, chunks out                      |
-| directory  | the store's directory: claimed, emptied, sealed                      |
+| tape       | the open end of the store: updates in, chunks out                    |
+| directory  | the store's directory: claimed, emptied, sealed                     |
 | writer     | the background thread that commits chunks                            |
 | journal    | one line per commit                                                  |
 | resume     | continuing after an interruption                                     |
 | trajectory | the verifying reader                                                 |
+| chunks     | its decoded chunks, cached                                           |
 | verify     | its checks                                                           |
 """
 

@@ -15,7 +15,8 @@ from explaind.errors import ConfigError
 from explaind.recording import schema
 from explaind.recording.checks import option_flags
 from explaind.recording.layout import Layout
-from explaind.recording.state import OptimizerState, flat_copy
+from explaind.recording.observer import Observer
+from explaind.recording.state import flat_copy, read_state
 from explaind.store import ArraySpec, crc32c, create_array, create_group, write_atomic, write_manifest
 
 DEFAULT_BLOCK = 1024  # entries per block of the ragged arrays when no batch tells a better size
@@ -45,12 +46,9 @@ def constant_tensors(model: nn.Module, layout: Layout) -> dict[str, tuple[str, T
 
 def create_store(
     store: Path,
-    model: nn.Module,
-    optimizer: Optimizer,
-    layout: Layout,
+    observer: Observer,
+    moved: Collection[int],
     *,
-    name: str,
-    state: OptimizerState,
     config: dict[str, Any] | None,
     chunk_steps: int,
     entries: int,
@@ -60,18 +58,20 @@ def create_store(
 
     Args:
         store: an existing, empty directory.
-        layout: the D recorded parameters; their present values are θ_0.
-        name: "AdamW", "Adam" or "SGD".
-        state: the optimizer's memory before the first update.
+        observer: of the model and optimizer, whose present state is θ_0, m_0, v_0.
+        moved: ids of the parameters that the updates will move.
         config: the caller's configuration, kept in the manifest.
         chunk_steps: updates per chunk.
         entries: samples of the first update, from which the block size of the ragged arrays follows.
         rng_bytes: size of the generator's state.
     """
+    model, optimizer, name = observer.model, observer.optimizer, observer.name
+    layout = find_layout(model, optimizer, moved)
     named = dict(model.named_parameters())
+    parameters = [named[n] for n in layout.names]
+    state = read_state(optimizer, parameters, layout, name)
     initial = torch.empty(layout.size, dtype=layout.dtype)
-    with torch.no_grad():
-        flat_copy([named[n] for n in layout.names], initial)
+    flat_copy(parameters, initial)
     raw, table = _pack(constant_tensors(model, layout))
     static = {
         "initial_parameters": initial,

@@ -35,13 +35,13 @@ class Observer:
         checks.check_parameters(model.named_parameters(), optimizer)
         self._module_checks = checks.module_checks(model)
         self.check_modules()
-        self._held = self._held_now()
+        self.held = self._held_now()
         self._norms: dict[int, Tensor] = {}
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
 
     def attach(self) -> None:
         """Listen to the gradients."""
-        for parameter in self._held:
+        for parameter in self.held:
             if parameter.requires_grad:
                 self._handles.append(parameter.register_post_accumulate_grad_hook(self._after_backward))
 
@@ -70,7 +70,7 @@ class Observer:
             RecordingError: one of them is sparse, or has a gradient although it requires none.
         """
         found = set()
-        for parameter in self._held:
+        for parameter in self.held:
             if parameter.grad is None:
                 continue
             if parameter.grad.layout != torch.strided:
@@ -98,7 +98,7 @@ class Observer:
         """
         self.check_modules()
         held = self._held_now()
-        if len(held) != len(self._held) or any(a is not b for a, b in zip(held, self._held, strict=True)):
+        if len(held) != len(self.held) or any(a is not b for a, b in zip(held, self.held, strict=True)):
             raise _changed("The optimizer's parameters changed", "the parameters it had at the start")
         if checks.option_flags(self.optimizer) != self.flags:
             raise _changed("An on-off option of the optimizer changed", str(self.flags))
@@ -106,7 +106,7 @@ class Observer:
         if [group["momentum"] != 0 for group in groups if "momentum" in group] != self._active:
             raise _changed("The momentum of a group was switched on or off", "zero or non-zero throughout")
         if different := self.with_gradient() ^ self._moved_ids:
-            odd = next(p for p in self._held if id(p) in different)
+            odd = next(p for p in self.held if id(p) in different)
             now = "has none now" if id(odd) in self._moved_ids else "has one now"
             raise _changed(
                 f"Parameter {self._name_of(odd)} received a gradient in some updates only (it {now})",

@@ -20,8 +20,7 @@ from explaind.recording.directory import Directory, disk_errors
 from explaind.recording.observer import Observer
 from explaind.recording.resume import restore
 from explaind.recording.schema import JOURNAL
-from explaind.recording.state import read_state
-from explaind.recording.steps import MicroBatch, micro_batch
+from explaind.recording.steps import MicroBatch, micro_batch, scalar
 from explaind.recording.tape import Tape
 from explaind.recording.trajectory import Trajectory
 
@@ -71,7 +70,7 @@ class Recorder:
 
     def log(self, **scalars: float | Tensor) -> None:
         """Keep numbers that describe θ_s, the parameters before the coming update (after the last: θ_T)."""
-        self._metrics.update({name: _number(value) for name, value in scalars.items()})
+        self._metrics.update({name: scalar(value) for name, value in scalars.items()})
 
     def __enter__(self) -> Recorder:
         self._directory.claim(overwrite=self._overwrite, resume=self._resume)
@@ -112,24 +111,17 @@ class Recorder:
 
     def _begin(self, moved: set[int]) -> None:
         """Create the store at the first update, when it is known which parameters receive gradients."""
-        observer = self._observer
-        layout = creation.find_layout(observer.model, observer.optimizer, moved)
-        named = dict(observer.model.named_parameters())
-        state = read_state(observer.optimizer, [named[n] for n in layout.names], layout, observer.name)
         with disk_errors(self.path):
             creation.create_store(
                 self.path,
-                observer.model,
-                observer.optimizer,
-                layout,
-                name=observer.name,
-                state=state,
+                self._observer,
+                moved,
                 config=self._config,
                 chunk_steps=self._chunk_steps,
                 entries=sum(len(batch.indices) for batch in self._batches),
                 rng_bytes=len(self._rng),
             )
-        self._tape = Tape(Trajectory(self.path), observer, self._rng)
+        self._tape = Tape(Trajectory(self.path), self._observer, self._rng)
 
     def _before(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if len(args) > 1 or any(value is not None for value in kwargs.values()):
@@ -141,9 +133,7 @@ class Recorder:
         if not self._batches:
             raise RecordingError(
                 f"Update {self.step} has no batch",
-                expected="a call of batch(indices) before each optimizer.step()",
-                got="none since the last update",
-                remedy="call it right after loss.backward()",
+                expected="a call of batch(indices) between backward() and optimizer.step()",
             )
         if self._tape is None:
             self._begin(self._observer.with_gradient())
@@ -159,8 +149,7 @@ class Recorder:
         if self._tape is None:
             if not complete:
                 return
-            held = [p for group in self._observer.optimizer.param_groups for p in group["params"]]
-            self._begin({id(parameter) for parameter in held if parameter.requires_grad})
+            self._begin({id(p) for p in self._observer.held if p.requires_grad})
         with disk_errors(self.path):
             self._tape.finish(self._metrics)
             if complete:
@@ -174,10 +163,6 @@ class Recorder:
         if self._tape is not None:
             self._tape.abandon()
         self._directory.release()
-
-
-def _number(value: float | Tensor) -> float:
-    return float(value.detach() if isinstance(value, Tensor) else value)
 
 
 def record(

@@ -90,6 +90,11 @@ def micro_batch(indices: Any, weights: Any = None) -> MicroBatch:
     return MicroBatch(copied, float(scale) if scale.dim() == 0 else scale)
 
 
+def scalar(value: float | Tensor) -> float:
+    """A logged number, from a number or a 0-dim tensor that may still require a gradient."""
+    return float(value.detach() if isinstance(value, Tensor) else value)
+
+
 def _vector(values: Any) -> Tensor:
     """A private copy on the CPU, since the caller may reuse its buffer for the next batch."""
     if isinstance(values, Tensor):

@@ -6,7 +6,6 @@ that training produced. A run that is still going on, or was killed, opens up to
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,12 @@ from torch import Tensor, nn
 
 from explaind.errors import StoreError
 from explaind.recording import journal
+from explaind.recording.chunks import ChunkReader
 from explaind.recording.layout import Layout
 from explaind.recording.schema import HYPERPARAMETERS, JOURNAL, KIND, RAGGED
 from explaind.recording.steps import MicroBatch, StepRecord
-from explaind.recording.verify import check_crc, check_files, check_model
-from explaind.store import StoredArray, open_array, read_manifest
+from explaind.recording.verify import check_files, check_model
+from explaind.store import read_manifest
 
 CACHED_CHUNKS = 4
 
@@ -46,9 +46,7 @@ class Trajectory:
         commits = journal.read(self.path / JOURNAL)
         self._chunks = [commit for commit in commits if commit.stop > commit.start]
         self._tail = [commit for commit in commits if commit.stop == commit.start]
-        self._cached_chunks = cached_chunks
-        self._cache: dict[str, OrderedDict[int, np.ndarray]] = {}
-        self._arrays: dict[str, StoredArray] = {}
+        self._reader = ChunkReader(self.path, self._chunks, self.manifest["static"], cached_chunks)
         self.layout = Layout.from_json(self.manifest["layout"])
         self.chunk_steps: int = self.manifest["chunk_steps"]
         self.optimizer: str = self.manifest["optimizer"]
@@ -60,7 +58,9 @@ class Trajectory:
         """θ_s [D] for 0 ≤ s ≤ T, on the CPU. A view into the cache: read it, do not write to it."""
         self._check_step(s, self.n_steps)
         return (
-            self._static("initial_parameters") if s == 0 else torch.from_numpy(self._row("parameters", s - 1))
+            self._reader.static("initial_parameters")
+            if s == 0
+            else torch.from_numpy(self._row("parameters", s - 1))
         )
 
     def second_moment(self, s: int) -> Tensor:
@@ -105,17 +105,17 @@ class Trajectory:
     def rng_state(self, s: int) -> Tensor:
         """torch's CPU generator (uint8) before the first update of the chunk that holds update s."""
         self._check_step(s, self.n_steps - 1)
-        return torch.from_numpy(self._decode("rng_state", s // self.chunk_steps)[0].copy())
+        return torch.from_numpy(self._reader.chunk("rng_state", s // self.chunk_steps)[0].copy())
 
     @cached_property
     def initial_buffer(self) -> Tensor:
         """m_0 [D]: momentum buffer or exp_avg before the first recorded update, zeros if there was none."""
-        return self._static("initial_buffer")
+        return self._reader.static("initial_buffer")
 
     @cached_property
     def initial_second_moment(self) -> Tensor:
         """v_0 [D]: exp_avg_sq before the first recorded update, zeros if there was none (and for SGD)."""
-        return self._static("initial_second_moment")
+        return self._reader.static("initial_second_moment")
 
     @property
     def initial_count(self) -> int:
@@ -125,7 +125,7 @@ class Trajectory:
     @cached_property
     def constants(self) -> dict[str, Tensor]:
         """Parameters the optimizer never moved, and buffers, by name. Their role is in `manifest["constants"]`."""
-        raw = self._static("constants")
+        raw = self._reader.static("constants")
         found = {}
         for name, entry in self.manifest["constants"].items():
             part = raw[entry["offset"] : entry["offset"] + entry["bytes"]].clone()
@@ -140,7 +140,9 @@ class Trajectory:
         """Entries of each ragged array that hold batches, padding included."""
         if not self._chunks:
             return dict.fromkeys(RAGGED, 0)
-        blocks = {name: (self._chunks[-1].blocks[name], self._array(name).chunk_rows) for name in RAGGED}
+        blocks = {
+            name: (self._chunks[-1].blocks[name], self._reader.array(name).chunk_rows) for name in RAGGED
+        }
         return {
             name: first + -(-length // block) * block for name, ((first, length), block) in blocks.items()
         }
@@ -148,10 +150,10 @@ class Trajectory:
     def verify(self) -> None:
         """Decode and check everything once; raises StoreError at the first damage."""
         for name in ("initial_parameters", "initial_buffer", "initial_second_moment", "constants"):
-            self._static(name)
+            self._reader.static(name)
         for chunk, commit in enumerate(self._chunks):
             for name in commit.crc.keys() - {"resume"}:
-                self._decode(name, chunk)
+                self._reader.chunk(name, chunk)
 
     def _check_step(self, s: int, last: int) -> None:
         if not 0 <= s <= last:
@@ -161,12 +163,12 @@ class Trajectory:
 
     def _row(self, name: str, s: int) -> np.ndarray:
         chunk, row = divmod(s, self.chunk_steps)
-        return self._decode(name, chunk)[row]
+        return self._reader.chunk(name, chunk)[row]
 
     def _batches(self, s: int) -> tuple[MicroBatch, ...]:
         chunk, row = divmod(s, self.chunk_steps)
         lengths = self._chunks[chunk].batches
-        indices, weights = (torch.from_numpy(self._decode(name, chunk)) for name in RAGGED)
+        indices, weights = (torch.from_numpy(self._reader.chunk(name, chunk)) for name in RAGGED)
         entry = sum(length for step in lengths[:row] for length, _ in step)
         weight = sum(length for step in lengths[:row] for length, kind in step if kind == "samples")
         batches = []
@@ -178,35 +180,3 @@ class Trajectory:
             batches.append(MicroBatch(indices[entry : entry + length], scale))
             entry += length
         return tuple(batches)
-
-    def _decode(self, name: str, chunk: int) -> np.ndarray:
-        """The committed values of one chunk of an array, from the cache or verified from disk."""
-        cache = self._cache.setdefault(name, OrderedDict())
-        if chunk in cache:
-            cache.move_to_end(chunk)
-            return cache[chunk]
-        commit = self._chunks[chunk]
-        if name in RAGGED:
-            first, length = commit.blocks[name]
-            start, stop = first, first + length
-        elif name == "rng_state":
-            start, stop = chunk, chunk + 1
-        else:
-            start, stop = commit.start, commit.stop
-        values = self._array(name).read_rows(start, stop)
-        where = f"updates {commit.start} to {commit.stop} of array '{name}'"
-        check_crc(self.path, where, values, commit.crc[name])
-        cache[chunk] = values
-        while len(cache) > self._cached_chunks:
-            cache.popitem(last=False)
-        return values
-
-    def _static(self, name: str) -> Tensor:
-        values = self._array(name).read_all()
-        check_crc(self.path, f"array '{name}'", values, self.manifest["static"][name])
-        return torch.from_numpy(values)
-
-    def _array(self, name: str) -> StoredArray:
-        if name not in self._arrays:
-            self._arrays[name] = open_array(self.path, name)
-        return self._arrays[name]

@@ -258,4 +258,4 @@ def test_rows_are_kept_in_bounded_memory(tmp_path: Path) -> None:
     trajectory = Trajectory(tmp_path / "run.zarr", cached_chunks=2)
     for step in (*range(41), *reversed(range(41))):
         assert torch.equal(trajectory.parameters(step), run.thetas[step])
-        assert all(len(kept) <= 2 for kept in trajectory._cache.values())
+        assert all(len(kept) <= 2 for kept in trajectory._reader.cache.values())
