@@ -11,7 +11,7 @@
 | schema     | the arrays of the store, as data                                     |
 | creation   | what is written once, at the start                                   |
 | tape       | the open end of the store: updates in, chunks out                    |
-| directory  | the store's directory: claimed, emptied, sealed                     |
+| directory  | the store's directory: claimed, emptied, sealed                      |
 | writer     | the background thread that commits chunks                            |
 | journal    | one line per commit                                                  |
 | resume     | continuing after an interruption                                     |
