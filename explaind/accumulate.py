@@ -21,7 +21,9 @@ def accumulate(parts: Sequence[Path], output: Path) -> None:
     Raises:
         StoreError: a part is damaged, parts overlap, leave a gap, or were made with different options.
     """
-    write_dataset(combine([read_dataset(path, kind="influence-part") for path in parts]), output, kind="influence")
+    write_dataset(
+        combine([read_dataset(path, kind="influence-part") for path in parts]), output, kind="influence"
+    )
 
 
 def combine(parts: Sequence[xr.Dataset]) -> xr.Dataset:
@@ -29,9 +31,13 @@ def combine(parts: Sequence[xr.Dataset]) -> xr.Dataset:
 
     The residual is what the summed parts miss of the exact change, f(final) − f(initial), in float64.
     """
-    filled = sorted((part for part in parts if part.attrs["stop"] > part.attrs["start"]), key=lambda p: p.attrs["start"])
+    filled = sorted(
+        (part for part in parts if part.attrs["stop"] > part.attrs["start"]), key=lambda p: p.attrs["start"]
+    )
     if not filled:
-        raise StoreError("All parts of the influence are empty.", remedy="Record a run with at least one update.")
+        raise StoreError(
+            "All parts of the influence are empty.", remedy="Record a run with at least one update."
+        )
     for before, after in zip(filled, filled[1:], strict=False):
         if before.attrs["stop"] != after.attrs["start"]:
             raise StoreError(
@@ -49,7 +55,9 @@ def combine(parts: Sequence[xr.Dataset]) -> xr.Dataset:
                 remedy="Compute all parts again with the same options.",
             )
     first, last = filled[0], filled[-1]
-    result = xr.concat([part.drop_dims("test") for part in filled], dim="step", data_vars="minimal", join="exact")
+    result = xr.concat(
+        [part.drop_dims("test") for part in filled], dim="step", data_vars="minimal", join="exact"
+    )
     for name in SUMMED:
         if name in first:
             result[name] = sum(part[name].astype(np.float64) for part in filled)

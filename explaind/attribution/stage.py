@@ -104,8 +104,9 @@ def window_part(config: Mapping[str, Any], trajectory: Path, phases: Path, windo
     scores = _Scores(problem)
     dataset = contract(problem, make_plan(problem, timed=False), observe=scores.add)
     dataset = dataset.isel(train=slice(0, options["train"])).drop_vars("quadrature")
+    dataset = dataset.transpose("layer", "test", "train", ...)
     dataset["similarity"] = (("layer", "test", "test_other"), scores.cosines().numpy())
-    dataset.attrs |= {"window": window, "seconds": time.perf_counter() - begin}
+    dataset.attrs |= {"window": [start, stop], "name": window, "seconds": time.perf_counter() - begin}
     write_dataset(_single(dataset), output, kind="window")
 
 
@@ -142,5 +143,7 @@ def vars_of(query: Query) -> dict[str, Any]:
 
 def _single(dataset: xr.Dataset) -> xr.Dataset:
     """Large arrays as float32 on disk; what certifies them stays float64."""
-    large = [name for name, values in dataset.data_vars.items() if values.ndim >= 3 and values.dtype == np.float64]
+    large = [
+        name for name, values in dataset.data_vars.items() if values.ndim >= 3 and values.dtype == np.float64
+    ]
     return dataset.assign({name: dataset[name].astype(np.float32) for name in large})

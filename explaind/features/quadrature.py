@@ -82,7 +82,11 @@ def adaptive(
             kept = [part.add_(more) for part, more in zip(kept, evaluate(t, index), strict=True)]
         count *= 3
         kept = [part.div_(count) for part in kept]
-        parts = kept if everyone else [part.index_copy_(axis, active, better) for part, better in zip(parts, kept, strict=True)]
+        parts = (
+            kept
+            if everyone
+            else [part.index_copy_(axis, active, better) for part, better in zip(parts, kept, strict=True)]
+        )
         nodes[active] = count
         residual[active] = change[active] - predict(kept)
     return Integral(parts, residual, nodes)

@@ -97,7 +97,11 @@ def _fold_zeros(graph: fx.Graph) -> None:
         if node.op != "call_function":
             continue
         first = node.args[0] if node.args else None
-        if node.target in _ZERO_SOURCE or (node.target in _ZERO_FIRST and first in zero) or (node.target in _ZERO_EITHER and any(a in zero for a in node.args[:2])):
+        if (
+            node.target in _ZERO_SOURCE
+            or (node.target in _ZERO_FIRST and first in zero)
+            or (node.target in _ZERO_EITHER and any(a in zero for a in node.args[:2]))
+        ):
             zero.add(node)
         elif node.target in (_aten.add.Tensor, _aten.sub.Tensor):
             left, right = node.args[:2]

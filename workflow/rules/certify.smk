@@ -8,7 +8,7 @@ rule certify:
         f"{LOGS}/{{experiment}}/certify.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/certify.jsonl"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=memory(2000),
         runtime=60,

@@ -10,7 +10,7 @@ rule influence:
         f"{LOGS}/{{experiment}}/influence/{{start}}-{{stop}}.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/influence/{{start}}-{{stop}}.jsonl"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=memory(3000),
         runtime=120,

@@ -9,7 +9,7 @@ rule periodicity:
         f"{LOGS}/{{experiment}}/periodicity.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/periodicity.jsonl"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=memory(3000),
         runtime=60,

@@ -9,7 +9,7 @@ rule quadrature:
         f"{LOGS}/{{experiment}}/quadrature/{{nodes}}.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/quadrature/{{nodes}}.jsonl"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=memory(3000),
         runtime=480,

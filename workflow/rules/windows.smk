@@ -10,7 +10,7 @@ rule window:
         f"{LOGS}/{{experiment}}/window/{{window}}.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/window/{{window}}.jsonl"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=memory(3000),
         runtime=120,
