@@ -27,7 +27,7 @@ test: $(STAMP) ## all tests, the whole workflow at toy size included
 	$(BIN)/python -m pytest -n $(or $(WORKERS),auto) --dist loadfile
 
 bench: $(STAMP) ## time and memory of the parts that cost most
-	$(BIN)/python -m pytest benchmarks -m benchmark -s
+	$(BIN)/python -m benchmarks
 
 lint: $(STAMP) ## style of Python and of the rules
 	$(BIN)/ruff check .
