@@ -29,9 +29,7 @@ BOTH = ("figures", "tables")
 @pytest.fixture(scope="module")
 def finished(project: Project) -> Project:
     """The project after `snakemake report` at scale smoke."""
-    # Toy tensors gain nothing from a second thread; jobs side by side do.
-    single = [f"{rule}=1" for rule in ("certify", "influence", "window", "quadrature", "periodicity")]
-    result = project.run("report", "--set-threads", *single)
+    result = project.run("report")
     assert result.returncode == 0, result.stdout[-6000:]
     return project
 
