@@ -6,6 +6,7 @@ propagated below the layer. Shapes: K terms, D parameters, n samples, O outputs.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.func import jvp, vmap
 
@@ -40,9 +41,10 @@ class GroupTangents:
             self._members.append(members)
 
     def __call__(self, theta: Tensor, terms: Tensor, x: Tensor, y: Tensor | None) -> list[Tensor]:
-        """θ [D], terms [K, D], samples x [n, …], y [n, …] → one tensor [K, n, O] per group."""
+        """θ [D], terms [K, D], samples x [n, …], y [n, …] → per group [K, n, O], which may be written to."""
         fixed = [*self._layout.unflatten(theta).values(), *self._layout.unflatten(terms).values()]
-        return self._evaluate(fixed, [x] if y is None else [x, y])
+        found = self._evaluate(fixed, [x] if y is None else [x, y])
+        return [_owned(part, terms) for part in found]
 
     def _products(self, *arguments: Tensor) -> list[Tensor]:
         names, number = self._layout.names, len(self._layout.names)
@@ -62,3 +64,11 @@ class GroupTangents:
 
             found.append(vmap(along)(tangents))
         return found
+
+
+def _owned(part: Tensor, terms: Tensor) -> Tensor:
+    """A copy where entries share memory: a product that does not depend on the sample (or on θ_G at all) comes back
+    expanded, or as a view of the term itself."""
+    repeats = any(stride == 0 and size > 1 for stride, size in zip(part.stride(), part.shape, strict=True))
+    borrowed = part.untyped_storage().data_ptr() == terms.untyped_storage().data_ptr()
+    return part.clone(memory_format=torch.contiguous_format) if repeats or borrowed else part
