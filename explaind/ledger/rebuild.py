@@ -44,7 +44,7 @@ def rebuild(ledger: Ledger, gradient: BatchGradient, start: int, stop: int) -> I
     From start = 0 the buffer is the recorded initial one. Later starts infer it from the observed update before, which
     makes a check of few updates in the middle of a run cheap and loses no accuracy in units of u.
     """
-    buffer = _buffer_before(ledger, gradient, start)
+    buffer = _buffer_before(ledger, gradient, start, stop)
     for s in range(start, stop):
         c, expand = ledger.coefficients(s), ledger.expand
         theta, observed = ledger.parameters(s), ledger.update(s)
@@ -100,15 +100,33 @@ def _entering(ledger: Ledger, gradient: BatchGradient, s: int) -> Tensor:
     return expand(scale) * gradient(s) + expand(c.coupled) * ledger.parameters(s)
 
 
-def _buffer_before(ledger: Ledger, gradient: BatchGradient, start: int) -> Tensor | float:
-    """b_start, recorded or inferred: b = −(u + decoupled θ + P σ d) / (P ρ) of the update before."""
-    if start == 0:
-        return ledger.trajectory.initial_buffer.to(ledger.dtype)
-    c, expand, before = ledger.coefficients(start - 1), ledger.expand, start - 1
-    if not all(c.rho):
-        return 0.0  # plain SGD: the buffer has no weight
-    scaled = ledger.preconditioner(before)
-    moved = ledger.update(before) + expand(c.decoupled) * ledger.parameters(before)
+def _buffer_before(ledger: Ledger, gradient: BatchGradient, start: int, stop: int) -> Tensor:
+    """b_start [D]: recorded, or inferred from an update before, wherever it acts on an update in [start, stop).
+
+    An update with ρ = 0 (a learning rate of zero) says nothing about the buffer: then an earlier one does, and the buffer
+    is rolled on from there.
+    """
+    groups = range(len(ledger.coefficients(start).rho)) if start < stop else ()
+    acting = [g for g in groups if any(ledger.coefficients(s).rho[g] for s in range(start, stop))]
+    known = start
+    while known > 0 and not all(ledger.coefficients(known - 1).rho[g] for g in acting):
+        known -= 1
+    if known == 0:
+        buffer = ledger.trajectory.initial_buffer.to(ledger.dtype)
+    else:
+        buffer = _buffer_after(ledger, gradient, known - 1)
+    for s in range(known, start):
+        c, expand = ledger.coefficients(s), ledger.expand
+        buffer = expand(c.mu) * buffer + expand(c.kappa) * _entering(ledger, gradient, s)
+    return buffer
+
+
+def _buffer_after(ledger: Ledger, gradient: BatchGradient, s: int) -> Tensor:
+    """b_{s+1} = −(u + decoupled θ + P σ d) / (P ρ) of update s; zero where ρ = 0."""
+    c, expand = ledger.coefficients(s), ledger.expand
+    scaled = ledger.preconditioner(s)
+    moved = ledger.update(s) + expand(c.decoupled) * ledger.parameters(s)
     if any(c.sigma):
-        moved = moved + scaled * expand(c.sigma) * _entering(ledger, gradient, before)
-    return -moved / (scaled * expand(c.rho))
+        moved = moved + scaled * expand(c.sigma) * _entering(ledger, gradient, s)
+    scale = torch.zeros_like(moved) + scaled * expand(c.rho)
+    return torch.where(scale == 0, 0.0, -moved / scale)
