@@ -52,8 +52,9 @@ class TrainingGradients:
             x, y = self._take(batch)
             with torch.no_grad():
                 outputs = self.model(theta, x)
-            outputs.requires_grad_()
-            (delta,) = torch.autograd.grad(self._loss(batch, outputs, y), outputs)
+            with torch.enable_grad():  # whatever the caller's own mode is
+                outputs.requires_grad_()
+                (delta,) = torch.autograd.grad(self._loss(batch, outputs, y), outputs)
             found.append((batch.indices, delta))
         return found
 
