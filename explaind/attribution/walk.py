@@ -51,7 +51,7 @@ def walk(problem: Problem, plan: Plan, views: Mapping[str, Query]) -> dict[str, 
                     collector.add(s, groups, tests)
                     totals[name].add(s, change, tests)
                 at = position[s]
-                nodes[at] += spent.double().sum() / (len(problem.test) if len(spent) > 1 else len(parts))
+                nodes[at] += spent.double().mean() * (tests.stop - tests.start) / len(problem.test)
                 error[at] = max(error[at], residual.abs().max())
                 bar.advance()
             for name, collector in collectors.items():
