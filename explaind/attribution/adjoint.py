@@ -35,7 +35,7 @@ class Contraction:
         steps: labels of the S' credited updates, rising; (None,) if the step axis is summed over.
         kernel: [S', G, N or 1, R].
         regularization: [S', G, R].
-        carried: [R], momentum that a resumed optimizer brought along.
+        carried: [S'', G, R], momentum that a resumed optimizer brought along.
         explained, change: Φ·u and the exact change, [S'', R]: by update if credited by update, else summed, S'' = 1.
         error, nodes: worst |quadrature residual| and mean nodes per row's sample, of every explained update, [S].
     """
@@ -119,7 +119,8 @@ class Adjoint:
         if self._observe is not None:
             self._observe(s, phi)
         if self._carried is None:
-            self._carried, self._explained, self._change = (phi.new_zeros(len(phi)) for _ in range(3))
+            self._explained, self._change = (phi.new_zeros(len(phi)) for _ in range(2))
+            self._carried = phi.new_zeros(len(self._index), len(phi))
         self._explained += phi @ self._ledger.update(s)
         self._change += block.change.flatten()
         self._error[position] = block.residual.abs().max()
@@ -147,7 +148,7 @@ class Adjoint:
             if len(steps) > 1
             else self._by_step[steps[0]][0][None],
             regularization=torch.stack([self._by_step[s][1] for s in steps]),
-            carried=zero if self._carried is None else self._carried,
+            carried=(zero.expand(len(self._index), -1) if self._carried is None else self._carried)[None],
             explained=(zero if self._carried is None else self._explained)[None],
             change=(zero if self._carried is None else self._change)[None],
             error=self._error,
@@ -215,7 +216,7 @@ class Adjoint:
             weight = weight * expand(c.mu)
         else:
             carried = weight * ledger.trajectory.initial_buffer.to(self._problem.dtype)
-            self._carried -= psi @ carried
+            self._add(self._carried, psi, carried, -1.0)
         if self._steps_kept or not self._per_sample:
             for i, factor in weights:
                 self._tail_step(psi, i, factor)

@@ -26,13 +26,13 @@ def by_update(
     """Every explained update of one block of test samples, apart."""
     index = [problem.partition.index(g) for g in range(len(problem.partition))]
     step_rows, terms_of = StepRows(problem, tests, rows), UpdateTerms(problem.ledger)
-    regularization, explained, change, error, nodes = [], [], [], [], []
-    carried: Tensor | float = 0.0
+    regularization, carried, explained, change, error, nodes = [], [], [], [], [], []
     for s in problem.steps:
         block, terms = step_rows(s), terms_of.at(s)
         phi = block.phi.flatten(0, 1)
         regularization.append(torch.stack([phi[:, part] @ terms[1, part] for part in index]))
-        carried = carried + (phi @ terms[2] if len(terms) > 2 else 0.0)
+        brought = terms[2] if len(terms) > 2 else torch.zeros_like(terms[1])
+        carried.append(torch.stack([phi[:, part] @ brought[part] for part in index]))
         explained.append(phi @ problem.ledger.update(s))
         change.append(block.change.flatten())
         error.append(block.residual.abs().max().double())
@@ -42,7 +42,7 @@ def by_update(
         steps=problem.steps,
         kernel=_kernel(problem, tests, rows, index),
         regularization=torch.stack(regularization),
-        carried=carried if isinstance(carried, Tensor) else torch.zeros_like(change[0]),
+        carried=torch.stack(carried),
         explained=torch.stack(explained),
         change=torch.stack(change),
         error=torch.stack(error),

@@ -50,6 +50,7 @@ class _Joined:
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
+        self._with_all = bool(problem.query.importance) and not problem.partition.single
         self._blocks: list[dict[str, Tensor]] = []
         self._steps: tuple[int | None, ...] = ()
         self._error = torch.zeros(len(problem.steps), dtype=torch.float64)
@@ -64,7 +65,7 @@ class _Joined:
         pieces = {
             "kernel": found.kernel,
             "regularization": found.regularization.unsqueeze(2),
-            "carried": found.carried[None, None, None],
+            "carried": found.carried.unsqueeze(2),
             "explained": found.explained[:, None, None],
             "change": found.change[:, None, None],
         }
@@ -75,7 +76,7 @@ class _Joined:
         dims = [{"test": -2, "output": -1}[a] for a in self._problem.query.importance]
         if not dims:
             return values
-        if values.shape[1] > 1:  # the sum over all groups is one more group, formed before the absolute value
+        if self._with_all:  # the sum over all groups is one more group, formed before the absolute value
             values = torch.cat([values, values.sum(1, keepdim=True)], dim=1)
         return torch.linalg.vector_norm(values, ord=1, dim=dims, keepdim=True)
 
@@ -87,34 +88,28 @@ class _Joined:
         """The labelled result."""
         problem, query = self._problem, self._problem.query
         credited = problem.steps if self._steps == (None,) else self._steps
-        terms = {
-            name: assemble.labelled(problem if name == "kernel" else _without(problem, "train"), self._join(name), AXES, credited)
-            for name in ("kernel", "regularization")
-        }  # fmt: skip
+        by_step = query.lineage == "update" and query.keeps("step")
+        total = problem if by_step else _without(problem, "step")  # for what is not credited to single updates
+        asked = {"kernel": problem, "regularization": _without(problem, "train")}
+        if bool((problem.trajectory.initial_buffer != 0).any()):
+            asked["carried"] = _without(total, "train")
         steps = {"dims": ["step"], "coords": {"step": list(problem.steps)}}
         certificate = {
             "nodes": xr.DataArray(self._nodes.numpy(), **steps),
             "error": xr.DataArray(self._error.numpy(), **steps),
         }
+        terms = {}
+        for name, kept in asked.items():
+            values = self._join(name)
+            if self._with_all:
+                everything = _without(kept, "layer")
+                terms[f"{name}_all"] = assemble.labelled(everything, values[:, -1:], AXES, credited)
+                values = values[:, :-1]
+            terms[name] = assemble.labelled(kept, values, AXES, credited)
         if query.importance:
-            everything = {}
-            for name, part in terms.items():
-                if "layer" in part.dims and "all" in part.layer:
-                    everything[f"{name}_all"] = part.sel(layer="all", drop=True)
-                    everything[name] = part.sel(layer=part.layer != "all")
-                else:
-                    everything[name] = part
-            return assemble.importance(problem, plan, everything, **certificate)
-        plain = _without(problem, "train", "layer")
-        by_step = (
-            len(self._join("change")) == len(problem.steps)
-            and query.lineage == "update"
-            and query.keeps("step")
-        )
-        summed = plain if by_step else _without(plain, "step")
+            return assemble.importance(problem, plan, terms, **certificate)
+        plain, summed = _without(problem, "train", "layer"), _without(total, "train", "layer")
         change, explained = (assemble.labelled(summed, self._join(n), AXES) for n in ("change", "explained"))
-        if bool((problem.trajectory.initial_buffer != 0).any()):
-            terms["carried"] = assemble.labelled(_without(plain, "step"), self._join("carried"), AXES)
         ends = []
         for s in problem.window:
             values = torch.cat([problem.values(s, *problem.test.take(p)).double() for p in parts])

@@ -44,6 +44,8 @@ class Partition:
 
     def index(self, group: int) -> slice | Tensor:
         """Positions of the group in the flat vector: a slice where they are contiguous, else indices."""
+        if self.label is None:
+            return slice(group, group + 1)
         where = torch.nonzero(self.label == group).squeeze(1)
         first, last = int(where[0]), int(where[-1])
         return slice(first, last + 1) if last - first + 1 == len(where) else where
