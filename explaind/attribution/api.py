@@ -75,15 +75,14 @@ def influence(
         StoreError, QueryError, DataError, LedgerError: see each; always before the first long loop.
     """
     query = Query(
-        tuple([keep] if isinstance(keep, str) else keep),
-        tuple([importance] if isinstance(importance, str) else importance),
-        steps, groups, target, lineage, tolerance, max_nodes, nodes, tail_tolerance,
+        keep, importance, steps, groups, target, lineage, tolerance, max_nodes, nodes, tail_tolerance,
     )  # fmt: skip
     problem = make_problem(run, model, loss_fn, query, train=train, test=test)
     keep_memory()
+    how = make_plan(problem, timed=False)
     if problem.gradients is not None:
         check_replay(problem, replay_tolerance)
-    return answer(problem, make_plan(problem, timed=False))
+    return answer(problem, how)
 
 
 def plan(
@@ -97,9 +96,6 @@ def plan(
 ) -> Plan:
     """What `influence` with the same arguments would do and cost. Evaluates the model on a few samples, nothing more."""
     options.pop("replay_tolerance", None)
-    for name in ("keep", "importance"):
-        if name in options:
-            options[name] = (options[name],) if isinstance(options[name], str) else tuple(options[name])
     return make_plan(make_problem(run, model, loss_fn, Query(**options), train=train, test=test))
 
 

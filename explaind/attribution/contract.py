@@ -89,7 +89,7 @@ class _Joined:
         problem, query = self._problem, self._problem.query
         credited = problem.steps if self._steps == (None,) else self._steps
         by_step = query.lineage == "update" and query.keeps("step")
-        total = problem if by_step else _without(problem, "step")  # for what is not credited to single updates
+        total = problem if by_step else _without(problem, "step")  # what is not credited to single updates
         asked = {"kernel": problem, "regularization": _without(problem, "train")}
         if bool((problem.trajectory.initial_buffer != 0).any()):
             asked["carried"] = _without(total, "train")

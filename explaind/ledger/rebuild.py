@@ -111,9 +111,8 @@ def _buffer_before(ledger: Ledger, gradient: BatchGradient, start: int, stop: in
     known = start
     while known > 0 and not all(ledger.coefficients(known - 1).rho[g] for g in acting):
         known -= 1
-    if known == 0:
-        buffer = ledger.trajectory.initial_buffer.to(ledger.dtype)
-    else:
+    buffer = ledger.trajectory.initial_buffer.to(ledger.dtype)
+    if known > 0:
         buffer = _buffer_after(ledger, gradient, known - 1)
     for s in range(known, start):
         c, expand = ledger.coefficients(s), ledger.expand
