@@ -23,7 +23,7 @@ from explaind.features.tangents import GroupTangents
 from explaind.progress import track
 from explaind.store import write_dataset
 
-BLOCK = 500  # samples per evaluation: intermediate results stay in the cache
+BLOCK = 512  # test samples per walk over the steps
 
 
 def fixed_nodes(config: Mapping[str, Any], trajectory: Path, nodes: int, output: Path) -> None:
@@ -43,7 +43,7 @@ def fixed_nodes(config: Mapping[str, Any], trajectory: Path, nodes: int, output:
     tests = tuple(part[:count] for part in experiment.test)
     query = Query(keep=("test", "output"), nodes=nodes)
     problem = make_problem(run, experiment.model, experiment.loss, query, test=tests)
-    tangents = GroupTangents(problem.value, problem.partition, BLOCK)
+    tangents = GroupTangents(problem.value, problem.partition)
     predicted, final = [], []
     parts = blocks(len(problem.test), BLOCK)
     with track(None, total=len(parts) * len(problem.steps), description=f"{nodes} nodes", unit="step") as bar:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from explaind.attribution.problem import Problem, blocks
 from explaind.attribution.reverse import StepRows
-from explaind.features.gradients import SAMPLE_BLOCK
+from explaind.features.batched import BLOCK
 from explaind.features.rows import FeatureRows
 
 TAIL_BYTES = 1 << 29  # of a block of samples' summed gradients
@@ -192,7 +192,7 @@ class Adjoint:
         gradients = self._problem.gradients
         theta = gradients.parameters(s)
         for indices, delta in gradients.cotangents(s):
-            for part in blocks(len(indices), SAMPLE_BLOCK):
+            for part in blocks(len(indices), BLOCK):
                 yield indices[part], gradients.samples(theta, indices[part], delta[part])
 
     def _scale(self, s: int) -> Tensor | float:
@@ -234,7 +234,7 @@ class Adjoint:
     def _tail_summed(self, psi: Tensor, weights: list[tuple[int, Tensor | float]]) -> None:
         """Sum each sample's weighted gradients over the tail, a block of samples at a time, then contract once."""
         gradients, layout = self._problem.gradients, self._problem.model.layout
-        width = max(SAMPLE_BLOCK, TAIL_BYTES // (layout.size * self._problem.dtype.itemsize))
+        width = max(BLOCK, TAIL_BYTES // (layout.size * self._problem.dtype.itemsize))
         for part in blocks(len(gradients.train), width):
             total = torch.zeros(part.stop - part.start, layout.size, dtype=self._problem.dtype)
             touched = False
@@ -245,7 +245,7 @@ class Adjoint:
                     if bool(inside.any()):
                         touched = True
                         members, cotangents = indices[inside], delta[inside]
-                        for few in blocks(len(members), SAMPLE_BLOCK):
+                        for few in blocks(len(members), BLOCK):
                             pulled = gradients.samples(theta, members[few], cotangents[few])
                             total.index_add_(0, members[few] - part.start, pulled.mul_(-scale))
             if touched:

@@ -15,7 +15,7 @@ from torch import Tensor
 from explaind.attribution.adjoint import TAIL_BYTES, Contraction
 from explaind.attribution.problem import Problem, blocks
 from explaind.attribution.reverse import StepRows
-from explaind.features.gradients import SAMPLE_BLOCK
+from explaind.features.batched import BLOCK
 from explaind.features.rows import FeatureRows
 from explaind.ledger import UpdateTerms
 
@@ -54,7 +54,7 @@ def _kernel(problem: Problem, tests: slice, rows: FeatureRows, index: list[slice
     """The kernel of every explained update, [S, G, N, R]."""
     steps, gradients, layout = problem.steps, problem.gradients, problem.model.layout
     count = len(gradients.train)
-    width = max(SAMPLE_BLOCK, TAIL_BYTES // (layout.size * problem.dtype.itemsize))
+    width = max(BLOCK, TAIL_BYTES // (layout.size * problem.dtype.itemsize))
     position = {s: i for i, s in enumerate(steps)}
     result: Tensor | None = None
     for part in blocks(count, width):
@@ -96,7 +96,7 @@ def _entering(problem: Problem, s: int, part: slice) -> Tensor:
     for indices, delta in gradients.cotangents(s):
         inside = (indices >= part.start) & (indices < part.stop)
         members, cotangents = indices[inside], delta[inside]
-        for few in blocks(len(members), SAMPLE_BLOCK):
+        for few in blocks(len(members), BLOCK):
             pulled = gradients.samples(theta, members[few], cotangents[few])
             total.index_add_(0, members[few] - part.start, pulled.mul_(scale))
     return total

@@ -43,27 +43,27 @@ class Collector:
         self._immediate = query.keeps("step") and bool(query.importance) and query.resolves("test")
         self._result: Tensor | None = None
         self._sum: Tensor | None = None  # float64, signed
-        self._recent: Tensor | None = None  # float32, the last few additions
+        self._recent: list[Tensor] | None = None  # per group, float32, the last few additions
         self._count = 0
 
     def add(self, step: int, groups: Sequence[Tensor], tests: slice) -> None:
         """One step's block: a tensor [K, n, O] per group, for the test samples `tests`."""
+        parts = list(groups)
         if self._with_all:
-            groups = [*groups, torch.stack(list(groups)).sum(0)]
-        if self._immediate:
-            value = torch.stack([self._absolute(self._reduce(part)) for part in groups])
-            self._store(value, tests, step)
-            return
-        value = torch.stack([self._reduce(part) for part in groups])
-        if self._query.keeps("step"):
-            self._store(value, tests, step)
+            parts.append(torch.stack(parts).sum(0))
+        parts = [self._reduce(part) for part in parts]
+        if self._immediate or self._query.keeps("step"):
+            if self._immediate:
+                parts = [self._absolute(part) for part in parts]
+            self._store(torch.stack(parts), tests, step)
             return
         if self._recent is None:
-            self._recent = value
+            self._recent = [part.clone() for part in parts]
         else:
-            self._recent += value
+            for total, part in zip(self._recent, parts, strict=True):
+                total += part
         self._count += 1
-        if self._count >= FLUSH or value.dtype == torch.float64:
+        if self._count >= FLUSH or parts[0].dtype == torch.float64:
             self._flush()
 
     def close_block(self, tests: slice) -> None:
@@ -105,7 +105,7 @@ class Collector:
 
     def _flush(self) -> None:
         if self._recent is not None:
-            recent = self._recent.double()
+            recent = torch.stack(self._recent).double()
             self._sum = recent if self._sum is None else self._sum.add_(recent)
             self._recent, self._count = None, 0
 

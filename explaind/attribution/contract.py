@@ -11,7 +11,7 @@ from torch import Tensor
 from explaind.attribution import assemble
 from explaind.attribution.adjoint import Adjoint, Contraction, Observer
 from explaind.attribution.buffered import by_update
-from explaind.attribution.plan import ROW_BLOCK, Plan
+from explaind.attribution.plan import Plan
 from explaind.attribution.problem import Problem, blocks
 from explaind.attribution.reverse import feature_rows
 from explaind.errors import QueryError
@@ -32,7 +32,7 @@ def contract(problem: Problem, plan: Plan, *, observe: Observer | None = None) -
     if not problem.steps:
         raise QueryError("No update is explained.", expected="at least one step", got="an empty window")
     parts = blocks(len(problem.test), plan.block) if query.resolves("test") else [slice(0, len(problem.test))]
-    rows = feature_rows(problem, ROW_BLOCK)
+    rows = feature_rows(problem)
     joined = _Joined(problem)
     with track(None, total=len(parts) * len(problem.steps), description="contraction", unit="step") as bar:
         for tests in parts:

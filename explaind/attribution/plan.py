@@ -22,7 +22,7 @@ from explaind.recording.trajectory import Trajectory
 
 ROW_BYTES = 1_200_000_000  # of Φ, its refinement and Ψ of one block of rows
 FORWARD_BYTES = 256_000_000  # of one block's influences and their temporaries
-LARGEST_FORWARD_BLOCK, ROW_BLOCK = 2048, 256
+LARGEST_FORWARD_BLOCK = 2048
 NODES_GUESS = 1.7  # mean nodes measured on the modulo Transformer at tolerance 0.01
 
 
@@ -73,10 +73,9 @@ def make_plan(problem: Problem, *, timed: bool = True) -> Plan:
     size, itemsize, groups = problem.model.layout.size, problem.dtype.itemsize, len(problem.partition)
     rows = (tests if query.resolves("test") else 1) * (outputs if query.resolves("output") else 1)
     terms, steps = 2, len(problem.steps)
-    contracted = query.keeps("train") or (query.lineage == "sample" and query.keeps("step"))
     forward = 1 + 1.5 * groups * terms
     reverse = 3.0 * (outputs if query.resolves("output") else 1)
-    if contracted:
+    if query.contracts:
         by_update = query.keeps("step") and query.keeps("train") and query.lineage == "update"
         algorithm = "buffered" if by_update else "adjoint"
     else:

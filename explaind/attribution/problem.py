@@ -20,6 +20,7 @@ from explaind.features.targets import NEED_LABELS, Loss, make_value
 from explaind.ledger import Ledger
 from explaind.recording.trajectory import Trajectory
 
+CHECK_BLOCK = 256  # test samples evaluated at once while the target is checked
 FLOAT32_FLOOR = 1e-3  # below this tolerance, float32 rounding along the path is no longer negligible
 
 
@@ -101,9 +102,11 @@ def make_problem(
         raise QueryError(
             f"The target {query.target!r} needs the test targets.", remedy="Pass test=(inputs, targets)."
         )
-    if query.keeps("train") and (train is None or loss is None):
-        raise QueryError("Keeping the axis 'train' needs the training samples and the loss function.",
-                         remedy="Pass train=(inputs, targets) and loss_fn.")  # fmt: skip
+    if query.contracts and (train is None or loss is None):
+        raise QueryError(
+            "Credit to training samples or to their own steps needs the training samples and the loss function.",
+            remedy="Pass train=(inputs, targets) and loss_fn.",
+        )
     pure = FunctionalModel(model, trajectory, dtype)
     ledger = Ledger(trajectory, dtype)
     value = make_value(pure, query.target, loss)
@@ -112,47 +115,40 @@ def make_problem(
     if train is not None and loss is not None:
         gradients = TrainingGradients(trajectory, pure, loss, Samples(train, "train"))
     steps = select_steps(query.steps, trajectory.n_steps)
-    outputs = _columns(value, pure, trajectory, samples, dtype)
+    outputs = _columns(value, pure.layout.unflatten(ledger.parameters(0)), samples, query.target)
     return Problem(
         trajectory, query, samples, steps, dtype, ledger, pure, value, partition, gradients, outputs
     )
 
 
-def _columns(
-    value: Callable, model: FunctionalModel, trajectory: Trajectory, samples: Samples, dtype: torch.dtype
-) -> int:
-    x, y = samples.take(slice(0, 1))
-    theta = model.layout.unflatten(trajectory.parameters(0).to(dtype))
-    try:
-        with torch.no_grad():
-            found = value(theta, x, y)
-    except (IndexError, RuntimeError, ValueError) as error:
-        raise QueryError(
-            "The model, the target or the loss could not be evaluated on the first test sample.",
-            got=f"{type(error).__name__}: {error}",
-            remedy="Check the shapes, dtypes and label range of the test samples.",
-        ) from error
-    if found.dim() != 2 or len(found) != 1:
-        raise QueryError(
-            "The target must give one row of values per sample.",
-            expected="[n] or [n, M]",
-            got=f"{tuple(found.shape)}",
-        )
-    _label_range(samples, found)
+def _columns(value: Value, theta: dict[str, Tensor], samples: Samples, target: str | Callable) -> int:
+    """O, from the first test sample. A target that may read labels is evaluated once on every test sample."""
+    parts = blocks(len(samples), CHECK_BLOCK) if target in NEED_LABELS or callable(target) else []
+    for part in [slice(0, 1), *parts]:
+        x, y = samples.take(part)
+        try:
+            with torch.no_grad():
+                found = value(theta, x, y)
+        except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
+            raise QueryError(
+                "The model, the target or the loss could not be evaluated on the test samples "
+                f"{part.start} … {part.stop - 1}.",
+                got=f"{type(error).__name__}: {error}",
+                remedy="Check the shapes, dtypes and label range of the test samples, and that model and target return "
+                "one tensor.",
+            ) from error
+        if found.dim() != 2 or len(found) != len(x):
+            raise QueryError(
+                "The target must give one row of values per sample.",
+                expected="[n] or [n, M]",
+                got=f"{tuple(found.shape)} for {len(x)} samples",
+            )
+        if not bool(torch.isfinite(found).all()):
+            raise QueryError(
+                f"The target is not finite on the test samples {part.start} … {part.stop - 1}.",
+                remedy="Check the labels; a margin needs at least two outputs.",
+            )
     return found.shape[1]
-
-
-def _label_range(samples: Samples, values: Tensor) -> None:
-    targets = samples.targets
-    if targets is None or targets.is_floating_point() or targets.dim() != 1 or values.shape[1] == 1:
-        return
-    low, high = int(targets.min()), int(targets.max())
-    if low < 0 or high >= values.shape[1]:
-        raise QueryError(
-            "Labels of the test samples are out of range.",
-            expected=f"0 … {values.shape[1] - 1}, one of the model's outputs",
-            got=f"{low} … {high}",
-        )
 
 
 def blocks(total: int, size: int) -> Sequence[slice]:

@@ -8,8 +8,9 @@ that is not kept and not in `importance` is summed inside the absolute value.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 
 from explaind.errors import QueryError
 from explaind.features.groups import Groups
@@ -46,14 +47,12 @@ class Query:
     tolerance: float = 1e-2
     max_nodes: int = 81
     nodes: int | None = None
-    tail_tolerance: float = 1e-8
+    tail_tolerance: float = 1e-5
     _resolved: tuple[str, ...] = field(init=False, repr=False, default=())
 
     def __post_init__(self) -> None:
-        keep = (self.keep,) if isinstance(self.keep, str) else tuple(self.keep)
-        importance = (self.importance,) if isinstance(self.importance, str) else tuple(self.importance)
-        _known(keep, AXES, "keep")
-        _known(importance, ("test", "output"), "importance")
+        keep = _axes(self.keep, AXES, "keep")
+        importance = _axes(self.importance, ("test", "output"), "importance")
         if len(set(keep)) != len(keep):
             raise QueryError("An axis is kept twice.", got=", ".join(keep))
         if "layer" in keep and "parameter" in keep:
@@ -74,8 +73,14 @@ class Query:
             raise QueryError(
                 "The lineage is unknown.", expected=" or ".join(LINEAGES), got=repr(self.lineage)
             )
+        if not (isinstance(self.target, str) or callable(self.target)):
+            raise QueryError(
+                "The target is not understood.",
+                expected="'output', 'loss', 'margin', a function of (outputs, targets), or the path of a module",
+                got=repr(self.target),
+            )
         for name, value in (("tolerance", self.tolerance), ("tail_tolerance", self.tail_tolerance)):
-            if not value >= 0:
+            if not (isinstance(value, Real) and value >= 0):
                 raise QueryError(f"The {name} is not usable.", expected="a number ≥ 0", got=repr(value))
         for name, value in (("max_nodes", self.max_nodes), ("nodes", self.nodes)):
             if value is not None and (not isinstance(value, int) or value < 1):
@@ -93,6 +98,11 @@ class Query:
     def resolves(self, axis: str) -> bool:
         """Is the axis kept, or needed one by one for an absolute value?"""
         return axis in self._resolved
+
+    @property
+    def contracts(self) -> bool:
+        """Does the answer need gradients of single batches or samples, not the observed updates alone?"""
+        return self.keeps("train") or (self.lineage == "sample" and self.keeps("step"))
 
     @property
     def dims(self) -> tuple[str, ...]:
@@ -116,6 +126,8 @@ def select_steps(steps: slice | Sequence[int] | None, total: int) -> tuple[int, 
     if steps is None:
         return tuple(range(total))
     if isinstance(steps, slice):
+        if not all(bound is None or _whole(bound) for bound in (steps.start, steps.stop)):
+            raise QueryError("The steps are not whole numbers.", expected="slice(200, 250)", got=repr(steps))
         if steps.step not in (None, 1):
             raise QueryError(
                 "A slice of steps must not skip any.", remedy="Pass the list of steps for a subset."
@@ -128,6 +140,13 @@ def select_steps(steps: slice | Sequence[int] | None, total: int) -> tuple[int, 
                 got=f"[{steps.start}, {steps.stop})",
             )
         return tuple(range(start, stop))
+    steps = list(steps) if isinstance(steps, Iterable) else [steps]
+    if not all(_whole(s) for s in steps):
+        raise QueryError(
+            "The steps are not whole numbers.",
+            expected="a slice, or a list of update numbers such as [3, 7, 9]",
+            got=repr(steps),
+        )
     chosen = tuple(int(s) for s in steps)
     if len(set(chosen)) != len(chosen) or any(not 0 <= s < total for s in chosen):
         raise QueryError(
@@ -138,9 +157,19 @@ def select_steps(steps: slice | Sequence[int] | None, total: int) -> tuple[int, 
     return tuple(sorted(chosen))
 
 
-def _known(axes: tuple[str, ...], known: tuple[str, ...], what: str) -> None:
+def _axes(axes: str | Iterable[str], known: tuple[str, ...], what: str) -> tuple[str, ...]:
+    """The axes as a tuple; one may be given by itself."""
+    if not isinstance(axes, Iterable):
+        raise QueryError(f"`{what}` is not a list of axes.", expected=", ".join(known), got=repr(axes))
+    axes = (axes,) if isinstance(axes, str) else tuple(axes)
     for axis in axes:
         if axis not in known:
             raise QueryError(
                 f"The axis {axis!r} in `{what}` is unknown.", expected=", ".join(known), got=repr(axis)
             )
+    return axes
+
+
+def _whole(number: object) -> bool:
+    """A whole number; True and False are none, so that a mask is not taken for update numbers."""
+    return isinstance(number, Integral) and not isinstance(number, bool)

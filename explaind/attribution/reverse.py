@@ -29,7 +29,7 @@ class RowBlock:
     nodes: Tensor
 
 
-def feature_rows(problem: Problem, block: int) -> FeatureRows:
+def feature_rows(problem: Problem) -> FeatureRows:
     """The rows that the query resolves."""
     query = problem.query
     return FeatureRows(
@@ -37,7 +37,6 @@ def feature_rows(problem: Problem, block: int) -> FeatureRows:
         problem.model.layout,
         tests=query.resolves("test"),
         outputs=query.resolves("output") and problem.outputs > 1,
-        block=block,
     )
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from explaind.attribution import assemble
 from explaind.attribution.collect import Collector, Extent
 from explaind.attribution.forward import steps_forward
-from explaind.attribution.plan import ROW_BLOCK, Plan
+from explaind.attribution.plan import Plan
 from explaind.attribution.problem import Problem, blocks
 from explaind.attribution.query import Query
 from explaind.attribution.reverse import feature_rows, steps_reverse
@@ -113,11 +113,11 @@ class _Change:
 
 def _steps(problem: Problem, plan: Plan, tests: slice) -> Iterator[Step]:
     if plan.algorithm == "forward":
-        tangents = GroupTangents(problem.value, problem.partition, plan.block)
+        tangents = GroupTangents(problem.value, problem.partition)
         for block in steps_forward(problem, tests, tangents):
             yield block.step, block.groups, block.change, block.residual, block.nodes
         return
-    rows = feature_rows(problem, min(plan.block, ROW_BLOCK))
+    rows = feature_rows(problem)
     for block, groups in steps_reverse(problem, tests, rows):
         yield block.step, groups, block.change, block.residual, block.nodes
 

@@ -1,4 +1,8 @@
-"""Evaluate a traced function on any number of samples with few traces: small sets are padded to a power of two."""
+"""Evaluate a pure function on any number of samples, a block at a time, with few traces and no large temporaries.
+
+Blocks are small enough that intermediate results stay in the cache: the cost per sample is then the same for one block as
+for many, and only the last block of a call is padded.
+"""
 
 from __future__ import annotations
 
@@ -9,28 +13,44 @@ from torch import Tensor
 
 from explaind.features.trace import trace
 
-SMALLEST = 16
+BLOCK = 256  # samples
+SIZES = (16, 64, BLOCK)  # the last block of a call is padded to one of these, so that few shapes are traced
 PLAIN_CALLS = 8  # tracing costs about as much as this many plain calls; a short walk never traces
 
 
 class Batched:
-    """A pure function of (fixed tensors, per-sample tensors), traced once per size that recurs.
+    """A function of (fixed tensors, per-sample tensors), traced once per size that recurs.
 
     Args:
         function: (*fixed, *samples) → list of tensors.
-        axis: sample axis of every result; None if the function sums over the samples, which then are not padded.
-        block: samples of an ordinary call; only smaller sets are padded.
+        axis: sample axis of every result; None if the function sums over the samples: blocks then add up, unpadded.
     """
 
-    def __init__(self, function: Callable[..., list[Tensor]], *, axis: int | None, block: int) -> None:
-        self._function, self._axis, self._block = function, axis, block
+    def __init__(self, function: Callable[..., list[Tensor]], *, axis: int | None) -> None:
+        self._function, self._axis = function, axis
         self._traced: dict[tuple, Callable[..., Sequence[Tensor]]] = {}
         self._calls: dict[tuple, int] = {}
 
     def __call__(self, fixed: Sequence[Tensor], samples: Sequence[Tensor]) -> list[Tensor]:
         """The function's results for these samples."""
+        total = len(samples[0])
+        if total <= BLOCK:
+            return self._block(fixed, samples)
+        result: list[Tensor] | None = None
+        for start in range(0, total, BLOCK):
+            found = self._block(fixed, [part[start : start + BLOCK] for part in samples])
+            if self._axis is None:
+                result = found if result is None else [a.add_(b) for a, b in zip(result, found, strict=True)]
+                continue
+            if result is None:
+                result = [_lengthened(part, self._axis, total) for part in found]
+            for whole, part in zip(result, found, strict=True):
+                whole.narrow(self._axis, start, part.shape[self._axis]).copy_(part)
+        return result
+
+    def _block(self, fixed: Sequence[Tensor], samples: Sequence[Tensor]) -> list[Tensor]:
         count = len(samples[0])
-        size = self._size(count)
+        size = count if self._axis is None else next(s for s in SIZES if s >= count)
         if size > count:  # repeat the last sample; its results are cut off again
             index = torch.arange(size).clamp_(max=count - 1)
             samples = [part[index] for part in samples]
@@ -42,7 +62,7 @@ class Batched:
             found = list(self._traced.get(key, self._function)(*fixed, *samples))
         return [part.narrow(self._axis, 0, count) for part in found] if size > count else found
 
-    def _size(self, count: int) -> int:
-        if self._axis is None or count >= self._block:
-            return count
-        return min(self._block, max(SMALLEST, 1 << (count - 1).bit_length()))
+
+def _lengthened(part: Tensor, axis: int, length: int) -> Tensor:
+    """An empty tensor like `part`, with this length along one axis."""
+    return part.new_empty(*part.shape[:axis], length, *part.shape[axis + 1 :])

@@ -9,6 +9,9 @@ Notation: n samples in a batch, O outputs, D parameters.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 from torch.func import grad, vmap
@@ -20,9 +23,6 @@ from explaind.features.samples import Samples
 from explaind.features.targets import Loss, sample_losses
 from explaind.recording.trajectory import MicroBatch, Trajectory
 
-SAMPLE_BLOCK = 256
-
-
 class TrainingGradients:
     """What the batches of a trajectory pushed into the parameters, per batch and per sample.
 
@@ -33,12 +33,23 @@ class TrainingGradients:
         train: the training samples, indexed as they were during recording.
 
     Raises:
-        QueryError: a recorded sample index lies outside `train`.
+        QueryError: the samples have no targets, or a recorded sample index lies outside `train`.
     """
 
     def __init__(self, trajectory: Trajectory, model: FunctionalModel, loss: Loss, train: Samples) -> None:
         self.trajectory, self.model, self.loss, self.train = trajectory, model, loss, train.to(model.dtype)
-        self._evaluate = Batched(self._pulled, axis=0, block=SAMPLE_BLOCK)
+        if train.targets is None:
+            raise QueryError("The training samples have no targets.", expected="a pair (inputs, targets)")
+        indices = (batch.indices for s in range(trajectory.n_steps) for batch in trajectory.step(s).batches)
+        needed = 1 + max((int(part.max()) for part in indices if len(part)), default=-1)
+        if needed > len(train):
+            raise QueryError(
+                "The recording refers to training samples that were not passed.",
+                expected=f"at least {needed} training samples",
+                got=f"{len(train)}",
+                remedy="Pass the whole training set in the order whose indices were recorded.",
+            )
+        self._evaluate = Batched(self._pulled, axis=0)
 
     def parameters(self, s: int) -> dict[str, Tensor]:
         """θ_s by name, in the dtype of the computation."""
@@ -49,10 +60,10 @@ class TrainingGradients:
         theta = self.parameters(s)
         found = []
         for batch in self.trajectory.step(s).batches:
-            x, y = self._take(batch)
-            with torch.no_grad():
+            x, y = self.train.take(batch.indices)
+            with torch.no_grad(), _batch_of(s):
                 outputs = self.model(theta, x)
-            with torch.enable_grad():  # whatever the caller's own mode is
+            with torch.enable_grad(), _batch_of(s):  # whatever the caller's own mode is
                 outputs.requires_grad_()
                 (delta,) = torch.autograd.grad(self._loss(batch, outputs, y), outputs)
             found.append((batch.indices, delta))
@@ -71,19 +82,6 @@ class TrainingGradients:
 
         found = vmap(grad(pulled), in_dims=(None, 0, 0))(theta, *arguments[-2:])
         return [torch.cat([found[name].flatten(1) for name in layout.names], dim=1)]
-
-    def _take(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:
-        if len(batch.indices) and int(batch.indices.max()) >= len(self.train):
-            raise QueryError(
-                "The recording refers to training samples that were not passed.",
-                expected=f"at least {int(batch.indices.max()) + 1} training samples",
-                got=f"{len(self.train)}",
-                remedy="Pass the whole training set in the order whose indices were recorded.",
-            )
-        x, y = self.train.take(batch.indices)
-        if y is None:
-            raise QueryError("The training samples have no targets.", expected="a pair (inputs, targets)")
-        return x, y
 
     def _loss(self, batch: MicroBatch, outputs: Tensor, y: Tensor) -> Tensor:
         if batch.weights is None:
@@ -105,9 +103,23 @@ class BatchGradient:
         names = list(of.model.layout.names)
         total = torch.zeros(of.model.layout.size, dtype=of.model.dtype)
         for batch in of.trajectory.step(s).batches:
-            x, y = of._take(batch)
-            with math_attention(), torch.enable_grad():
+            x, y = of.train.take(batch.indices)
+            with math_attention(), torch.enable_grad(), _batch_of(s):
                 loss = of._loss(batch, of.model(theta, x), y)
                 found = torch.autograd.grad(loss, [theta[name] for name in names], materialize_grads=True)
             total += torch.cat([g.reshape(-1) for g in found])
         return total
+
+
+@contextmanager
+def _batch_of(s: int) -> Iterator[None]:
+    """Say in words that the batch of update s does not fit the model or the loss."""
+    try:
+        yield
+    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        raise QueryError(
+            f"The model or the loss could not be evaluated on the batch of update {s}.",
+            got=f"{type(error).__name__}: {error}",
+            remedy="Pass the training samples with the shapes, dtypes and labels that the run used, and its loss, "
+            "a function of (outputs, targets).",
+        ) from error

@@ -22,29 +22,17 @@ class FeatureRows:
         value: the pure function that is decomposed.
         layout: of the flat vector.
         tests, outputs: are these axes resolved, or summed inside the row?
-        block: samples per ordinary call.
     """
 
-    def __init__(self, value: Value, layout: Layout, *, tests: bool, outputs: bool, block: int) -> None:
+    def __init__(self, value: Value, layout: Layout, *, tests: bool, outputs: bool) -> None:
         self._value, self._layout = value, layout
-        self._tests, self._outputs, self._block = tests, outputs, block
-        self._evaluate = Batched(self._gradients, axis=0 if tests else None, block=block)
+        self._tests, self._outputs = tests, outputs
+        self._evaluate = Batched(self._gradients, axis=0 if tests else None)
 
     def __call__(self, theta: Tensor, x: Tensor, y: Tensor | None) -> Tensor:
-        """θ [D], samples x [n, …], y [n, …] → [n, O', D] (n = 1 when tests are summed), a block at a time."""
+        """θ [D], samples x [n, …], y [n, …] → [n, O', D] (n = 1 when tests are summed)."""
         fixed = list(self._layout.unflatten(theta).values())
-        result: Tensor | None = None
-        for start in range(0, len(x), self._block):
-            part = slice(start, start + self._block)
-            found = self._evaluate(fixed, [x[part]] if y is None else [x[part], y[part]])[0]
-            if len(found) == len(x) or (result is None and not self._tests):
-                result = found
-            elif self._tests:
-                result = found.new_empty(len(x), *found.shape[1:]) if result is None else result
-                result[part] = found
-            else:
-                result += found
-        return result
+        return self._evaluate(fixed, [x] if y is None else [x, y])[0]
 
     def reduce(self, values: Tensor) -> Tensor:
         """Sum values [n, O] over the axes that rows do not resolve, [n or 1, O or 1]."""

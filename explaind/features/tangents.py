@@ -21,13 +21,12 @@ class GroupTangents:
     Args:
         value: the pure function that is decomposed.
         partition: named groups.
-        block: samples per ordinary call.
     """
 
-    def __init__(self, value: Value, partition: Partition, block: int) -> None:
+    def __init__(self, value: Value, partition: Partition) -> None:
         self._value = value
         self._layout = partition.layout
-        self._evaluate = Batched(self._products, axis=1, block=block)
+        self._evaluate = Batched(self._products, axis=1)
         slices = self._layout.slices()
         shapes = dict(zip(self._layout.names, self._layout.shapes, strict=True))
         self._members: list[
