@@ -4,6 +4,7 @@ CORES ?= all
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/default --cores $(CORES)
 
 .DEFAULT_GOAL := help
 .PHONY: help figures report test bench lint clean
@@ -18,10 +19,10 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 figures: $(STAMP) ## every figure of the paper that is implemented, at the default scale
-	$(BIN)/snakemake --cores $(CORES) figures
+	$(SNAKEMAKE) figures
 
 report: $(STAMP) ## figures, tables and results/report.html
-	$(BIN)/snakemake --cores $(CORES) report
+	$(SNAKEMAKE) report
 
 test: $(STAMP) ## all tests, the whole workflow at toy size included
 	$(BIN)/python -m pytest -n $(or $(WORKERS),auto) --dist loadfile

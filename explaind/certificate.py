@@ -76,7 +76,7 @@ def certify_run(config: Mapping[str, Any], trajectory: Path, output: Path) -> No
     tolerance = config["verify"]["tolerance"]
     dataset = verify(run, experiment.model, experiment.loss, train=experiment.train, replay_tolerance=tolerance)
     if not dataset.attrs["passed"]:
-        worst = int(dataset["replay_relative"].argmax())
+        worst = int(dataset["replay_relative"].values.argmax())
         raise CertificateError(
             f"The recorded run does not follow from its batches: update {int(dataset.step[worst])} differs most.",
             expected=f"a relative difference of at most {tolerance:g}",

@@ -88,7 +88,7 @@ def _open(options: Namespace) -> tuple[Any, tuple[Any, Any, Any, Any]]:
     run = Trajectory(options.run)
     if options.problem:
         model, loss, train, test = _call(options.problem)
-    elif "name" in run.config:
+    elif {"name", "data", "model", "seed"} <= set(run.config):
         from explaind.experiments import load
 
         experiment = load(run.config)

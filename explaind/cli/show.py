@@ -72,7 +72,7 @@ def print_certificate(certificate: xr.Dataset) -> None:
     worst = certificate["replay_relative"]
     rows = {
         "updates": f"{certificate.sizes['step']:,}",
-        "replay": f"{float(worst.max()):.3g} relative at update {int(worst.step[int(worst.argmax())])} "
+        "replay": f"{float(worst.max()):.3g} relative at update {int(worst.step[worst.values.argmax()])} "
         f"(tolerance {certificate.attrs['tolerance']:g} plus rounding)",
     }
     if "quadrature_error" in certificate:
