@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def combine(parts: Sequence[xr.Dataset]) -> xr.Dataset:
         raise StoreError(
             "All parts of the influence are empty.", remedy="Record a run with at least one update."
         )
-    for before, after in zip(filled, filled[1:], strict=False):
+    for before, after in itertools.pairwise(filled):
         if before.attrs["stop"] != after.attrs["start"]:
             raise StoreError(
                 "The parts of the influence do not follow each other.",
@@ -54,6 +55,14 @@ def combine(parts: Sequence[xr.Dataset]) -> xr.Dataset:
                 got=f"{after.attrs.get(differing[0])}",
                 remedy="Compute all parts again with the same options.",
             )
+        for axis in ("layer", "test", "output"):
+            if axis in before.dims and not before[axis].equals(after[axis]):
+                raise StoreError(
+                    f"The parts of the influence have different labels on the axis {axis!r}.",
+                    expected=f"{before.sizes[axis]} labels, as in the part from update {before.attrs['start']}",
+                    got=f"{after.sizes[axis]} in the part from update {after.attrs['start']}, or others",
+                    remedy="Compute all parts again with the same groups, test samples and target.",
+                )
     first, last = filled[0], filled[-1]
     result = xr.concat(
         [part.drop_dims("test") for part in filled], dim="step", data_vars="minimal", join="exact"
