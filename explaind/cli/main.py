@@ -46,8 +46,10 @@ def _plan(options: Namespace) -> int:
 def _influence(options: Namespace) -> int:
     import explaind
     from explaind.cli.show import summarize
-    from explaind.store import write_dataset
+    from explaind.store import check_absent, write_dataset
 
+    if options.output and not options.overwrite:
+        check_absent(options.output)  # before the work, not after it
     run, (model, loss, train, test) = _open(options)
     scores = explaind.influence(run, model, loss, train=train, test=test, **_query_options(options))
     if options.output:

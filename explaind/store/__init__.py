@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from explaind.store.arrays import ArraySpec, StoredArray, crc32c, create_array, create_group, open_array
-from explaind.store.dataset import read_dataset, write_dataset
+from explaind.store.dataset import check_absent, read_dataset, write_dataset
 from explaind.store.manifest import (
     SCHEMA_VERSION,
     canonical_json,
@@ -22,6 +22,7 @@ __all__ = [
     "ArraySpec",
     "StoredArray",
     "canonical_json",
+    "check_absent",
     "crc32c",
     "create_array",
     "create_group",

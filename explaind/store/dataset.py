@@ -46,10 +46,8 @@ def write_dataset(
         StoreError: the path exists, a dtype is not storable (objects are never pickled), or the disk is full.
     """
     path = Path(path)
-    if path.exists() and not overwrite:
-        raise StoreError(
-            f"{path} exists already", expected="a new path", remedy="remove it, or pass overwrite=True"
-        )
+    if not overwrite:
+        check_absent(path)
     extra = manifest or {}
     if clash := sorted(set(extra) & {*RESERVED, "kind", "schema_version", "libraries", "digest"}):
         raise StoreError(f"The manifest entries {clash} are reserved", remedy="choose other names")
@@ -78,6 +76,14 @@ def write_dataset(
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_absent(path: Path | str) -> None:
+    """Raise StoreError if there is something at `path`; for callers that work long before they write."""
+    if Path(path).exists():
+        raise StoreError(
+            f"{path} exists already", expected="a new path", remedy="remove it, or pass overwrite=True"
+        )
 
 
 def read_dataset(path: Path | str, *, kind: str) -> xr.Dataset:
