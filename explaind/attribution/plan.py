@@ -71,16 +71,19 @@ def make_plan(problem: Problem, *, timed: bool = True) -> Plan:
     """
     query, outputs, tests = problem.query, problem.outputs, len(problem.test)
     size, itemsize, groups = problem.model.layout.size, problem.dtype.itemsize, len(problem.partition)
-    rows = (tests if query.resolves("test") else 1) * (outputs if query.resolves("output") else 1)
-    terms, steps = 2, len(problem.steps)
+    terms, steps, columns = 2, len(problem.steps), outputs if query.resolves("output") else 1
+    rows = (tests if query.resolves("test") else 1) * columns
     forward = 1 + 1.5 * groups * terms
-    reverse = 3.0 * (outputs if query.resolves("output") else 1)
+    reverse = 3.0 * columns
     if query.contracts:
         by_update = query.keeps("step") and query.keeps("train") and query.lineage == "update"
         algorithm = "buffered" if by_update else "adjoint"
     else:
         algorithm = "reverse" if problem.partition.single or reverse < forward else "forward"
-    row_bytes = 3 * size * itemsize * (outputs if query.resolves("output") else 1)
+    row_bytes = 3 * size * itemsize * columns
+    if query.contracts:  # a block's kernel, before absolute values and sums over its tests
+        samples = len(problem.gradients.train) if query.keeps("train") else 1
+        row_bytes += (steps if query.keeps("step") else 1) * groups * samples * itemsize * columns
     if algorithm == "forward":
         per_test = 4 * groups * terms * outputs * itemsize
         block, per_node = max(1, min(tests, LARGEST_FORWARD_BLOCK, FORWARD_BYTES // per_test)), forward
@@ -90,7 +93,7 @@ def make_plan(problem: Problem, *, timed: bool = True) -> Plan:
         block = max(1, min(tests, ROW_BYTES // row_bytes)) if query.resolves("test") else tests
         peak = row_bytes * (block if query.resolves("test") else 1)
         if problem.partition.single:  # signed sums per parameter in float64, and one product of each step
-            per_test = terms * size * (8 + 2 * itemsize) * (outputs if query.resolves("output") else 1)
+            per_test = terms * size * (8 + 2 * itemsize) * columns
             block = max(1, min(block, ROW_BYTES // per_test)) if query.resolves("test") else tests
             peak = max(peak, per_test * (block if query.resolves("test") else 1))
     count = -(-tests // block)
@@ -98,7 +101,7 @@ def make_plan(problem: Problem, *, timed: bool = True) -> Plan:
     batch = _batch_size(problem.trajectory, problem.steps)
     flop = 2.0 * rows * batch * size * steps if query.keeps("train") else 0.0
     passes = steps * (NODES_GUESS * per_node + 1)
-    result = _result_bytes(problem, rows)
+    result = _result_bytes(problem)
     _fits(result + peak)
     seconds = _seconds(problem, passes, flop, steps * batch * count) if timed else float("nan")
     return Plan(algorithm, steps, tests, block, count, passes, flop, result, int(peak + result), seconds)
@@ -110,7 +113,7 @@ def _batch_size(trajectory: Trajectory, steps: tuple[int, ...]) -> int:
     return sum(len(batch.indices) for batch in trajectory.step(steps[0]).batches)
 
 
-def _result_bytes(problem: Problem, rows: int) -> int:
+def _result_bytes(problem: Problem) -> int:
     query = problem.query
     entries = 2 * (len(problem.steps) if query.keeps("step") else 1)
     entries *= len(problem.partition)
