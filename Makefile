@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/default --cores $(CORES)
 
 .DEFAULT_GOAL := help
-.PHONY: help figures report test bench lint clean
+.PHONY: help figures test bench lint clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -18,11 +18,8 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test]'
 	touch $@
 
-figures: $(STAMP) ## every figure of the paper that is implemented, at the default scale
-	$(SNAKEMAKE) figures
-
-report: $(STAMP) ## figures, tables and results/report.html
-	$(SNAKEMAKE) report
+figures: $(STAMP) ## every figure and table of the paper that is implemented, and results/report.html
+	$(SNAKEMAKE) all
 
 test: $(STAMP) ## all tests, the whole workflow at toy size included
 	$(BIN)/python -m pytest -n $(or $(WORKERS),auto) --dist loadfile

@@ -63,6 +63,7 @@ rule all:
 rule figures:
     input:
         FIGURES,
+        TABLES,
 
 
 rule tables:
