@@ -24,7 +24,7 @@ from explaind.attribution.reverse import StepRows
 from explaind.features.batched import BLOCK
 from explaind.features.rows import FeatureRows
 
-TAIL_BYTES = 1 << 29  # of a block of samples' summed gradients
+TAIL_BYTES = 1 << 28  # of a block of samples' summed gradients
 
 
 @dataclass

@@ -20,7 +20,7 @@ from explaind.attribution.problem import Problem
 from explaind.errors import QueryError
 from explaind.recording.trajectory import Trajectory
 
-ROW_BYTES = 1_200_000_000  # of Φ, its refinement and Ψ of one block of rows
+ROW_BYTES = 600_000_000  # of Φ, its refinement and Ψ of one block of rows
 FORWARD_BYTES = 256_000_000  # of one block's influences and their temporaries
 LARGEST_FORWARD_BLOCK = 2048
 NODES_GUESS = 1.7  # mean nodes measured on the modulo Transformer at tolerance 0.01
