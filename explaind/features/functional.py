@@ -50,6 +50,12 @@ class FunctionalModel:
 
 @contextmanager
 def math_attention() -> Iterator[None]:
-    """Scaled-dot-product attention without fused kernels, which have no forward-mode derivative."""
-    with sdpa_kernel(SDPBackend.MATH):
-        yield
+    """Attention without fused kernels, neither of scaled_dot_product_attention nor of torch's own modules in evaluation
+    mode (their "fast path"): these have no forward-mode derivative."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
