@@ -1,0 +1,139 @@
+"""The plan: which algorithm, in which blocks, and a refusal of what the machine cannot hold."""
+
+from __future__ import annotations
+
+import importlib
+from types import SimpleNamespace
+
+import psutil
+import pytest
+import torch
+
+import explaind
+from explaind.errors import QueryError
+from tests.attribution.tiny import Run, record_run
+
+PLANNING = importlib.import_module("explaind.attribution.plan")  # the package has a function of this name
+# keep, other options → algorithm. Two layers, three outputs, three tests.
+CHOICES = [
+    (("step", "layer", "test", "output"), {}, "forward"),
+    (("layer", "test"), {}, "reverse"),  # one row a sample: a backward pass beats two layers forwards
+    (("layer",), {"target": "loss"}, "reverse"),
+    ((), {"groups": "all"}, "reverse"),
+    (("parameter", "test", "output"), {}, "reverse"),
+    (("parameter",), {"importance": ("test", "output")}, "reverse"),
+    (("layer",), {"importance": ("test", "output")}, "forward"),
+    (("layer", "train", "test", "output"), {}, "adjoint"),
+    (("train",), {"importance": ("test",)}, "adjoint"),
+    (("step", "layer", "test"), {"lineage": "sample"}, "adjoint"),
+    (("layer", "test", "output"), {"lineage": "sample"}, "forward"),  # no step axis: both lineages are one
+    (("step", "train"), {"lineage": "sample"}, "adjoint"),
+    (("step", "train"), {}, "buffered"),
+]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    make = lambda m: torch.optim.AdamW(m.parameters(), lr=0.02)  # noqa: E731
+    return record_run(tmp_path_factory.mktemp("plan") / "run.zarr", make, steps=4)
+
+
+def planned(run: Run, keep: tuple[str, ...], **options):
+    return explaind.plan(run.path, run.model, run.loss, train=run.train, test=run.test, keep=keep, **options)
+
+
+@pytest.mark.parametrize(("keep", "options", "algorithm"), CHOICES)
+def test_the_algorithm_of_each_query(run: Run, keep: tuple, options: dict, algorithm: str) -> None:
+    plan = planned(run, keep, **options)
+    assert plan.algorithm == algorithm
+    assert (plan.steps, plan.tests) == (4, 3)
+    assert plan.blocks * plan.block >= 3
+    assert plan.seconds > 0
+    assert (plan.gemm_flop > 0) == ("train" in keep)
+    scores = explaind.influence(
+        run.path, run.model, run.loss, train=run.train, test=run.test, keep=keep, **options
+    )
+    assert scores.attrs["algorithm"] == algorithm
+
+
+@pytest.mark.parametrize(("keep", "options", "algorithm"), CHOICES)
+def test_the_size_of_the_result_is_predicted(run: Run, keep: tuple, options: dict, algorithm: str) -> None:
+    """Kernel and regularization; regularization has no train axis, so it can only be smaller than planned."""
+    plan = planned(run, keep, **options)
+    scores = explaind.influence(
+        run.path, run.model, run.loss, train=run.train, test=run.test, keep=keep, **options
+    )
+    kernel = scores.kernel.size * 8
+    assert kernel <= plan.result_bytes <= 2 * kernel
+    assert plan.peak_bytes >= plan.result_bytes
+
+
+def test_steps_count(run: Run) -> None:
+    few, all_ = (planned(run, ("layer",), steps=steps) for steps in (slice(1, 2), None))
+    assert (few.steps, all_.steps) == (1, 4)
+    assert all_.passes == pytest.approx(4 * few.passes)
+
+
+def memory(available: float):
+    return lambda: SimpleNamespace(available=available, total=available)
+
+
+@pytest.mark.parametrize(
+    "keep", [("layer", "test", "output"), ("layer", "train", "test"), ("parameter", "test")]
+)
+def test_what_does_not_fit_is_refused_before_the_work(
+    run: Run, keep: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needed = planned(run, keep).peak_bytes
+    monkeypatch.setattr(psutil, "virtual_memory", memory(needed - 1))
+    monkeypatch.setattr("explaind.attribution.api.check_replay", lambda *_: pytest.fail("work began"))
+    for function in (explaind.plan, explaind.influence):
+        with pytest.raises(QueryError, match="does not fit into memory"):
+            function(run.path, run.model, run.loss, train=run.train, test=run.test, keep=keep)
+    monkeypatch.setattr(psutil, "virtual_memory", memory(needed + 1))
+    assert planned(run, keep).peak_bytes == needed
+
+
+def test_a_kernel_that_only_its_absolute_values_survive_counts(run: Run) -> None:
+    small = planned(run, ("layer",), importance=("test", "output"), lineage="sample")
+    large = planned(run, ("train",), importance=("test", "output"))
+    assert large.peak_bytes >= large.result_bytes + 3 * 3 * 7 * 8  # tests × outputs × train, float64
+    assert small.algorithm == "forward"
+
+
+def test_blocks_of_rows_follow_the_budget(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep = ("train", "test", "output")
+    whole = planned(run, keep)
+    assert (whole.block, whole.blocks) == (3, 1)
+    monkeypatch.setattr(PLANNING, "ROW_BYTES", whole.peak_bytes - whole.result_bytes - 1)
+    cut = planned(run, keep)
+    assert (cut.block, cut.blocks) == (2, 2)
+    assert cut.peak_bytes < whole.peak_bytes
+    monkeypatch.setattr(PLANNING, "ROW_BYTES", 1)
+    assert planned(run, keep).block == 1  # one sample at a time is the least there is
+
+
+def test_blocks_do_not_change_the_answer(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where absolute values close each block, and where tests are summed across blocks."""
+    queries = [
+        {"keep": ("train", "test", "output")},
+        {"keep": ("train",), "importance": ("test", "output")},
+        {"keep": ("step", "layer"), "importance": ("test", "output")},
+        {"keep": ("layer",), "importance": ("output",)},
+        {"keep": ("parameter",), "importance": ("test",)},
+        {"keep": ("step", "layer", "output")},
+        {"keep": ("step", "train"), "importance": ("test",)},
+        {"keep": ("step", "train"), "importance": ("output",), "lineage": "sample"},
+    ]
+    options = {"train": run.train, "test": run.test[0], "tolerance": 1e-9, "tail_tolerance": 0}
+    whole = [explaind.influence(run.path, run.model, run.loss, **query, **options) for query in queries]
+    monkeypatch.setattr(PLANNING, "ROW_BYTES", 1)
+    monkeypatch.setattr(PLANNING, "FORWARD_BYTES", 1)
+    for query, expected in zip(queries, whole, strict=True):
+        found = explaind.influence(run.path, run.model, run.loss, **query, **options)
+        assert set(found.data_vars) == set(expected.data_vars)
+        for name in expected.data_vars:
+            assert found[name].dims == expected[name].dims
+            torch.testing.assert_close(
+                torch.tensor(found[name].values), torch.tensor(expected[name].values), atol=1e-9, rtol=0
+            )
