@@ -142,7 +142,7 @@ def mixed(model: nn.Module) -> torch.optim.Optimizer:
 
 
 def warmup(optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: (0.0, 0.0, 1.0, 0.5, 0.0, 1.0)[s])
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: (0.0, 0.0, 1.0, 0.5, 0.0, 1.0)[s % 6])
 
 
 @pytest.mark.parametrize("make", [mixed, OPTIMIZERS["adamw"], OPTIMIZERS["nesterov"]])
