@@ -13,45 +13,16 @@ Shapes: R rows (tests × outputs of one block), N training samples, G groups, D 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
+from explaind.attribution.contraction import Contraction, Observer, add_gradients, empty, parts
 from explaind.attribution.problem import Problem, blocks
 from explaind.attribution.reverse import StepRows
 from explaind.features.batched import BLOCK
 from explaind.features.rows import FeatureRows
-
-TAIL_BYTES = 1 << 28  # of a block of samples' summed gradients
-
-
-@dataclass
-class Contraction:
-    """Signed influences on one block of rows.
-
-    Attributes:
-        steps: labels of the S' credited updates, rising; (None,) if the step axis is summed over.
-        kernel: [S', G, N or 1, R].
-        regularization: [S', G, R].
-        carried: [S'', G, R], momentum that a resumed optimizer brought along.
-        explained, change: Φ·u and the exact change, [S'', R]: by update if credited by update, else summed, S'' = 1.
-        error, nodes: worst |quadrature residual| and mean nodes per row's sample, of every explained update, [S].
-    """
-
-    steps: tuple[int | None, ...]
-    kernel: Tensor
-    regularization: Tensor
-    carried: Tensor
-    explained: Tensor
-    change: Tensor
-    error: Tensor
-    nodes: Tensor
-
-
-Observer = Callable[[int, Tensor], None]
-"""Sees (s, Φ_s [R, D]) of every step before it is contracted; for views that need Φ too."""
 
 
 class Adjoint:
@@ -83,7 +54,8 @@ class Adjoint:
         tested = (tests.stop - tests.start) if problem.query.resolves("test") else 1
         self._rows = tested * (problem.outputs if problem.query.resolves("output") else 1)
         self._by_step: dict[int | None, tuple[Tensor, Tensor]] = {}
-        self._carried: Tensor | None = None
+        self._carried = torch.zeros(len(self._index), self._rows, dtype=problem.dtype)
+        self._explained, self._change = torch.zeros(2, self._rows, dtype=problem.dtype)
 
     def run(self, on_step: Callable[[], None] = lambda: None) -> Contraction:
         """Backwards over the window, then over its tail."""
@@ -118,9 +90,6 @@ class Adjoint:
         phi = block.phi.flatten(0, 1)
         if self._observe is not None:
             self._observe(s, phi)
-        if self._carried is None:
-            self._explained, self._change = (phi.new_zeros(len(phi)) for _ in range(2))
-            self._carried = phi.new_zeros(len(self._index), len(phi))
         self._explained += phi @ self._ledger.update(s)
         self._change += block.change.flatten()
         self._error[position] = block.residual.abs().max()
@@ -138,19 +107,16 @@ class Adjoint:
         return self._by_step[key]
 
     def _result(self) -> Contraction:
-        if not self._by_step:
-            self._at(self._problem.window[0])
         steps = tuple(sorted(self._by_step)) if self._steps_kept else (None,)
-        zero = torch.zeros(self._rows, dtype=self._problem.dtype)
         return Contraction(
             steps=steps,
             kernel=torch.stack([self._by_step[s][0] for s in steps])
             if len(steps) > 1
             else self._by_step[steps[0]][0][None],
             regularization=torch.stack([self._by_step[s][1] for s in steps]),
-            carried=(zero.expand(len(self._index), -1) if self._carried is None else self._carried)[None],
-            explained=(zero if self._carried is None else self._explained)[None],
-            change=(zero if self._carried is None else self._change)[None],
+            carried=self._carried[None],
+            explained=self._explained[None],
+            change=self._change[None],
             error=self._error,
             nodes=self._nodes,
         )
@@ -175,7 +141,7 @@ class Adjoint:
         kernel, regularization = self._at(s)
         if any(c.coupled):
             self._add(regularization, adjoint, expand(c.coupled) * self._ledger.parameters(s), -factor)
-        scale = self._scale(s)
+        scale = self._ledger.entering(s)
         if not self._per_sample:
             self._add(kernel[:, 0], adjoint, scale * self._batch_gradient(s), -factor)
             return
@@ -187,18 +153,13 @@ class Adjoint:
         for group, part in enumerate(self._index):
             kernel[group].index_add_(0, indices, gradients[:, part] @ adjoint[:, part].T)
 
-    def _sample_blocks(self, s: int):
+    def _sample_blocks(self, s: int) -> Iterator[tuple[Tensor, Tensor]]:
         """(indices [n], g_k [n, D]) of update s's batch, in parts."""
         gradients = self._problem.gradients
         theta = gradients.parameters(s)
         for indices, delta in gradients.cotangents(s):
             for part in blocks(len(indices), BLOCK):
                 yield indices[part], gradients.samples(theta, indices[part], delta[part])
-
-    def _scale(self, s: int) -> Tensor | float:
-        c = self._ledger.coefficients(s)
-        clip = self._ledger.trajectory.step(s).clip_factor
-        return self._ledger.expand(tuple(sign * clip for sign in c.sign))
 
     def _tail(self, psi: Tensor, start: int) -> None:
         """Gradients from before the window: Λ_i = κ_i (Π μ) Ψ."""
@@ -224,7 +185,7 @@ class Adjoint:
             self._tail_summed(psi, weights)
 
     def _tail_step(self, psi: Tensor, i: int, factor: Tensor | float) -> None:
-        kernel, scale = self._at(i)[0], factor * self._scale(i)
+        kernel, scale = self._at(i)[0], factor * self._ledger.entering(i)
         if not self._per_sample:
             self._add(kernel[:, 0], psi, scale * self._batch_gradient(i), -1.0)
             return
@@ -233,21 +194,11 @@ class Adjoint:
 
     def _tail_summed(self, psi: Tensor, weights: list[tuple[int, Tensor | float]]) -> None:
         """Sum each sample's weighted gradients over the tail, a block of samples at a time, then contract once."""
-        gradients, layout = self._problem.gradients, self._problem.model.layout
-        width = max(BLOCK, TAIL_BYTES // (layout.size * self._problem.dtype.itemsize))
-        for part in blocks(len(gradients.train), width):
-            total = torch.zeros(part.stop - part.start, layout.size, dtype=self._problem.dtype)
-            touched = False
+        for part in parts(self._problem):
+            total, touched = empty(self._problem, part), False
             for i, factor in weights:
-                theta, scale = gradients.parameters(i), factor * self._scale(i)
-                for indices, delta in gradients.cotangents(i):
-                    inside = (indices >= part.start) & (indices < part.stop)
-                    if bool(inside.any()):
-                        touched = True
-                        members, cotangents = indices[inside], delta[inside]
-                        for few in blocks(len(members), BLOCK):
-                            pulled = gradients.samples(theta, members[few], cotangents[few])
-                            total.index_add_(0, members[few] - part.start, pulled.mul_(-scale))
+                scale = -factor * self._ledger.entering(i)
+                touched = add_gradients(self._problem, i, part, scale, total) or touched
             if touched:
                 self._credit(self._at(0)[0], psi, torch.arange(part.start, part.stop), total)
 

@@ -12,10 +12,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from explaind.attribution.adjoint import TAIL_BYTES, Contraction
-from explaind.attribution.problem import Problem, blocks
+from explaind.attribution.contraction import Contraction, add_gradients, empty, parts
+from explaind.attribution.problem import Problem
 from explaind.attribution.reverse import StepRows
-from explaind.features.batched import BLOCK
 from explaind.features.rows import FeatureRows
 from explaind.ledger import UpdateTerms
 
@@ -52,17 +51,15 @@ def by_update(
 
 def _kernel(problem: Problem, tests: slice, rows: FeatureRows, index: list[slice | Tensor]) -> Tensor:
     """The kernel of every explained update, [S, G, N, R]."""
-    steps, gradients, layout = problem.steps, problem.gradients, problem.model.layout
-    count = len(gradients.train)
-    width = max(BLOCK, TAIL_BYTES // (layout.size * problem.dtype.itemsize))
+    steps, count = problem.steps, len(problem.gradients.train)
     position = {s: i for i, s in enumerate(steps)}
     result: Tensor | None = None
-    for part in blocks(count, width):
-        step_rows = StepRows(problem, tests, rows)
-        buffer = torch.zeros(part.stop - part.start, layout.size, dtype=problem.dtype)
+    for part in parts(problem):
+        step_rows, buffer = StepRows(problem, tests, rows), empty(problem, part)
         for s in range(_first(problem), steps[-1] + 1):
             c, expand = problem.ledger.coefficients(s), problem.ledger.expand
-            entering = _entering(problem, s, part)
+            entering = empty(problem, part)
+            add_gradients(problem, s, part, problem.ledger.entering(s), entering)
             buffer.mul_(expand(c.mu)).add_(entering * expand(c.kappa))
             if s not in position:
                 continue
@@ -84,19 +81,3 @@ def _first(problem: Problem) -> int:
             break
         first -= 1
     return first
-
-
-def _entering(problem: Problem, s: int, part: slice) -> Tensor:
-    """± c_s g_{s,k} of the samples in `part`, [n, D]."""
-    gradients, ledger = problem.gradients, problem.ledger
-    clip = ledger.trajectory.step(s).clip_factor
-    scale = ledger.expand(tuple(sign * clip for sign in ledger.coefficients(s).sign))
-    total = torch.zeros(part.stop - part.start, problem.model.layout.size, dtype=problem.dtype)
-    theta = gradients.parameters(s)
-    for indices, delta in gradients.cotangents(s):
-        inside = (indices >= part.start) & (indices < part.stop)
-        members, cotangents = indices[inside], delta[inside]
-        for few in blocks(len(members), BLOCK):
-            pulled = gradients.samples(theta, members[few], cotangents[few])
-            total.index_add_(0, members[few] - part.start, pulled.mul_(scale))
-    return total

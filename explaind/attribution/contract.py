@@ -9,8 +9,9 @@ import xarray as xr
 from torch import Tensor
 
 from explaind.attribution import assemble
-from explaind.attribution.adjoint import Adjoint, Contraction, Observer
+from explaind.attribution.adjoint import Adjoint
 from explaind.attribution.buffered import by_update
+from explaind.attribution.contraction import Contraction, Observer
 from explaind.attribution.plan import Plan
 from explaind.attribution.problem import Problem, blocks
 from explaind.attribution.reverse import feature_rows

@@ -23,6 +23,7 @@ from explaind.features.samples import Samples
 from explaind.features.targets import Loss, sample_losses
 from explaind.recording.trajectory import MicroBatch, Trajectory
 
+
 class TrainingGradients:
     """What the batches of a trajectory pushed into the parameters, per batch and per sample.
 

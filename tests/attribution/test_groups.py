@@ -40,8 +40,6 @@ def test_single_parameters() -> None:
     assert partition.single
     assert len(partition) == 14
     assert partition.index(3) == slice(3, 4)
-    products = torch.arange(28.0).reshape(2, 14)
-    assert partition.reduce(products) is products
 
 
 def test_patterns_and_a_name_by_itself() -> None:
@@ -50,8 +48,7 @@ def test_patterns_and_a_name_by_itself() -> None:
     assert partition.label.tolist() == labels(1, 1, 0, 0, 1)
     where = partition.index(1)  # not contiguous
     assert where.tolist() == [*range(8), 13]
-    reduced = partition.reduce(torch.arange(14.0)[None])
-    assert reduced.tolist() == [[8 + 9 + 10 + 11 + 12, sum(range(8)) + 13]]
+    assert partition.index(0) == slice(8, 13)
 
 
 def test_masks_of_parts_of_a_tensor() -> None:

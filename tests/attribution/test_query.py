@@ -93,7 +93,6 @@ def test_steps_as_python_has_them() -> None:
 def test_one_axis_may_stand_by_itself() -> None:
     query = Query(keep="train", importance="test")
     assert query.keep == ("train",)
-    assert query.dims == ("train",)
     assert query.resolves("test")
     assert not query.keeps("test")
     assert query.contracts
