@@ -26,6 +26,9 @@ class Samples:
     def __init__(self, source: Any, role: str) -> None:
         if isinstance(source, Samples):
             source = (source.inputs, source.targets)
+        self._role = role
+        if isinstance(source, Dataset) and len(source) == 0:
+            raise DataError(f"There are no {role} samples.", expected="at least one sample", got="none")
         if isinstance(source, Dataset) and not isinstance(source, torch.utils.data.TensorDataset):
             source = default_collate([source[i] for i in range(len(source))])
         elif isinstance(source, torch.utils.data.TensorDataset):
@@ -55,7 +58,7 @@ class Samples:
         if targets is not None and targets.is_floating_point():
             targets = targets.to(dtype)
         inputs = self.inputs.to(dtype) if self.inputs.is_floating_point() else self.inputs
-        return Samples((inputs, targets), "converted")
+        return Samples((inputs, targets), self._role)
 
 
 def _pair(source: Any, role: str) -> tuple[Tensor, Tensor | None]:
