@@ -74,7 +74,9 @@ def certify_run(config: Mapping[str, Any], trajectory: Path, output: Path) -> No
     """
     run, experiment = open_run(trajectory)
     tolerance = config["verify"]["tolerance"]
-    dataset = verify(run, experiment.model, experiment.loss, train=experiment.train, replay_tolerance=tolerance)
+    dataset = verify(
+        run, experiment.model, experiment.loss, train=experiment.train, replay_tolerance=tolerance
+    )
     if not dataset.attrs["passed"]:
         worst = int(dataset["replay_relative"].values.argmax())
         raise CertificateError(

@@ -53,7 +53,9 @@ def fixed_nodes(config: Mapping[str, Any], trajectory: Path, nodes: int, output:
             for s in problem.steps:
                 theta, update = problem.ledger.parameters(s), problem.ledger.update(s)
 
-                def evaluate(t: float, index: Tensor | None, theta=theta, update=update, x=x, y=y) -> list[Tensor]:
+                def evaluate(
+                    t: float, index: Tensor | None, theta=theta, update=update, x=x, y=y
+                ) -> list[Tensor]:
                     return tangents(torch.add(theta, update, alpha=t), update[None], x, y)
 
                 unknown = torch.zeros_like(total, dtype=problem.dtype)

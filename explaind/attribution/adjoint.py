@@ -13,15 +13,14 @@ Shapes: R rows (tests × outputs of one block), N training samples, G groups, D 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from explaind.attribution.contraction import Contraction, Observer, add_gradients, empty, parts
-from explaind.attribution.problem import Problem, blocks
+from explaind.attribution.contraction import Contraction, Credits, Observer
+from explaind.attribution.problem import Problem
 from explaind.attribution.reverse import StepRows
-from explaind.features.batched import BLOCK
 from explaind.features.rows import FeatureRows
 
 
@@ -48,22 +47,18 @@ class Adjoint:
         self._problem, self._ledger = problem, problem.ledger
         self._step_rows = StepRows(problem, tests, rows)
         self._per_sample, self._observe = per_sample, observe
-        self._steps_kept = problem.query.keeps("step")
-        self._index = [problem.partition.index(g) for g in range(len(problem.partition))]
-        self._batch_gradient = problem.batch_gradient()
         tested = (tests.stop - tests.start) if problem.query.resolves("test") else 1
-        self._rows = tested * (problem.outputs if problem.query.resolves("output") else 1)
-        self._by_step: dict[int | None, tuple[Tensor, Tensor]] = {}
-        self._carried = torch.zeros(len(self._index), self._rows, dtype=problem.dtype)
-        self._explained, self._change = torch.zeros(2, self._rows, dtype=problem.dtype)
+        count = tested * (problem.outputs if problem.query.resolves("output") else 1)
+        self._credits = Credits(problem, count, per_sample=per_sample)
+        self._carried = torch.zeros(len(problem.partition), count, dtype=problem.dtype)
+        self._explained, self._change = (torch.zeros(count, dtype=problem.dtype) for _ in range(2))
+        self._error, self._nodes = (torch.zeros(len(problem.steps), dtype=torch.float64) for _ in range(2))
 
     def run(self, on_step: Callable[[], None] = lambda: None) -> Contraction:
         """Backwards over the window, then over its tail."""
         start, stop = self._problem.window
-        ledger = self._ledger
+        ledger, credits = self._ledger, self._credits
         position = {s: i for i, s in enumerate(self._problem.steps)}
-        self._error = torch.zeros(len(position), dtype=torch.float64)
-        self._nodes = torch.zeros(len(position), dtype=torch.float64)
         psi: Tensor | None = None
         later = None  # coefficients of the update after
         for s in range(stop - 1, start - 1, -1):
@@ -72,7 +67,7 @@ class Adjoint:
                 psi *= expand(later.mu)
             if s in position:
                 phi = self._integrated(s, position[s])
-                self._add(self._at(s)[1], phi, -expand(c.decoupled) * ledger.parameters(s))
+                credits.add(credits.at(s)[1], phi, -expand(c.decoupled) * ledger.parameters(s))
                 weighted = phi.mul_(ledger.preconditioner(s))
                 psi = torch.zeros_like(weighted) if psi is None else psi
                 _add_scaled(psi, weighted, expand(c.rho))
@@ -82,7 +77,17 @@ class Adjoint:
             later = c
         if psi is not None:
             self._tail(psi, start)
-        return self._result()
+        steps, kernel, regularization = credits.gathered()
+        return Contraction(
+            steps=steps,
+            kernel=kernel,
+            regularization=regularization,
+            carried=self._carried[None],
+            explained=self._explained[None],
+            change=self._change[None],
+            error=self._error,
+            nodes=self._nodes,
+        )
 
     def _integrated(self, s: int, position: int) -> Tensor:
         """Φ_s [R, D], with its sums and certificate noted."""
@@ -96,111 +101,40 @@ class Adjoint:
         self._nodes[position] = block.nodes.double().mean()
         return phi
 
-    def _at(self, s: int) -> tuple[Tensor, Tensor]:
-        """Where update s's batch is credited: kernel [G, N, R] and regularization [G, R]."""
-        key = s if self._steps_kept else None
-        if key not in self._by_step:
-            groups = len(self._index)
-            samples = len(self._problem.gradients.train) if self._per_sample else 1
-            kernel = torch.zeros(groups, samples, self._rows, dtype=self._problem.dtype)
-            self._by_step[key] = (kernel, torch.zeros(groups, self._rows, dtype=self._problem.dtype))
-        return self._by_step[key]
-
-    def _result(self) -> Contraction:
-        steps = tuple(sorted(self._by_step)) if self._steps_kept else (None,)
-        return Contraction(
-            steps=steps,
-            kernel=torch.stack([self._by_step[s][0] for s in steps])
-            if len(steps) > 1
-            else self._by_step[steps[0]][0][None],
-            regularization=torch.stack([self._by_step[s][1] for s in steps]),
-            carried=self._carried[None],
-            explained=self._explained[None],
-            change=self._change[None],
-            error=self._error,
-            nodes=self._nodes,
-        )
-
-    def _add(self, target: Tensor, rows: Tensor, vector: Tensor | float, sign: float = 1.0) -> None:
-        """target [G, R] += Σ_{p∈G} rows[:, p] vector[p]."""
-        if isinstance(vector, Tensor):
-            for group, part in enumerate(self._index):
-                target[group] += sign * (rows[:, part] @ vector[part])
-
     def _contract(self, s: int, psi: Tensor, weighted: Tensor | None) -> None:
         """Credit update s's batch: ⟨Λ_s, ± c_s g_{s,k}⟩, and coupled decay: ⟨Λ_s, λ θ_s⟩."""
         c, expand = self._ledger.coefficients(s), self._ledger.expand
-        kappa = expand(c.kappa)
+        adjoint, factor = psi, expand(c.kappa)
         if any(c.sigma) and weighted is not None:
-            adjoint, factor = psi * kappa, 1.0
+            adjoint, factor = psi * factor, 1.0
             _add_scaled(adjoint, weighted, expand(c.sigma))
-        elif isinstance(kappa, Tensor):
-            adjoint, factor = psi * kappa, 1.0
-        else:
-            adjoint, factor = psi, kappa
-        kernel, regularization = self._at(s)
         if any(c.coupled):
-            self._add(regularization, adjoint, expand(c.coupled) * self._ledger.parameters(s), -factor)
-        scale = self._ledger.entering(s)
-        if not self._per_sample:
-            self._add(kernel[:, 0], adjoint, scale * self._batch_gradient(s), -factor)
-            return
-        for indices, gradients in self._sample_blocks(s):
-            self._credit(kernel, adjoint, indices, gradients * (scale * -factor))
-
-    def _credit(self, kernel: Tensor, adjoint: Tensor, indices: Tensor, gradients: Tensor) -> None:
-        """kernel [G, N, R] += ⟨adjoint [R, D], gradients [n, D]⟩ per group, at the samples `indices`."""
-        for group, part in enumerate(self._index):
-            kernel[group].index_add_(0, indices, gradients[:, part] @ adjoint[:, part].T)
-
-    def _sample_blocks(self, s: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """(indices [n], g_k [n, D]) of update s's batch, in parts."""
-        gradients = self._problem.gradients
-        theta = gradients.parameters(s)
-        for indices, delta in gradients.cotangents(s):
-            for part in blocks(len(indices), BLOCK):
-                yield indices[part], gradients.samples(theta, indices[part], delta[part])
+            decay = factor * expand(c.coupled) * self._ledger.parameters(s)
+            self._credits.add(self._credits.at(s)[1], adjoint, decay, -1.0)
+        self._credits.batch(s, adjoint, factor)
 
     def _tail(self, psi: Tensor, start: int) -> None:
         """Gradients from before the window: Λ_i = κ_i (Π μ) Ψ."""
-        ledger, expand = self._ledger, self._ledger.expand
+        ledger, expand, credits = self._ledger, self._ledger.expand, self._credits
         weight: Tensor | float = expand(ledger.coefficients(start).mu)
-        weights: list[tuple[int, Tensor | float]] = []
+        factors: list[tuple[int, Tensor | float]] = []
         for i in range(start - 1, -1, -1):
             if _largest(weight) <= self._problem.query.tail_tolerance:
                 break
             c = ledger.coefficients(i)
-            weights.append((i, weight * expand(c.kappa)))
+            factors.append((i, weight * expand(c.kappa)))
             if any(c.coupled):
-                decay = weights[-1][1] * expand(c.coupled) * ledger.parameters(i)
-                self._add(self._at(i)[1], psi, decay, -1.0)
+                decay = factors[-1][1] * expand(c.coupled) * ledger.parameters(i)
+                credits.add(credits.at(i)[1], psi, decay, -1.0)
             weight = weight * expand(c.mu)
         else:
             carried = weight * ledger.trajectory.initial_buffer.to(self._problem.dtype)
-            self._add(self._carried, psi, carried, -1.0)
-        if self._steps_kept or not self._per_sample:
-            for i, factor in weights:
-                self._tail_step(psi, i, factor)
-        elif weights:
-            self._tail_summed(psi, weights)
-
-    def _tail_step(self, psi: Tensor, i: int, factor: Tensor | float) -> None:
-        kernel, scale = self._at(i)[0], factor * self._ledger.entering(i)
-        if not self._per_sample:
-            self._add(kernel[:, 0], psi, scale * self._batch_gradient(i), -1.0)
+            credits.add(self._carried, psi, carried, -1.0)
+        if self._per_sample and not self._problem.query.keeps("step"):
+            credits.batches_summed(psi, factors)
             return
-        for indices, gradients in self._sample_blocks(i):
-            self._credit(kernel, psi, indices, gradients * -scale)
-
-    def _tail_summed(self, psi: Tensor, weights: list[tuple[int, Tensor | float]]) -> None:
-        """Sum each sample's weighted gradients over the tail, a block of samples at a time, then contract once."""
-        for part in parts(self._problem):
-            total, touched = empty(self._problem, part), False
-            for i, factor in weights:
-                scale = -factor * self._ledger.entering(i)
-                touched = add_gradients(self._problem, i, part, scale, total) or touched
-            if touched:
-                self._credit(self._at(0)[0], psi, torch.arange(part.start, part.stop), total)
+        for i, factor in factors:
+            credits.batch(i, psi, factor)
 
 
 def _add_scaled(target: Tensor, rows: Tensor, scale: Tensor | float) -> None:

@@ -12,8 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from explaind.attribution.contraction import Contraction, add_gradients, empty, parts
-from explaind.attribution.problem import Problem
+from explaind.attribution.contraction import Contraction, Credits
+from explaind.attribution.problem import Problem, blocks
 from explaind.attribution.reverse import StepRows
 from explaind.features.rows import FeatureRows
 from explaind.ledger import UpdateTerms
@@ -23,7 +23,8 @@ def by_update(
     problem: Problem, tests: slice, rows: FeatureRows, on_step: Callable[[], None] = lambda: None
 ) -> Contraction:
     """Every explained update of one block of test samples, apart."""
-    index = [problem.partition.index(g) for g in range(len(problem.partition))]
+    credits = Credits(problem, 0, per_sample=True)
+    index = credits.index
     step_rows, terms_of = StepRows(problem, tests, rows), UpdateTerms(problem.ledger)
     regularization, carried, explained, change, error, nodes = [], [], [], [], [], []
     for s in problem.steps:
@@ -39,7 +40,7 @@ def by_update(
         on_step()
     return Contraction(
         steps=problem.steps,
-        kernel=_kernel(problem, tests, rows, index),
+        kernel=_kernel(problem, tests, rows, credits),
         regularization=torch.stack(regularization),
         carried=torch.stack(carried),
         explained=torch.stack(explained),
@@ -49,25 +50,29 @@ def by_update(
     )
 
 
-def _kernel(problem: Problem, tests: slice, rows: FeatureRows, index: list[slice | Tensor]) -> Tensor:
+def _kernel(problem: Problem, tests: slice, rows: FeatureRows, credits: Credits) -> Tensor:
     """The kernel of every explained update, [S, G, N, R]."""
-    steps, count = problem.steps, len(problem.gradients.train)
+    steps, count, size = problem.steps, len(problem.gradients.train), problem.model.layout.size
     position = {s: i for i, s in enumerate(steps)}
     result: Tensor | None = None
-    for part in parts(problem):
-        step_rows, buffer = StepRows(problem, tests, rows), empty(problem, part)
+    for part in blocks(count, credits.width):
+        step_rows = StepRows(problem, tests, rows)
+        buffer = torch.zeros(part.stop - part.start, size, dtype=problem.dtype)
         for s in range(_first(problem), steps[-1] + 1):
             c, expand = problem.ledger.coefficients(s), problem.ledger.expand
-            entering = empty(problem, part)
-            add_gradients(problem, s, part, problem.ledger.entering(s), entering)
-            buffer.mul_(expand(c.mu)).add_(entering * expand(c.kappa))
+            entering = credits.entering(s, part)
+            buffer.mul_(expand(c.mu))
+            if entering is not None:
+                buffer += entering * expand(c.kappa)
             if s not in position:
                 continue
             phi = step_rows(s).phi.flatten(0, 1).mul_(problem.ledger.preconditioner(s))
             if result is None:
-                result = torch.zeros(len(steps), len(index), count, len(phi), dtype=problem.dtype)
-            acting = buffer * expand(c.rho) + entering * expand(c.sigma)
-            for group, columns in enumerate(index):
+                result = torch.zeros(len(steps), len(credits.index), count, len(phi), dtype=problem.dtype)
+            acting = buffer * expand(c.rho)
+            if entering is not None:
+                acting += entering * expand(c.sigma)
+            for group, columns in enumerate(credits.index):
                 result[position[s], group, part] -= acting[:, columns] @ phi[:, columns].T
     return result
 

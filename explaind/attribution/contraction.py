@@ -1,11 +1,11 @@
-"""What the two contractions share: their answer, and gradients of a part of the training samples.
+"""The result of a contraction for one block of rows, and the place where it is gathered.
 
-Shapes: R rows (tests × outputs of one block), N training samples, G groups, D parameters.
+Shapes: R rows (tests × outputs of one block), N training samples, G groups, D parameters, n samples of a part of a batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from explaind.attribution.problem import Problem, blocks
 from explaind.features.batched import BLOCK
 
-PART_BYTES = 1 << 28  # of the gradients of one part of the training samples
+SUMMED_BYTES = 1 << 28  # of the gradients that a block of samples sums before one product
 
 
 @dataclass
@@ -44,26 +44,103 @@ Observer = Callable[[int, Tensor], None]
 """Sees (s, Φ_s [R, D]) of every step before it is contracted; for views that need Φ too."""
 
 
-def parts(problem: Problem) -> Sequence[slice]:
-    """The training samples, cut so that one vector [D] for each of a part's samples fits into PART_BYTES."""
-    width = max(BLOCK, PART_BYTES // (problem.model.layout.size * problem.dtype.itemsize))
-    return blocks(len(problem.gradients.train), width)
+class Credits:
+    """Kernel [G, N or 1, R] and regularization [G, R] of each credited update, or of all together.
 
+    Args:
+        problem: with training gradients.
+        rows: R.
+        per_sample: keep the train axis (else batches are credited as a whole).
+    """
 
-def add_gradients(problem: Problem, s: int, part: slice, scale: Tensor | float, total: Tensor) -> bool:
-    """total [n, D] += scale ⊙ g_{s,k} for the samples k of update s's batch that are in `part`. Were there any?"""
-    gradients, found = problem.gradients, False
-    theta = gradients.parameters(s)
-    for indices, delta in gradients.cotangents(s):
-        inside = (indices >= part.start) & (indices < part.stop)
-        members, cotangents = indices[inside], delta[inside]
-        found = found or len(members) > 0
-        for few in blocks(len(members), BLOCK):
-            pulled = gradients.samples(theta, members[few], cotangents[few])
-            total.index_add_(0, members[few] - part.start, pulled.mul_(scale))
-    return found
+    def __init__(self, problem: Problem, rows: int, *, per_sample: bool) -> None:
+        self.index = [problem.partition.index(g) for g in range(len(problem.partition))]
+        self._problem, self._rows, self._per_sample = problem, rows, per_sample
+        self._by_step = problem.query.keeps("step")
+        self._batch_gradient = problem.batch_gradient()
+        self._found: dict[int | None, tuple[Tensor, Tensor]] = {}
 
+    def at(self, s: int) -> tuple[Tensor, Tensor]:
+        """Where update s is credited: (kernel, regularization)."""
+        key = s if self._by_step else None
+        if key not in self._found:
+            samples = len(self._problem.gradients.train) if self._per_sample else 1
+            kernel = torch.zeros(len(self.index), samples, self._rows, dtype=self._problem.dtype)
+            regularization = torch.zeros(len(self.index), self._rows, dtype=self._problem.dtype)
+            self._found[key] = (kernel, regularization)
+        return self._found[key]
 
-def empty(problem: Problem, part: slice) -> Tensor:
-    """Zeros [n, D] for the samples of a part."""
-    return torch.zeros(part.stop - part.start, problem.model.layout.size, dtype=problem.dtype)
+    def gathered(self) -> tuple[tuple[int | None, ...], Tensor, Tensor]:
+        """Credited updates, kernel [S', G, N, R] and regularization [S', G, R]."""
+        if not self._found:
+            self.at(self._problem.window[0])
+        steps = tuple(sorted(self._found)) if self._by_step else (None,)
+        kernels, decays = zip(*(self._found[s] for s in steps), strict=True)
+        return steps, kernels[0][None] if len(steps) == 1 else torch.stack(kernels), torch.stack(decays)
+
+    def add(self, target: Tensor, rows: Tensor, vector: Tensor | float, sign: float = 1.0) -> None:
+        """target [G, R] += sign · Σ_{p∈G} rows[:, p] vector[p], rows [R, D]."""
+        if isinstance(vector, Tensor):
+            for group, part in enumerate(self.index):
+                target[group] += sign * (rows[:, part] @ vector[part])
+
+    def batch(self, s: int, adjoint: Tensor, factor: Tensor | float) -> None:
+        """Credit update s's batch: −⟨adjoint, factor ⊙ (± c_s g_{s,k})⟩ for each of its samples k."""
+        kernel, scale = self.at(s)[0], factor * self._scale(s)
+        if not self._per_sample:
+            self.add(kernel[:, 0], adjoint, scale * self._batch_gradient(s), -1.0)
+            return
+        gradients = self._problem.gradients
+        theta = gradients.parameters(s)
+        for indices, delta in gradients.cotangents(s):
+            for part in blocks(len(indices), BLOCK):
+                pulled = gradients.samples(theta, indices[part], delta[part])
+                self._product(kernel, adjoint, indices[part], pulled.mul_(-scale))
+
+    def batches_summed(self, adjoint: Tensor, factors: list[tuple[int, Tensor | float]]) -> None:
+        """Credit several updates that share one adjoint: sum each sample's gradients first, then one product."""
+        kernel = self.at(0)[0]
+        for part in blocks(len(self._problem.gradients.train), self.width):
+            total: Tensor | None = None
+            for s, factor in factors:
+                pulled = self.entering(s, part)
+                if pulled is not None:
+                    pulled.mul_(-factor)
+                    total = pulled if total is None else total.add_(pulled)
+            if total is not None:
+                self._product(kernel, adjoint, torch.arange(part.start, part.stop), total)
+
+    @property
+    def width(self) -> int:
+        """Samples whose summed gradients are held at once."""
+        return max(BLOCK, SUMMED_BYTES // (self._problem.model.layout.size * self._problem.dtype.itemsize))
+
+    def entering(self, s: int, part: slice) -> Tensor | None:
+        """± c_s g_{s,k} of the samples in `part` of the training set, [n, D]; None if update s saw none of them."""
+        total: Tensor | None = None
+        for indices, pulled in self._pulled(s, part):
+            if total is None:
+                total = torch.zeros(part.stop - part.start, pulled.shape[1], dtype=pulled.dtype)
+            total.index_add_(0, indices - part.start, pulled)
+        return None if total is None else total.mul_(self._scale(s))
+
+    def _pulled(self, s: int, part: slice) -> Iterator[tuple[Tensor, Tensor]]:
+        """(indices [n], g_k [n, D]) of update s's samples in `part`, a block at a time."""
+        gradients = self._problem.gradients
+        theta = gradients.parameters(s)
+        for indices, delta in gradients.cotangents(s):
+            inside = (indices >= part.start) & (indices < part.stop)
+            members, cotangents = indices[inside], delta[inside]
+            for few in blocks(len(members), BLOCK):
+                yield members[few], gradients.samples(theta, members[few], cotangents[few])
+
+    def _product(self, kernel: Tensor, adjoint: Tensor, indices: Tensor, gradients: Tensor) -> None:
+        """kernel [G, N, R] += ⟨adjoint [R, D], gradients [n, D]⟩ per group, at the samples `indices`."""
+        for group, part in enumerate(self.index):
+            kernel[group].index_add_(0, indices, gradients[:, part] @ adjoint[:, part].T)
+
+    def _scale(self, s: int) -> Tensor | float:
+        """± c_s, per parameter where groups differ."""
+        ledger = self._problem.ledger
+        clip = ledger.trajectory.step(s).clip_factor
+        return ledger.expand(tuple(sign * clip for sign in ledger.coefficients(s).sign))
