@@ -86,7 +86,7 @@ class Credits:
 
     def batch(self, s: int, adjoint: Tensor, factor: Tensor | float) -> None:
         """Credit update s's batch: −⟨adjoint, factor ⊙ (± c_s g_{s,k})⟩ for each of its samples k."""
-        kernel, scale = self.at(s)[0], factor * self._scale(s)
+        kernel, scale = self.at(s)[0], factor * self._problem.ledger.entering(s)
         if not self._per_sample:
             self.add(kernel[:, 0], adjoint, scale * self._batch_gradient(s), -1.0)
             return
@@ -122,7 +122,7 @@ class Credits:
             if total is None:
                 total = torch.zeros(part.stop - part.start, pulled.shape[1], dtype=pulled.dtype)
             total.index_add_(0, indices - part.start, pulled)
-        return None if total is None else total.mul_(self._scale(s))
+        return None if total is None else total.mul_(self._problem.ledger.entering(s))
 
     def _pulled(self, s: int, part: slice) -> Iterator[tuple[Tensor, Tensor]]:
         """(indices [n], g_k [n, D]) of update s's samples in `part`, a block at a time."""
@@ -138,9 +138,3 @@ class Credits:
         """kernel [G, N, R] += ⟨adjoint [R, D], gradients [n, D]⟩ per group, at the samples `indices`."""
         for group, part in enumerate(self.index):
             kernel[group].index_add_(0, indices, gradients[:, part] @ adjoint[:, part].T)
-
-    def _scale(self, s: int) -> Tensor | float:
-        """± c_s, per parameter where groups differ."""
-        ledger = self._problem.ledger
-        clip = ledger.trajectory.step(s).clip_factor
-        return ledger.expand(tuple(sign * clip for sign in ledger.coefficients(s).sign))

@@ -16,7 +16,6 @@ from explaind.errors import QueryError
 from explaind.features.groups import Groups
 
 AXES = ("step", "layer", "parameter", "train", "test", "output")
-TARGETS = ("output", "loss", "margin")
 LINEAGES = ("update", "sample")
 
 
@@ -103,11 +102,6 @@ class Query:
     def contracts(self) -> bool:
         """Does the answer need gradients of single batches or samples, not the observed updates alone?"""
         return self.keeps("train") or (self.lineage == "sample" and self.keeps("step"))
-
-    @property
-    def dims(self) -> tuple[str, ...]:
-        """Kept axes in the order of the result's dimensions."""
-        return tuple(axis for axis in AXES if axis in self.keep)
 
     @property
     def effective_groups(self) -> Groups:

@@ -50,13 +50,6 @@ class Partition:
         first, last = int(where[0]), int(where[-1])
         return slice(first, last + 1) if last - first + 1 == len(where) else where
 
-    def reduce(self, products: Tensor) -> Tensor:
-        """Sum entries [R, D] over each group → [R, groups]; single parameters stay as they are."""
-        if self.label is None:
-            return products
-        parts = [self.index(g) for g in range(len(self))]
-        return torch.stack([products[:, part].sum(1) for part in parts], dim=1)
-
 
 def make_partition(layout: Layout, groups: Groups) -> Partition:
     """The partition that `groups` describes.

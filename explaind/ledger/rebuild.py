@@ -94,10 +94,8 @@ def replay_refusal(error: ReplayError, tolerance: float) -> LedgerError:
 
 def _entering(ledger: Ledger, gradient: BatchGradient, s: int) -> Tensor:
     """d_s = ± c_s g_s + coupled θ_s, [D]."""
-    c, expand = ledger.coefficients(s), ledger.expand
-    record = ledger.trajectory.step(s)
-    scale = tuple(sign * record.clip_factor for sign in c.sign)
-    return expand(scale) * gradient(s) + expand(c.coupled) * ledger.parameters(s)
+    coupled = ledger.expand(ledger.coefficients(s).coupled)
+    return ledger.entering(s) * gradient(s) + coupled * ledger.parameters(s)
 
 
 def _buffer_before(ledger: Ledger, gradient: BatchGradient, start: int, stop: int) -> Tensor:

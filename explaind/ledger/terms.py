@@ -55,6 +55,11 @@ class Ledger:
             )
         return self.rule.coefficients(record, s == 0 and self.trajectory.initial_count == 0)
 
+    def entering(self, s: int) -> Tensor | float:
+        """± c_s: what the gradients of update s are multiplied with before they enter the buffer, [D] or one number."""
+        clip = self.trajectory.step(s).clip_factor
+        return self.expand(tuple(sign * clip for sign in self.coefficients(s).sign))
+
     def parameters(self, s: int) -> Tensor:
         """θ_s, [D]."""
         return self.trajectory.parameters(s).to(self.dtype)
