@@ -70,6 +70,9 @@ def summarize(scores: xr.Dataset, output: str | None) -> None:
 def print_certificate(certificate: xr.Dataset) -> None:
     """The worst errors and the verdict."""
     worst = certificate["replay_relative"]
+    if worst.size == 0:
+        _print("certificate", {"updates": "0", "verdict": "passed: there is nothing to certify"})
+        return
     rows = {
         "updates": f"{certificate.sizes['step']:,}",
         "replay": f"{float(worst.max()):.3g} relative at update {int(worst.step[worst.values.argmax()])} "

@@ -6,11 +6,13 @@ for many, and only the last block of a call is padded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
+from explaind.errors import QueryError
 from explaind.features.trace import trace
 
 BLOCK = 256  # samples
@@ -58,9 +60,26 @@ class Batched:
         self._calls[key] = self._calls.get(key, 0) + 1
         if key not in self._traced and self._calls[key] > PLAIN_CALLS:
             self._traced[key] = trace(self._function, *fixed, *samples)
-        with torch.no_grad():
+        with torch.no_grad(), _vectorised():
             found = list(self._traced.get(key, self._function)(*fixed, *samples))
         return [part.narrow(self._axis, 0, count) for part in found] if size > count else found
+
+
+@contextmanager
+def _vectorised() -> Iterator[None]:
+    """Say in words that a model cannot be evaluated for many samples, or along many tangents, at once."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "vmap" not in str(error):
+            raise
+        raise QueryError(
+            "The model cannot be differentiated sample by sample.",
+            expected="a forward pass without control flow, .item() or in-place changes that depend on values",
+            got=str(error).partition("\n")[0][:200],
+            remedy="Write the decision with torch.where; or keep layers and outputs with all training samples summed, "
+            "which differentiates whole batches.",
+        ) from error
 
 
 def _lengthened(part: Tensor, axis: int, length: int) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 import xarray as xr
 
 import explaind
+from explaind.errors import QueryError
 from tests.attribution.layers import MODELS, Decides
 from tests.attribution.tiny import record_run
 
@@ -66,3 +67,7 @@ def test_control_flow_that_depends_on_values(tmp_path: Path) -> None:
     )
     assert scores.attrs["algorithm"] == "forward"
     assert float(abs(scores.residual).max()) < 1e-2
+    with pytest.raises(QueryError, match="sample by sample"):
+        explaind.influence(
+            run.path, run.model, run.loss, train=run.train, test=run.test[0], keep=("train", "test")
+        )

@@ -14,7 +14,7 @@ import torch
 import explaind
 from explaind.cli import main
 from explaind.store import read_dataset
-from tests.attribution.tiny import Run, record_run
+from tests.attribution.tiny import Net, Run, record_run
 
 MODULE = "a_users_training"
 
@@ -111,6 +111,16 @@ def test_verify(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture) -> None
     )
     assert explain("verify", run.path, "--replay-only") == 0
     assert "quadrature" not in capsys.readouterr().out
+
+
+def test_a_run_without_updates(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    model = Net().double()
+    with explaind.record(tmp_path / "run.zarr", model, torch.optim.SGD(model.parameters(), lr=0.1)):
+        pass
+    assert main(["show", str(tmp_path / "run.zarr")]) == 0
+    for command in ("plan", "influence", "verify"):
+        assert explain(command, tmp_path / "run.zarr") == 0
+    assert "nothing to certify" in capsys.readouterr().out
 
 
 def test_a_certificate_that_fails_is_status_1(run: Run, capsys: pytest.CaptureFixture) -> None:
