@@ -13,7 +13,7 @@ from explaind.errors import StoreError
 from explaind.store import read_dataset, write_dataset
 
 SUMMED = ("kernel", "regularization", "carried")
-MUST_AGREE = ("target", "tolerance", "fixed_nodes", "dtype", "run", "lineage", "algorithm")
+MUST_AGREE = ("target", "tolerance", "max_nodes", "fixed_nodes", "dtype", "run", "lineage", "algorithm")
 
 
 def accumulate(parts: Sequence[Path], output: Path) -> None:
@@ -22,9 +22,16 @@ def accumulate(parts: Sequence[Path], output: Path) -> None:
     Raises:
         StoreError: a part is damaged, parts overlap, leave a gap, or were made with different options.
     """
-    write_dataset(
-        combine([read_dataset(path, kind="influence-part") for path in parts]), output, kind="influence"
-    )
+    whole = combine([read_dataset(path, kind="influence-part") for path in parts])
+    covered, run = (whole.attrs["start"], whole.attrs["stop"]), (0, whole.attrs["updates"])
+    if covered != run:
+        raise StoreError(
+            "The parts of the influence do not cover the run.",
+            expected=f"updates {run[0]} to {run[1]}",
+            got=f"{covered[0]} to {covered[1]}",
+            remedy="Compute the missing part.",
+        )
+    write_dataset(whole, output, kind="influence")
 
 
 def combine(parts: Sequence[xr.Dataset]) -> xr.Dataset:

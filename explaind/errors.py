@@ -73,6 +73,10 @@ class QueryError(ExplaindError):
     """An influence query asks for something that does not exist or cannot be computed."""
 
 
+class QuadratureWarning(UserWarning):
+    """Some updates keep a quadrature error above the tolerance at the largest number of nodes; the error is reported."""
+
+
 class CertificateError(ExplaindError):
     """A certificate's measured error is above its tolerance."""
 

@@ -10,6 +10,7 @@ omitted      the exact change over the updates that `steps` leaves out
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from explaind.attribution.plan import Plan
 from explaind.attribution.problem import Problem
+from explaind.errors import QuadratureWarning
 
 
 def labelled(
@@ -117,6 +119,14 @@ def _certified(
     start, stop = problem.window
     dataset["nodes"], dataset["quadrature_error"] = nodes, error
     query = problem.query
+    above = int((error > query.tolerance).sum()) if query.nodes is None else 0
+    if above:
+        warnings.warn(
+            f"{above} of {error.size} updates keep a quadrature error above {query.tolerance:g} at {query.max_nodes} nodes "
+            f"(at worst {float(error.max()):.3g}); it is part of the residual. Raise max_nodes to lower it.",
+            QuadratureWarning,
+            stacklevel=2,
+        )
     dataset.attrs |= {
         "algorithm": plan.algorithm,
         "start": start,
@@ -126,7 +136,9 @@ def _certified(
         else getattr(query.target, "__name__", "function"),
         "lineage": query.lineage,
         "tolerance": "none" if query.nodes is not None else query.tolerance,
+        "max_nodes": query.max_nodes,
         "fixed_nodes": query.nodes or 0,
+        "updates_above_tolerance": above,
         "nodes_mean": float(nodes.mean()) if nodes.size else 0.0,
         "quadrature_error_worst": float(error.max()) if error.size else 0.0,
         "dtype": str(problem.dtype).removeprefix("torch."),

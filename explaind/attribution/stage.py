@@ -70,7 +70,7 @@ def influence_part(config: Mapping[str, Any], trajectory: Path, start: int, stop
     for name in ("kernel", "regularization"):
         for level in ("", "_all"):
             dataset[f"importance_{name}{level}"] = found["importance"][f"{name}{level}"]
-    dataset.attrs["seconds"] = time.perf_counter() - begin
+    dataset.attrs |= {"updates": run.n_steps, "seconds": time.perf_counter() - begin}
     write_dataset(_single(dataset), output, kind="influence-part")
 
 

@@ -16,6 +16,8 @@ from explaind.errors import LedgerError
 from explaind.features.gradients import BatchGradient
 from explaind.ledger.terms import Ledger
 
+DECISIVE = 0.1  # relative rounding above this hides what the comparison should show
+
 
 @dataclass(frozen=True)
 class ReplayError:
@@ -36,6 +38,10 @@ class ReplayError:
     def passes(self, tolerance: float) -> bool:
         """Is the difference within the tolerance plus what rounding explains? NaN never passes."""
         return self.relative <= tolerance + self.rounding
+
+    def decides(self, tolerance: float) -> bool:
+        """Could the comparison have failed? Not if the update is so small that rounding of θ hides it, and it differs."""
+        return self.relative <= tolerance or self.rounding <= DECISIVE
 
 
 def rebuild(ledger: Ledger, gradient: BatchGradient, start: int, stop: int) -> Iterator[ReplayError]:
@@ -70,14 +76,24 @@ def check(
     """Rebuild a few updates at the start of the run and at start, middle and end of [start, stop).
 
     Raises:
-        LedgerError: the worst of them differs by more than `tolerance`, relative to its length.
+        LedgerError: one of them differs by more than `tolerance`, relative to its length; or all of them are so small
+            that the precision in which θ was stored hides whether they do.
     """
     total = ledger.trajectory.n_steps
+    decided = False
     beginnings = {0, start, (start + stop) // 2, max(start, stop - updates)}
     for beginning in sorted(b for b in beginnings if b < total):
         for error in rebuild(ledger, gradient, beginning, min(beginning + updates, total)):
             if not error.passes(tolerance):
                 raise replay_refusal(error, tolerance)
+            decided = decided or error.decides(tolerance)
+    if not decided:
+        raise LedgerError(
+            "The updates are too small to be checked against the recorded batches, so nothing is attributed.",
+            expected=f"updates that rounding of the stored parameters changes by less than {DECISIVE:.0%}",
+            got=f"updates stored in {str(ledger.trajectory.layout.dtype).removeprefix('torch.')} that it hides",
+            remedy="Train in float64, or with a larger learning rate; to explain the run unchecked, leave train out.",
+        )
 
 
 def replay_refusal(error: ReplayError, tolerance: float) -> LedgerError:

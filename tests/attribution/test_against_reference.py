@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import explaind
+from explaind.features import batched
 from tests.attribution.tiny import Run, record_run
 
 OPTIMIZERS = {
@@ -138,3 +139,19 @@ def test_a_cut_tail_shows_as_replay_error_and_nowhere_else(run: Run) -> None:
     torch.testing.assert_close(
         torch.tensor(cut.replay.values), torch.tensor(missing.values), atol=1e-9, rtol=0
     )
+
+
+@pytest.mark.parametrize("name", ["forward", "reverse-parameters", "adjoint", "buffered"])
+def test_traced_evaluation_gives_the_same_numbers(
+    run: Run, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Short runs are evaluated plainly; with tracing from the first call on, nothing changes but rounding."""
+    keep, lineage = QUERIES[name]
+    options = {"train": run.train, "test": run.test[0], "keep": keep, "lineage": lineage, "nodes": 2}
+    plain = explaind.influence(run.path, run.model, run.loss, **options)
+    monkeypatch.setattr(batched, "PLAIN_CALLS", 0)
+    traced = explaind.influence(run.path, run.model, run.loss, **options)
+    for part in ("kernel", "regularization"):
+        torch.testing.assert_close(
+            torch.tensor(traced[part].values), torch.tensor(plain[part].values), atol=1e-13, rtol=0
+        )

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import explaind
-from explaind.errors import LedgerError, QueryError
+from explaind.errors import LedgerError, QuadratureWarning, QueryError
 from explaind.recording.trajectory import Trajectory
 from tests.attribution.tiny import Net, Run, make_data, record_run
 
@@ -160,3 +160,27 @@ def test_a_check_may_begin_anywhere(
     run.train = (run.train[0].flip(0), run.train[1])
     with pytest.raises(LedgerError, match="cannot be rebuilt"):
         explaind.influence(run.path, run.model, run.loss, steps=window, **{**options, "train": run.train})
+
+
+def test_updates_that_rounding_hides_prove_nothing(tmp_path: Path) -> None:
+    """At a learning rate of 1e-7 in float32 the stored parameters barely move: wrong data would pass, so it is refused."""
+    run = record_run(
+        tmp_path / "run.zarr",
+        lambda m: torch.optim.SGD(m.parameters(), lr=1e-7),
+        dtype=torch.float32,
+        steps=3,
+    )
+    certificate = explaind.verify(run.path, run.model, run.loss, train=run.train)
+    assert certificate.attrs["undecided"] == 3
+    assert not certificate.attrs["passed"]
+    with pytest.raises(LedgerError, match="too small to be checked"):
+        explaind.influence(run.path, run.model, run.loss, train=run.train, test=run.test[0])
+
+
+def test_an_unreached_tolerance_is_said_aloud(tmp_path: Path) -> None:
+    run = record_run(tmp_path / "run.zarr", lambda m: torch.optim.SGD(m.parameters(), lr=1.0), steps=2)
+    with pytest.warns(QuadratureWarning, match="2 of 2 updates"):
+        scores = explaind.influence(
+            run.path, run.model, run.loss, test=run.test[0], tolerance=1e-9, max_nodes=3
+        )
+    assert scores.attrs["updates_above_tolerance"] == 2

@@ -38,7 +38,7 @@ def make_part(
         },
         coords={"step": steps, "layer": layers, "test": np.arange(tests), "output": np.arange(OUTPUTS)},
         attrs={
-            "start": start, "stop": stop, "seconds": 2.0, "target": "output", "tolerance": 0.01, "fixed_nodes": 0,
+            "start": start, "stop": stop, "updates": 6, "seconds": 2.0, "target": "output", "tolerance": 0.01, "fixed_nodes": 0,
             "dtype": "float32", "run": "trajectory.zarr", "lineage": "update", "algorithm": "forward", **attrs,
         },
     )  # fmt: skip
@@ -126,3 +126,13 @@ def test_stores(tmp_path: Path) -> None:
         accumulate([paths[0], tmp_path / "missing.zarr"], tmp_path / "other.zarr")
     with pytest.raises(StoreError):  # a whole run is no part of one
         accumulate([tmp_path / "influence.zarr"], tmp_path / "other.zarr")
+
+
+@pytest.mark.parametrize("ranges", [[(0, 2), (2, 5)], [(2, 5), (5, 6)]])
+def test_a_missing_first_or_last_part_is_refused(ranges: list[tuple[int, int]], tmp_path: Path) -> None:
+    paths = [tmp_path / f"{start}.zarr" for start, _ in ranges]
+    for path, (start, stop) in zip(paths, ranges, strict=True):
+        write_dataset(make_part(start, stop), path, kind="influence-part")
+    with pytest.raises(StoreError, match="do not cover the run"):
+        accumulate(paths, tmp_path / "influence.zarr")
+    assert not (tmp_path / "influence.zarr").exists()
