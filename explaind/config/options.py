@@ -49,6 +49,11 @@ def choice(*values: str) -> Option:
     return Option(lambda value: isinstance(value, str) and value in values, f"one of {', '.join(values)}")
 
 
+def text() -> Option:
+    """Any text that is not empty."""
+    return Option(lambda value: isinstance(value, str) and bool(value), "a text that is not empty")
+
+
 def listing(item: Option, *, length: int | None = None, distinct: bool = False) -> Option:
     """A non-empty list of items, of a given length, without repetition if `distinct`."""
 

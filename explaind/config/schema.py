@@ -18,6 +18,7 @@ from explaind.config.options import (
     number,
     optional,
     power_of_three,
+    text,
 )
 from explaind.errors import ConfigError
 
@@ -51,6 +52,13 @@ STUDY: dict[str, dict[str, Any]] = {
         },
         "quadrature": {"nodes": listing(_count, distinct=True), "tests": listing(_count)},
         "periodicity": {"alpha": _positive, "periods": listing(integer(2), length=2)},
+        "logits": {
+            "module": text(),
+            "stride": _count,
+            "tests": _count,
+            "tolerance": _positive,
+            "max_nodes": power_of_three(),
+        },
     },
 }
 FIGURE: dict[str, dict[str, Option]] = {

@@ -52,11 +52,13 @@ STAGES: dict[str, Stage] = {
     "periodicity": Stage(
         (*EXPERIMENT, "study.periodicity"), ("explaind.studies.periodicity", *EXPERIMENT_MODULES)
     ),
+    "logits": Stage(("study.logits",), ("explaind.studies.logits", *EXPERIMENT_MODULES)),
     "table01_fidelity": Stage(("model.name", "data.name"), ("explaind.tables.table01_fidelity",)),
     "certificate": Stage((), ("explaind.tables.certificate",)),
     "lasso": Stage((), ("explaind.tables.lasso",)),
     "structure": Stage(EXPERIMENT, ("explaind.tables.structure", *EXPERIMENT_MODULES)),
     "findings": Stage(("data.modulus",), ("explaind.tables.findings",)),
+    "findings_logits": Stage((), ("explaind.tables.findings_logits",)),
     "seeds": Stage((), ("explaind.tables.seeds",)),
     "pages": Stage((), ("explaind.tables.pages",)),
     "fig03a": Stage(("figure",), ("explaind.figures.fig03a",)),

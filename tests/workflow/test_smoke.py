@@ -16,12 +16,12 @@ from tests.workflow.conftest import Project
 pytestmark = pytest.mark.smoke
 
 FIGURES = {"fig03a", "fig04", "fig05", "fig09", "fig12", "fig13"}
-TABLES = {"table01_fidelity", "certificate", "seeds", "lasso", "structure", "findings"}
+TABLES = {"table01_fidelity", "certificate", "seeds", "lasso", "structure", "findings", "findings_logits"}
 EVERYTHING = (
     FIGURES
     | TABLES
     | {"train", "select", "record", "phases", "certify", "influence", "accumulate", "window", "quadrature"}
-    | {"periodicity"}
+    | {"periodicity", "logits"}
 )
 BOTH = ("figures", "tables")
 
@@ -86,12 +86,13 @@ def test_nothing_is_left_to_do(finished: Project) -> None:
         ("influence.tolerance=0.02", {"influence", "accumulate", "fig03a", "table01_fidelity", "findings"}),
         ("verify.tolerance=0.002", EVERYTHING - {"train", "select", "record", "phases", "seeds"}),
         ("study.quadrature.tests=[30,9]", {"quadrature", "table01_fidelity"}),
+        ("study.logits.stride=9", {"logits", "findings_logits"}),
         (
             "study.kernel.tail_tolerance=1e-7",
             {"window", "structure", "periodicity", "lasso", "findings"} | FIGURES - {"fig03a"},
         ),
         ("study.windows.width=5", EVERYTHING - {"train", "select", "record", "certify", "influence", "accumulate"}
-         - {"quadrature", "seeds", "certificate", "table01_fidelity"}),
+         - {"quadrature", "logits", "seeds", "certificate", "table01_fidelity"}),
         ("select.fallback=refuse", EVERYTHING - {"train"}),
         ("train.max_steps=59", EVERYTHING),
         ("model.hidden=20", EVERYTHING),

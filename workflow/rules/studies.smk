@@ -18,3 +18,26 @@ rule periodicity:
         source=stage_source("periodicity"),
     script:
         "../scripts/periodicity.py"
+
+
+# Figure 3a's importances on logits, every few updates.
+rule logits:
+    input:
+        trajectory=rules.record.output.trajectory,
+        certificate=rules.certify.output.certificate,
+    output:
+        importances=f"{RESULTS}/{{experiment}}/logits.csv",
+    log:
+        f"{LOGS}/{{experiment}}/logits.log",
+    benchmark:
+        f"{BENCHMARKS}/{{experiment}}/logits.jsonl"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=60,
+        gpu=0,
+    params:
+        config=stage_config("logits"),
+        source=stage_source("logits"),
+    script:
+        "../scripts/logits.py"

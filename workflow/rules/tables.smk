@@ -7,6 +7,7 @@ TABLE_SHOWS = {
         "lasso": "periods of the similarity",
         "structure": "bands and cycles of every layer and window",
         "findings": "what the figures must show, measured",
+        "findings_logits": "figure 3a's claims on logits, measured",
     },
 }
 TABLES = [
@@ -135,5 +136,26 @@ rule findings:
         experiment="grokking",
         config=grokking_config("findings"),
         source=grokking_source("findings"),
+    script:
+        "../scripts/table.py"
+
+
+rule findings_logits:
+    input:
+        logits=f"{RESULTS}/grokking/logits.csv",
+        metrics=f"{RESULTS}/grokking/metrics.csv",
+        phases=f"{RESULTS}/grokking/phases.json",
+    output:
+        output=f"{RESULTS}/tables/findings_logits.csv",
+    log:
+        f"{LOGS}/grokking/findings_logits.log",
+    threads: 1
+    resources:
+        mem_mb=memory(1500),
+        runtime=10,
+    params:
+        experiment="grokking",
+        config=grokking_config("findings_logits"),
+        source=grokking_source("findings_logits"),
     script:
         "../scripts/table.py"
