@@ -1,4 +1,4 @@
-"""Run the benchmarks: `python -m benchmarks [name …]`. Names: recording, layers, window, scaling, memory."""
+"""Run the benchmarks: `python -m benchmarks [name …]`. Names: recording, layers, window, memory, scaling."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from benchmarks import layers, memory, recording, scaling, window
 from explaind.allocator import keep_memory
 
-ROOMS = {"recording": recording, "layers": layers, "window": window, "scaling": scaling, "memory": memory}
+ROOMS = {"recording": recording, "layers": layers, "window": window, "memory": memory, "scaling": scaling}
 
 
 def main() -> None:

@@ -22,6 +22,7 @@ def run(folder: Path, *, steps: int = 5, before: int = 20) -> None:
         keep=("layer", "train", "test"),
         groups=experiment.groups,
         steps=slice(before, before + steps),
+        tolerance=0.1,  # of rows that sum 115 outputs, as in the study
         tail_tolerance=1e-5,
     )
     problem = make_problem(
@@ -29,7 +30,9 @@ def run(folder: Path, *, steps: int = 5, before: int = 20) -> None:
     )
     plan = make_plan(problem, timed=False)
     found, seconds = timed(lambda: contract(problem, plan))
-    products = sum(_products(problem, plan.block, 256) for _ in range(steps + 1))
+    products = (steps + 1) * _products(
+        problem, plan.block, 256
+    )  # one more for the tail, which is summed first
     replay, peak = float(abs(found.replay).max()), plan.peak_bytes / 1e9
     rows = [(f"{steps} updates + tail of {before}", seconds, products, seconds / products, peak, replay)]
     columns = ("window", "kernel, s", "its products alone, s", "ratio", "planned peak, GB", "worst replay")
