@@ -3,6 +3,7 @@
 #   train → select → record → certify, phases
 #                    record → influence parts → accumulate → tables, figures → report
 #                    record + phases → windows → periodicity → tables, figures
+#   data → train …   record → attribution, baselines;  data → retrain;  all three → datamodel → tables, figures
 #
 # Examples:
 #   snakemake --cores all figures
@@ -21,6 +22,14 @@
 #   {experiment}/windows/{window}.zarr                     test x train kernels of a window of updates
 #   {experiment}/quadrature/{nodes}.zarr                   predictions with a fixed number of nodes
 #   {experiment}/periodicity.csv                           Lasso coefficients of the last window's similarity
+#   {experiment}/data.zarr                                 the data set, fetched and checked
+#   {experiment}/fidelity.csv                              rows of table 1
+#   {experiment}/attribution.zarr                          influence of every training sample
+#   {experiment}/contributions.csv                         single predictions, by training samples
+#   {experiment}/baselines/{method}.zarr                   the same by other methods
+#   {experiment}/retrained/{fraction}/{start}-{stop}.zarr  outputs of models trained on subsets
+#   {experiment}/datamodel.csv                             linear datamodel scores
+#   {experiment}/sparse.csv                                fidelity by share of steps kept
 #   tables/*.csv · figures/*.{pdf,png} · report.html, and its pages in report/
 #   logs/ · benchmarks/                                    by experiment and rule
 from snakemake.utils import min_version
@@ -32,6 +41,7 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/record.smk"
 include: "workflow/rules/certify.smk"
@@ -40,6 +50,7 @@ include: "workflow/rules/accumulate.smk"
 include: "workflow/rules/windows.smk"
 include: "workflow/rules/validate.smk"
 include: "workflow/rules/studies.smk"
+include: "workflow/rules/attribution.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"

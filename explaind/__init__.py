@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from explaind.attribution.api import influence, plan
     from explaind.certificate import verify
+    from explaind.features.samples import Augmented
     from explaind.recording import record
     from explaind.recording.trajectory import Trajectory
 
 __version__ = "0.1.0"
-__all__ = ["Trajectory", "influence", "plan", "record", "verify"]
+__all__ = ["Augmented", "Trajectory", "influence", "plan", "record", "verify"]
 
 _HOME = {
+    "Augmented": "explaind.features.samples",
     "Trajectory": "explaind.recording.trajectory",
     "influence": "explaind.attribution.api",
     "plan": "explaind.attribution.api",

@@ -18,6 +18,7 @@ from explaind.attribution.problem import Problem, make_problem
 from explaind.attribution.query import Query
 from explaind.attribution.stage import open_run
 from explaind.errors import CertificateError, QuadratureWarning
+from explaind.features.samples import Augmented
 from explaind.features.targets import Loss
 from explaind.ledger import rebuild
 from explaind.progress import track
@@ -79,7 +80,7 @@ def certify_run(config: Mapping[str, Any], trajectory: Path, output: Path) -> No
     run, experiment = open_run(trajectory)
     tolerance = config["verify"]["tolerance"]
     dataset = verify(
-        run, experiment.model, experiment.loss, train=experiment.train, replay_tolerance=tolerance
+        run, experiment.model, experiment.loss, train=experiment.training, replay_tolerance=tolerance
     )
     if not dataset.attrs["passed"]:
         worst = int(dataset["replay_relative"].values.argmax())
@@ -118,4 +119,5 @@ def _replay(problem: Problem, tolerance: float | None) -> xr.Dataset:
 
 def _first(train: Any) -> Any:
     """One training sample to shape the problem with, when nothing is explained."""
+    train = train.samples if isinstance(train, Augmented) else train
     return (train[0][:1], train[1][:1]) if isinstance(train, tuple | list) else train

@@ -1,8 +1,7 @@
 """Training: every seed without a recorder, the choice of one seed by a rule, and that seed once more with the recorder.
 
 Notation: θ_s are the parameters before update s, θ_T the final ones. Row s of a metrics table describes θ_s, for s = 0…T, so
-a run of T updates has T + 1 rows. The training loss and accuracy of row s come from the very forward pass whose gradient
-makes update s; the test set is evaluated at every step.
+a run of T updates has T + 1 rows (see `explaind.loop`).
 
 The recorded run must repeat the unrecorded one bit for bit. Therefore one fixed number of threads and deterministic
 kernels are used in both, and the digest of θ_T is compared.
@@ -11,24 +10,21 @@ kernels are used in both, and the digest of θ_T is compared.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
-from torch import Tensor
 
 from explaind.errors import StoreError, TrainingError
-from explaind.experiments import Experiment, load, make_optimizer
+from explaind.experiments import load, make_optimizer
+from explaind.loop import METRICS, train_rows
 from explaind.output import read_json, write_csv, write_json
 from explaind.phases import summarise
-from explaind.progress import track
 from explaind.reproducible import reproducible
 
 __all__ = ["METRICS", "record_run", "select", "train_seed"]
 
-METRICS = ("step", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
 _RECORDED_KEYS = ("name", "scale", "data", "model", "optimizer", "train")
 
 
@@ -48,7 +44,7 @@ def train_seed(config: Mapping[str, Any], seed: int, *, metrics: Path, summary: 
         experiment = load(config, seed=seed)
         optimizer = make_optimizer(config, experiment.model)
         begin = time.perf_counter()
-        table = pd.DataFrame(_train(experiment, optimizer, config["train"], None), columns=METRICS)
+        table = pd.DataFrame(train_rows(experiment, optimizer, config["train"]), columns=METRICS)
         seconds = time.perf_counter() - begin
     write_csv(table, metrics)
     write_json(
@@ -59,6 +55,9 @@ def train_seed(config: Mapping[str, Any], seed: int, *, metrics: Path, summary: 
 def select(config: Mapping[str, Any], summaries: Sequence[Path], *, output: Path) -> None:
     """Choose the seed to explain: the first of `train.seeds` whose run reached the stopping rule.
 
+    Without a stopping rule (`train.stop_accuracy` is null) every run is complete at its last step: the first seed is chosen, and none
+    needs to be trained for it.
+
     If none did, `select.fallback` decides: "refuse" stops here, "best" takes the highest final test accuracy (the earlier
     of equals). The JSON written holds the rule in words, the chosen seed, its digest of θ_T and every seed's summary.
 
@@ -66,6 +65,10 @@ def select(config: Mapping[str, Any], summaries: Sequence[Path], *, output: Path
         TrainingError: no seed reached the stopping rule, and the fallback is "refuse"; or a seed has no summary.
     """
     seeds = list(config["train"]["seeds"])
+    if config["train"]["stop_accuracy"] is None:
+        rule = "the first of train.seeds: the run's length is fixed, there is no stopping rule"
+        write_json({"seed": seeds[0], "rule": rule, "seeds": seeds, "runs": []}, output)
+        return
     known = {entry["seed"]: entry for entry in map(read_json, summaries)}
     if missing := [seed for seed in seeds if seed not in known]:
         raise TrainingError(
@@ -124,60 +127,17 @@ def record_run(
             resume=resume, overwrite=not resume,
         ) as run:  # fmt: skip
             trained = -run.step
-            *_, last = _train(experiment, optimizer, config["train"], run)
+            *_, last = train_rows(experiment, optimizer, config["train"], run)
             trained += run.step
         seconds = time.perf_counter() - begin
-    logged = Trajectory(partial).metrics().reset_index()
+    logged = Trajectory(partial).metrics().reindex(columns=list(METRICS))
     table = pd.concat([logged[list(METRICS)], pd.DataFrame([last], columns=METRICS)], ignore_index=True)
     report = summarise(table, experiment, config["train"], seconds=seconds, trained=trained)
-    report["identical_to_unrecorded"] = report["parameters_sha256"] == chosen["parameters_sha256"]
+    unrecorded = chosen.get("parameters_sha256")  # None: the seed was not trained before
+    report["identical_to_unrecorded"] = unrecorded and report["parameters_sha256"] == unrecorded
     write_csv(table, metrics)
     partial.rename(trajectory)
     write_json(report, summary)
-
-
-def _train(
-    experiment: Experiment, optimizer: torch.optim.Optimizer, rule: Mapping[str, Any], run: Any | None
-) -> Iterator[tuple[float, ...]]:
-    """Full-batch training from step `run.step` (0 without a recorder); yields the row of each θ_s."""
-    model, (inputs, targets) = experiment.model, experiment.train
-    indices = torch.arange(len(targets))
-    first = 0 if run is None else run.step
-    description = f"{'training' if run is None else 'recording'} {experiment.name}, seed {experiment.seed}"
-    steps = range(first, rule["max_steps"] + 1)
-    for step in track(steps, total=len(steps), description=description):
-        outputs = model(inputs)
-        loss = experiment.loss(outputs, targets)
-        row = (step, *_score(outputs.detach(), loss.detach(), targets), *_evaluate(experiment))
-        if not torch.isfinite(loss):
-            raise TrainingError(
-                f"The training loss is {loss.item()} before update {step}.",
-                expected="a finite loss",
-                got=f"{loss.item()} from seed {experiment.seed}",
-                remedy="Lower the learning rate, or check the data.",
-            )
-        yield row
-        if min(row[2], row[4]) >= rule["stop_accuracy"] or step == rule["max_steps"]:
-            return  # θ_s is final: no update s
-        optimizer.zero_grad()
-        loss.backward()
-        if run is not None:
-            run.batch(indices)
-            run.log(**dict(zip(METRICS[1:], row[1:], strict=True)))
-        optimizer.step()
-
-
-def _evaluate(experiment: Experiment) -> tuple[float, float]:
-    """Loss and accuracy on the test set."""
-    inputs, targets = experiment.test
-    with torch.no_grad():
-        outputs = experiment.model(inputs)
-        return _score(outputs, experiment.loss(outputs, targets), targets)
-
-
-def _score(outputs: Tensor, loss: Tensor, targets: Tensor) -> tuple[float, float]:
-    """Loss and share of samples whose largest output is the target's."""
-    return loss.item(), (outputs.argmax(-1) == targets).double().mean().item()
 
 
 def _resumable(partial: Path, config: dict[str, Any]) -> bool:

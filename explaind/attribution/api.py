@@ -49,7 +49,8 @@ def influence(
         model: the recorded model; only its structure is used, its present values do not matter and are not changed.
         loss_fn: the loss of the run, (outputs [n, …], targets [n]) → scalar, with its own reduction. Needed for
             train=…, target="loss", and the check of the replay.
-        train: the training samples as they were indexed while recording: (inputs [N, …], targets [N, …]) or a Dataset.
+        train: the training samples as they were indexed while recording: (inputs [N, …], targets [N, …]) or a Dataset; as
+            `explaind.Augmented` if the run saw augmented samples.
             If given, a few updates are rebuilt first and the run is refused if they differ.
         test: the explained samples: inputs, (inputs, targets), or a Dataset.
         keep: axes of the answer out of "step", "layer" or "parameter", "train", "test", "output"; the rest is summed.

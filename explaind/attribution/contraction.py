@@ -92,9 +92,9 @@ class Credits:
             return
         gradients = self._problem.gradients
         theta = gradients.parameters(s)
-        for indices, delta in gradients.cotangents(s):
+        for indices, x, delta in gradients.cotangents(s):
             for part in blocks(len(indices), BLOCK):
-                pulled = gradients.samples(theta, indices[part], delta[part])
+                pulled = gradients.samples(theta, x[part], delta[part])
                 self._product(kernel, adjoint, indices[part], pulled.mul_(-scale))
 
     def batches_summed(self, adjoint: Tensor, factors: list[tuple[int, Tensor | float]]) -> None:
@@ -128,11 +128,10 @@ class Credits:
         """(indices [n], g_k [n, D]) of update s's samples in `part`, a block at a time."""
         gradients = self._problem.gradients
         theta = gradients.parameters(s)
-        for indices, delta in gradients.cotangents(s):
-            inside = (indices >= part.start) & (indices < part.stop)
-            members, cotangents = indices[inside], delta[inside]
-            for few in blocks(len(members), BLOCK):
-                yield members[few], gradients.samples(theta, members[few], cotangents[few])
+        for indices, x, delta in gradients.cotangents(s):
+            inside = torch.nonzero((indices >= part.start) & (indices < part.stop)).squeeze(1)
+            for few in inside.split(BLOCK):
+                yield indices[few], gradients.samples(theta, x[few], delta[few])
 
     def _product(self, kernel: Tensor, adjoint: Tensor, indices: Tensor, gradients: Tensor) -> None:
         """kernel [G, N, R] += ⟨adjoint [R, D], gradients [n, D]⟩ per group, at the samples `indices`."""

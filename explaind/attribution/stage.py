@@ -30,19 +30,19 @@ from explaind.store import write_dataset
 
 
 def open_run(trajectory: Path) -> tuple[Trajectory, Experiment]:
-    """The recorded run and the experiment it belongs to, rebuilt from the run's own configuration."""
+    """The recorded run and the experiment it belongs to, rebuilt from the run's own configuration and the data beside it."""
     run = Trajectory(trajectory)
-    return run, load(run.config)
+    return run, load({**run.config, "files": {"data": Path(trajectory).with_name("data.zarr")}})
 
 
 def influence_part(config: Mapping[str, Any], trajectory: Path, start: int, stop: int, output: Path) -> None:
-    """Layer influences of the updates [start, stop) on all test samples and outputs, as a store "influence-part".
+    """Layer influences of the updates [start, stop) on test samples and all outputs, as a store "influence-part".
 
     Signed influences are summed over the part's updates; importances are kept per update. A part beyond the end of the
     run is written as an empty one.
 
     Args:
-        config: `influence.{tolerance,max_nodes}`.
+        config: `influence.{tolerance,max_nodes,tests,groups}`.
         trajectory: the recorded run.
         start, stop: the range of updates; cut at the end of the run.
         output: the store to write.
@@ -59,11 +59,12 @@ def influence_part(config: Mapping[str, Any], trajectory: Path, start: int, stop
     query = Query(
         keep=("layer", "test", "output"),
         steps=slice(start, stop),
-        groups=experiment.groups,
+        groups=experiment.groups if options["groups"] == "layer" else {"all": ["*"]},
         tolerance=options["tolerance"],
         max_nodes=options["max_nodes"],
     )
-    problem = make_problem(run, experiment.model, experiment.loss, query, test=experiment.test)
+    tests = tuple(part[: options["tests"]] for part in experiment.test)
+    problem = make_problem(run, experiment.model, experiment.loss, query, test=tests)
     importance = Query(**{**vars_of(query), "keep": ("step", "layer"), "importance": ("test", "output")})
     found = walk(problem, make_plan(problem, timed=False), {"signed": query, "importance": importance})
     dataset = found["signed"].drop_vars(["quadrature", "replay"])
@@ -100,7 +101,7 @@ def window_part(config: Mapping[str, Any], trajectory: Path, phases: Path, windo
         max_nodes=options["max_nodes"],
         tail_tolerance=options["tail_tolerance"],
     )
-    problem = make_problem(run, experiment.model, experiment.loss, query, train=experiment.train, test=tests)
+    problem = make_problem(run, experiment.model, experiment.loss, query, train=experiment.training, test=tests)
     scores = _Scores(problem)
     dataset = contract(problem, make_plan(problem, timed=False), observe=scores.add)
     dataset = dataset.isel(train=slice(0, options["train"])).drop_vars("quadrature")

@@ -91,10 +91,10 @@ def _open(options: Namespace) -> tuple[Any, tuple[Any, Any, Any, Any]]:
     if options.problem:
         model, loss, train, test = _call(options.problem)
     elif {"name", "data", "model", "seed"} <= set(run.config):
-        from explaind.experiments import load
+        from explaind.attribution.stage import open_run
 
-        experiment = load(run.config)
-        model, loss, train, test = experiment.model, experiment.loss, experiment.train, experiment.test
+        _, experiment = open_run(run.path)
+        model, loss, train, test = experiment.model, experiment.loss, experiment.training, experiment.test
     else:
         raise ConfigError(
             "The recording does not say which model, loss and data it belongs to.",

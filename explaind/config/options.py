@@ -49,6 +49,11 @@ def choice(*values: str) -> Option:
     return Option(lambda value: isinstance(value, str) and value in values, f"one of {', '.join(values)}")
 
 
+def truth() -> Option:
+    """true or false."""
+    return Option(lambda value: isinstance(value, bool), "true or false")
+
+
 def text() -> Option:
     """Any text that is not empty."""
     return Option(lambda value: isinstance(value, str) and bool(value), "a text that is not empty")

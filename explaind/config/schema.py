@@ -19,18 +19,39 @@ from explaind.config.options import (
     optional,
     power_of_three,
     text,
+    truth,
 )
+from explaind.config.together import check_together, refusal
 from explaind.errors import ConfigError
 
 _accuracy = number(0, 1)
 _positive = number(0, open_low=True)
+#: Attribution methods of the data study; all but the first are dattri's.
+METHODS = ("explaind", "trak", "tracin", "gradient_dot", "influence_function")
 _count = integer(1)
+_share = number(0, 1, open_low=True)
 
-DATA: dict[str, dict[str, Option]] = {
+
+def _images(channels: int) -> dict[str, Any]:
+    return {
+        "source": {"dataset": choice("mnist", "cifar10"), "classes": optional(listing(integer(0), distinct=True))},
+        "train": _count,
+        "test": _count,
+        "heldout": integer(0),
+        "mean": listing(number(0, 1), length=channels),
+        "std": listing(_positive, length=channels),
+    }
+
+
+DATA: dict[str, dict[str, Any]] = {
     "modular_addition": {"modulus": integer(2), "train": _count, "test": _count},
+    "mnist": _images(1),
+    "cifar2": _images(3),
 }
 MODEL: dict[str, dict[str, Option]] = {
     "modular_transformer": {"d_model": _count, "heads": _count, "hidden": _count},
+    "mnist_cnn": {"channels": listing(_count, length=2), "hidden": _count},
+    "resnet9": {"width": _count},
 }
 OPTIMIZER: dict[str, dict[str, Option]] = {
     "AdamW": {
@@ -39,6 +60,31 @@ OPTIMIZER: dict[str, dict[str, Option]] = {
         "betas": listing(number(0, 1, open_high=True), length=2),
         "eps": _positive,
     },
+    "SGD": {"lr": _positive, "momentum": number(0, 1, open_high=True), "weight_decay": number(0)},
+}
+_quadrature = {"nodes": listing(_count, distinct=True), "tests": listing(_count)}
+_attributed: dict[str, Any] = {
+    "quadrature": _quadrature,
+    "attribution": {
+        "tests": _count,
+        "tolerance": _positive,
+        "max_nodes": power_of_three(),
+        "tail_tolerance": number(0, 1, open_high=True),
+    },
+    "datamodel": {
+        "fractions": listing(number(0, 1, open_low=True, open_high=True), distinct=True),
+        "leave_one_out": integer(0),
+        "subsets": integer(2),
+        "seeds": listing(integer(0), distinct=True),
+        "seed": integer(0),
+        "methods": listing(choice(*METHODS), distinct=True),
+        "projection": _count,
+        "checkpoints": _count,
+        "damping": number(0),
+        "iterations": _count,
+        "resamples": integer(2),
+    },
+    "examples": {"tests": _count, "top": _count},
 }
 STUDY: dict[str, dict[str, Any]] = {
     "grokking": {
@@ -50,7 +96,7 @@ STUDY: dict[str, dict[str, Any]] = {
             "max_nodes": power_of_three(),
             "tail_tolerance": number(0, 1, open_high=True),
         },
-        "quadrature": {"nodes": listing(_count, distinct=True), "tests": listing(_count)},
+        "quadrature": _quadrature,
         "periodicity": {"alpha": _positive, "periods": listing(integer(2), length=2)},
         "logits": {
             "module": text(),
@@ -60,24 +106,44 @@ STUDY: dict[str, dict[str, Any]] = {
             "max_nodes": power_of_three(),
         },
     },
+    "mnist": _attributed,
+    "mnist_long": {
+        "sparse": {"shares": listing(_share, distinct=True), "orders": integer(2), "seed": integer(0)},
+    },
+    "cifar2": _attributed,
 }
+_dpi = {"dpi": integer(20, 1200)}
 FIGURE: dict[str, dict[str, Option]] = {
-    "grokking": {"dpi": integer(20, 1200), "regularization_stride": _count}
+    "grokking": {**_dpi, "regularization_stride": _count},
+    "mnist": _dpi,
+    "mnist_long": _dpi,
+    "cifar2": _dpi,
 }
 COMMON: dict[str, Any] = {
     "train": {
         "seeds": listing(integer(0), distinct=True),
         "seed": optional(integer(0)),
         "max_steps": _count,
-        "stop_accuracy": _accuracy,
+        "batch": optional(_count),
+        "drop_last": truth(),
+        "flip": choice("none", "horizontal"),
+        "schedule": choice("constant", "triangular"),
+        "peak_epoch": optional(_positive),
+        "evaluate_every": _count,
+        "stop_accuracy": optional(_accuracy),
         "memorized_accuracy": _accuracy,
         "generalized_accuracy": _accuracy,
         "threads": _count,
     },
     "select": {"fallback": choice("refuse", "best")},
     "verify": {"tolerance": _positive},
-    "influence": {"tolerance": _positive, "max_nodes": power_of_three()},
-    "execution": {"part_steps": _count, "chunk_steps": _count},
+    "influence": {
+        "tolerance": _positive,
+        "max_nodes": power_of_three(),
+        "tests": _count,
+        "groups": choice("layer", "all"),
+    },
+    "execution": {"part_steps": _count, "chunk_steps": _count, "retrain_subsets": _count},
 }
 
 
@@ -98,7 +164,7 @@ def validate(config: dict[str, Any]) -> None:
     for key in ("name", "data.name", "model.name", "optimizer.name"):
         _check_name(config, schema, key)
     _check_group(config, schema, "")
-    _check_together(config)
+    check_together(config)
 
 
 def _check_name(config: dict[str, Any], schema: dict[str, Any], key: str) -> None:
@@ -106,12 +172,12 @@ def _check_name(config: dict[str, Any], schema: dict[str, Any], key: str) -> Non
     value = (config.get(group, {}) if group else config).get("name")
     option = (schema[group] if group else schema)["name"]
     if not option.accepts(value):
-        raise _refusal(key, option.expected, value)
+        raise refusal(key, option.expected, value)
 
 
 def _check_group(config: Any, schema: dict[str, Any], prefix: str) -> None:
     if not isinstance(config, dict):
-        raise _refusal(prefix.rstrip("."), f"a group of options: {', '.join(schema)}", config)
+        raise refusal(prefix.rstrip("."), f"a group of options: {', '.join(schema)}", config)
     for key in config:
         if key not in schema:
             raise ConfigError(
@@ -126,43 +192,4 @@ def _check_group(config: Any, schema: dict[str, Any], prefix: str) -> None:
         if isinstance(option, dict):
             _check_group(config[key], option, f"{prefix}{key}.")
         elif not option.accepts(config[key]):
-            raise _refusal(prefix + key, option.expected, config[key])
-
-
-def _check_together(config: dict[str, Any]) -> None:
-    data, model, study = config["data"], config["model"], config["study"]
-    pairs = data["modulus"] * (data["modulus"] + 1) // 2
-    if data["train"] + data["test"] > pairs:
-        got = f"{data['train']} and {data['test']}"
-        raise _refusal("data.train and data.test", f"at most {pairs} disjoint samples for this modulus", got)
-    if model["d_model"] % model["heads"]:
-        raise _refusal("model.d_model", f"a multiple of model.heads, {model['heads']}", model["d_model"])
-    for key, limit in (("train", data["train"]), ("tests", data["test"])):
-        if study["kernel"][key] > limit:
-            raise _refusal(
-                f"study.kernel.{key}", f"at most the {limit} samples of the data set", study["kernel"][key]
-            )
-    nodes, tests = study["quadrature"]["nodes"], study["quadrature"]["tests"]
-    if len(nodes) != len(tests) or max(tests) > data["test"]:
-        raise _refusal(
-            "study.quadrature.tests", f"for each of nodes {nodes} at most {data['test']} tests", tests
-        )
-    windows = study["windows"]
-    for name, start in windows["positions"].items():
-        if start + windows["width"] > windows["reference_stop"]:
-            stop = windows["reference_stop"]
-            raise _refusal(
-                f"study.windows.positions.{name}", f"a window that ends by reference_stop {stop}", start
-            )
-    first, last = study["periodicity"]["periods"]
-    if first > last:
-        raise _refusal("study.periodicity.periods", "the first period, then the last", [first, last])
-
-
-def _refusal(key: str, expected: str, got: Any) -> ConfigError:
-    return ConfigError(
-        f"The option {key!r} has a value that is not allowed.",
-        expected=expected,
-        got=repr(got),
-        remedy="change it in conf/ or in the overrides",
-    )
+            raise refusal(prefix + key, option.expected, config[key])

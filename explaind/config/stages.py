@@ -36,10 +36,23 @@ TRAINING = (
     "train.memorized_accuracy",
     "train.generalized_accuracy",
     "train.threads",
+    "train.batch",
+    "train.drop_last",
+    "train.flip",
+    "train.schedule",
+    "train.peak_epoch",
+    "train.evaluate_every",
+)
+
+#: What a baseline of the data study depends on, besides the run.
+BASELINE = (
+    "study.attribution.tests",
+    *(f"study.datamodel.{key}" for key in ("projection", "checkpoints", "damping", "iterations", "seed")),
 )
 
 # The stages that explain the recorded run rebuild data and model from the configuration stored with it.
 STAGES: dict[str, Stage] = {
+    "data": Stage(("data.source",), ("explaind.datasets.images",)),
     "train": Stage(TRAINING, ("explaind.train", *EXPERIMENT_MODULES)),
     "select": Stage(("train.seeds", "train.max_steps", "train.stop_accuracy", "select"), ("explaind.train",)),
     "record": Stage(TRAINING, ("explaind.train", *EXPERIMENT_MODULES)),
@@ -52,18 +65,37 @@ STAGES: dict[str, Stage] = {
     "periodicity": Stage(
         (*EXPERIMENT, "study.periodicity"), ("explaind.studies.periodicity", *EXPERIMENT_MODULES)
     ),
+    "attribution": Stage(("study.attribution",), ("explaind.studies.attribution", *EXPERIMENT_MODULES)),
+    "contributions": Stage(("study.examples",), ("explaind.studies.contributions", *EXPERIMENT_MODULES)),
+    "baseline": Stage(BASELINE, ("explaind.studies.baselines", *EXPERIMENT_MODULES)),
+    "retrain": Stage(
+        (*TRAINING, "train.seeds", "study.datamodel.seeds", "study.datamodel.seed", "study.attribution.tests"),
+        ("explaind.studies.subsets", *EXPERIMENT_MODULES),
+    ),
+    "datamodel": Stage(
+        ("name", "study.datamodel.seed", "study.datamodel.resamples"),
+        ("explaind.studies.datamodel", *EXPERIMENT_MODULES),
+    ),
+    "sparse": Stage(("study.sparse", "influence"), ("explaind.studies.sparse", *EXPERIMENT_MODULES)),
+    "fidelity": Stage(("model.name", "data.name"), ("explaind.tables.table01_fidelity",)),
     "logits": Stage(("study.logits",), ("explaind.studies.logits", *EXPERIMENT_MODULES)),
-    "table01_fidelity": Stage(("model.name", "data.name"), ("explaind.tables.table01_fidelity",)),
+    "table01_fidelity": Stage((), ("explaind.tables.table01_fidelity",)),
     "certificate": Stage((), ("explaind.tables.certificate",)),
     "lasso": Stage((), ("explaind.tables.lasso",)),
     "structure": Stage(EXPERIMENT, ("explaind.tables.structure", *EXPERIMENT_MODULES)),
     "findings": Stage(("data.modulus",), ("explaind.tables.findings",)),
     "findings_logits": Stage((), ("explaind.tables.findings_logits",)),
+    "lds": Stage((), ("explaind.tables.lds",)),
+    "sparse_steps": Stage((), ("explaind.tables.sparse_steps",)),
     "seeds": Stage((), ("explaind.tables.seeds",)),
     "pages": Stage((), ("explaind.tables.pages",)),
     "fig03a": Stage(("figure",), ("explaind.figures.fig03a",)),
     "fig04": Stage((*EXPERIMENT, "figure.dpi"), ("explaind.figures.fig04", *EXPERIMENT_MODULES)),
     "fig05": Stage((*EXPERIMENT, "figure.dpi"), ("explaind.figures.fig05", *EXPERIMENT_MODULES)),
+    "fig07": Stage(("figure.dpi",), ("explaind.figures.fig07",)),
+    "fig08": Stage(("figure.dpi",), ("explaind.figures.fig08",)),
+    "examples": Stage(("figure.dpi", "data"), ("explaind.figures.examples", *EXPERIMENT_MODULES)),
+    "contact_sheet": Stage(("figure.dpi",), ("explaind.figures.contact_sheet",)),
     "fig09": Stage((*EXPERIMENT, "figure.dpi"), ("explaind.figures.fig09", *EXPERIMENT_MODULES)),
     "fig12": Stage(("figure.dpi",), ("explaind.figures.fig12",)),
     "fig13": Stage((*EXPERIMENT, "figure.dpi"), ("explaind.figures.fig13", *EXPERIMENT_MODULES)),

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.func import grad, vmap
 
-from explaind.errors import QueryError
+from explaind.errors import DataError, QueryError
 from explaind.features.batched import Batched
 from explaind.features.functional import FunctionalModel, math_attention
 from explaind.features.samples import Samples
@@ -35,6 +35,7 @@ class TrainingGradients:
 
     Raises:
         QueryError: the samples have no targets, or a recorded sample index lies outside `train`.
+        DataError: the run saw views of its samples, and `train` cannot make them again.
     """
 
     def __init__(self, trajectory: Trajectory, model: FunctionalModel, loss: Loss, train: Samples) -> None:
@@ -50,29 +51,31 @@ class TrainingGradients:
                 got=f"{len(train)}",
                 remedy="Pass the whole training set in the order whose indices were recorded.",
             )
+        _check_views(trajectory, self.train)
         self._evaluate = Batched(self._pulled, axis=0)
 
     def parameters(self, s: int) -> dict[str, Tensor]:
         """θ_s by name, in the dtype of the computation."""
         return self.model.layout.unflatten(self.trajectory.parameters(s).to(self.model.dtype))
 
-    def cotangents(self, s: int) -> list[tuple[Tensor, Tensor]]:
-        """Per micro-batch of update s: sample indices [n], and δ = ∂L/∂f, [n, …] in the shape of the outputs."""
+    def cotangents(self, s: int) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """Per micro-batch of update s: sample indices [n], the inputs that were seen [n, …], and δ = ∂L/∂f, [n, …] in the shape
+        of the outputs."""
         theta = self.parameters(s)
         found = []
         for batch in self.trajectory.step(s).batches:
-            x, y = self.train.take(batch.indices)
+            x, y = self.train.seen(batch.indices, batch.views)
             with torch.no_grad(), _batch_of(s):
                 outputs = self.model(theta, x)
             with torch.enable_grad(), _batch_of(s):  # whatever the caller's own mode is
                 outputs.requires_grad_()
                 (delta,) = torch.autograd.grad(self._loss(batch, outputs, y), outputs)
-            found.append((batch.indices, delta))
+            found.append((batch.indices, x, delta))
         return found
 
-    def samples(self, theta: dict[str, Tensor], indices: Tensor, delta: Tensor) -> Tensor:
-        """g_k = δ_k·∇f_θ(x_k) of the samples `indices` [n], for these samples only, [n, D]."""
-        return self._evaluate(list(theta.values()), [self.train.inputs[indices], delta])[0]
+    def samples(self, theta: dict[str, Tensor], x: Tensor, delta: Tensor) -> Tensor:
+        """g_k = δ_k·∇f_θ(x_k) of single samples x [n, …], [n, D]."""
+        return self._evaluate(list(theta.values()), [x, delta])[0]
 
     def _pulled(self, *arguments: Tensor) -> list[Tensor]:
         layout = self.model.layout
@@ -104,12 +107,28 @@ class BatchGradient:
         names = list(of.model.layout.names)
         total = torch.zeros(of.model.layout.size, dtype=of.model.dtype)
         for batch in of.trajectory.step(s).batches:
-            x, y = of.train.take(batch.indices)
+            x, y = of.train.seen(batch.indices, batch.views)
             with math_attention(), torch.enable_grad(), _batch_of(s):
                 loss = of._loss(batch, of.model(theta, x), y)
                 found = torch.autograd.grad(loss, [theta[name] for name in names], materialize_grads=True)
             total += torch.cat([g.reshape(-1) for g in found])
         return total
+
+
+def _check_views(trajectory: Trajectory, train: Samples) -> None:
+    """Make the views of one batch twice: what cannot be repeated cannot be replayed."""
+    if not trajectory.has_views:
+        return
+    steps = (trajectory.step(s).batches for s in range(trajectory.n_steps))
+    batch = next(batch for batches in steps for batch in batches if batch.views is not None)
+    first, again = (train.seen(batch.indices, batch.views)[0] for _ in range(2))
+    if not torch.equal(first, again):
+        raise DataError(
+            "The views of the training samples cannot be replayed: made twice, they differ.",
+            expected="inputs that follow from the sample and its recorded view alone",
+            got="different inputs from the same views",
+            remedy="Let the view hold all that is random: a flag, an offset, or the seed of a generator of its own.",
+        )
 
 
 @contextmanager

@@ -1,7 +1,13 @@
-"""Samples by index: a pair of tensors, a tensor of inputs, or a torch Dataset, seen the same way."""
+"""Samples by index: a pair of tensors, a tensor of inputs, or a torch Dataset, seen the same way.
+
+`Augmented` adds how a run saw them: data augmentation is replayed from the views that were recorded, one number per sample.
+"""
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,12 +17,35 @@ from torch.utils.data import Dataset, default_collate
 from explaind.errors import DataError
 
 
+View = Callable[[Tensor, Tensor], Tensor]
+"""(inputs [n, …], views int64 [n]) → the inputs that were seen, [n, …]; deterministic, sample by sample."""
+
+
+@dataclass(frozen=True)
+class Augmented:
+    """Training samples of which a run saw views, such as mirror images, named by `Recorder.batch(indices, views=...)`.
+
+    Args:
+        samples: as for `explaind.influence(train=...)`.
+        view: (inputs [n, …], views int64 [n]) → the inputs that the model saw, [n, …]: a deterministic function of each
+            sample and its view alone.
+
+    Example:
+        >>> def mirrored(images, flipped):
+        ...     return torch.where(flipped.bool()[:, None, None, None], images.flip(-1), images)
+        >>> train = explaind.Augmented((images, labels), mirrored)  # doctest: +SKIP
+    """
+
+    samples: Any
+    view: View
+
+
 class Samples:
     """Inputs and, where there are any, targets, both indexed by sample along their first dimension.
 
     Args:
         source: inputs [N, …]; a pair (inputs [N, …], targets [N, …]); or a Dataset of (input, target) items, which is
-            collated once and held in memory.
+            collated once and held in memory; or any of these as `Augmented`.
         role: what the samples are ("train" or "test"), for messages.
 
     Raises:
@@ -24,8 +53,9 @@ class Samples:
     """
 
     def __init__(self, source: Any, role: str) -> None:
-        if isinstance(source, Samples):
-            source = (source.inputs, source.targets)
+        self.view: View | None = None
+        if isinstance(source, Augmented):
+            source, self.view = source.samples, source.view
         self._role = role
         if isinstance(source, Dataset) and len(source) == 0:
             raise DataError(f"There are no {role} samples.", expected="at least one sample", got="none")
@@ -52,13 +82,39 @@ class Samples:
         """(inputs, targets) of the samples in `index`."""
         return self.inputs[index], None if self.targets is None else self.targets[index]
 
-    def to(self, dtype: torch.dtype) -> Samples:
-        """The same samples with floating-point inputs and targets in `dtype`; integers stay integers."""
-        targets = self.targets
-        if targets is not None and targets.is_floating_point():
-            targets = targets.to(dtype)
-        inputs = self.inputs.to(dtype) if self.inputs.is_floating_point() else self.inputs
-        return Samples((inputs, targets), self._role)
+    def seen(self, index: Tensor, views: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """(inputs, targets) of the samples in `index` [n] as the model saw them, with their `views` [n].
+
+        Raises:
+            DataError: views without a function that makes them, or one that does not give inputs of the same form.
+        """
+        inputs, targets = self.take(index)
+        if views is None:
+            return inputs, targets
+        if self.view is None:
+            raise DataError(
+                f"The run saw views of its {self._role} samples, which cannot be replayed from the samples alone.",
+                expected="train=explaind.Augmented(samples, view)",
+                got="the samples without the function that makes their views",
+                remedy="Pass the augmentation as a function of (inputs, views).",
+            )
+        found = self.view(inputs, views.to(inputs.device))
+        if not isinstance(found, Tensor) or found.shape != inputs.shape or found.dtype != inputs.dtype:
+            raise DataError(
+                "The function that makes views does not give inputs that the model saw.",
+                expected=f"a tensor of shape {tuple(inputs.shape)}, {inputs.dtype}",
+                got=f"{tuple(found.shape)}, {found.dtype}" if isinstance(found, Tensor) else repr(type(found)),
+            )
+        return found, targets
+
+    def to(self, dtype: torch.dtype, device: torch.device | None = None) -> Samples:
+        """The same samples with floating-point inputs and targets in `dtype`, on `device`; integers stay integers."""
+        moved = copy.copy(self)
+        moved.inputs, moved.targets = (
+            part if part is None else part.to(device, dtype if part.is_floating_point() else None)
+            for part in (self.inputs, self.targets)
+        )
+        return moved
 
 
 def _pair(source: Any, role: str) -> tuple[Tensor, Tensor | None]:

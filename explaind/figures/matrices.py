@@ -18,7 +18,7 @@ from explaind.studies.labels import samples_of
 
 __all__ = ["Picture", "block_mean", "describe_blocks", "load_pictures", "scale_ticks", "show", "signed_log"]
 
-DECADES = 2  # the logarithmic part of the colour scale; below the last decade it is linear
+DECADES = (2, 4)  # fewest and most decades of the colour scale's logarithmic part; below them it is linear
 
 
 class Picture:
@@ -90,13 +90,16 @@ def block_mean(matrix: np.ndarray, pixels: int) -> tuple[np.ndarray, tuple[int, 
 
 
 def signed_log(pictures: Sequence[Picture]) -> SymLogNorm:
-    """A symmetric logarithmic scale around zero for all of `pictures`: linear below the last of `DECADES` decades.
+    """A symmetric logarithmic scale around zero for all of `pictures`.
 
-    It ends at the 99.9th percentile of the absolute values, so that single pixels do not set it; those beyond are clipped.
+    It ends at the 99.9th percentile of the absolute values, so that single pixels do not set it; those beyond are clipped. It becomes
+    linear where the faintest picture has most of its values, within the limits of `DECADES`, so that no picture looks empty.
     """
-    sizes = np.abs(np.concatenate([picture.values.ravel() for picture in pictures]))
-    top = float(np.quantile(sizes, 0.999)) or 1.0
-    return SymLogNorm(linthresh=top / 10**DECADES, vmin=-top, vmax=top)
+    sizes = [np.abs(picture.values) for picture in pictures]
+    top = float(np.quantile(np.concatenate([size.ravel() for size in sizes]), 0.999)) or 1.0
+    faintest = min(float(np.quantile(size, 0.9)) for size in sizes)
+    few, many = (top / 10**decades for decades in DECADES)
+    return SymLogNorm(linthresh=min(max(faintest, many), few), vmin=-top, vmax=top)
 
 
 def show(axes: Axes, picture: Picture, norm: Normalize) -> AxesImage:
@@ -122,8 +125,9 @@ def show(axes: Axes, picture: Picture, norm: Normalize) -> AxesImage:
 
 
 def scale_ticks(norm: SymLogNorm) -> list[float]:
-    """Zero and the powers of ten on both sides that lie in the logarithmic part of the scale."""
+    """Zero and powers of ten on both sides that lie in the logarithmic part of the scale, at most three."""
     decades = np.arange(np.ceil(np.log10(norm.linthresh * 1.5)), np.floor(np.log10(norm.vmax)) + 1)
+    decades = decades[::-1][:: 1 + len(decades) // 4][::-1]
     powers = 10.0**decades
     return [*(-powers[::-1]), 0.0, *powers]
 

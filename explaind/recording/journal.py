@@ -27,7 +27,7 @@ class Commit:
     Attributes:
         crc: checksum of the values each array received (of rows start to stop, without padding).
         blocks: first entry and number of entries of each ragged array; the padding after them is not counted.
-        batches: per update, per micro-batch: [length, None | scale | "samples"].
+        batches: per update, per micro-batch: [length, None | scale | "samples", does each sample have a view?].
         clip: per update, gradient norm ÷ norm after backward, and whether that ratio fits every parameter.
         metrics: per update, the logged values. A line with start == stop holds those logged after the last update.
     """
@@ -36,7 +36,7 @@ class Commit:
     stop: int
     crc: dict[str, int]
     blocks: dict[str, tuple[int, int]]
-    batches: list[list[tuple[int, float | str | None]]]
+    batches: list[list[tuple[int, float | str | None, bool]]]
     clip: list[tuple[float, bool]]
     metrics: list[dict[str, float]]
 

@@ -55,18 +55,20 @@ class Recorder:
         """Number of complete updates so far, those before a resumption included."""
         return self._tape.step if self._tape else 0
 
-    def batch(self, indices: Any, weights: Any = None) -> None:
+    def batch(self, indices: Any, weights: Any = None, views: Any = None) -> None:
         """Name the samples of the coming update; call it once per backward when gradients are accumulated.
 
         Args:
             indices: positions in the training set, 1-D integers; repeated samples count repeatedly.
             weights: None if this backward was of loss_fn(model(x[indices]), y[indices]) itself; a number c if it was
                 of c times that; a vector w if it was of Σ_k w_k · loss_fn of sample k alone.
+            views: None if the model saw the samples as they are; else a whole number per sample from which
+                `influence(..., augment=...)` makes the input that was seen: a flag, an offset, a seed.
 
         Raises:
-            RecordingError: the indices or weights are not that.
+            RecordingError: the indices, weights or views are not that.
         """
-        self._batches.append(micro_batch(indices, weights))
+        self._batches.append(micro_batch(indices, weights, views))
 
     def log(self, **scalars: float | Tensor) -> None:
         """Keep numbers that describe θ_s, the parameters before the coming update (after the last: θ_T)."""

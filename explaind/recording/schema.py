@@ -11,6 +11,7 @@ Row s of a per-step array belongs to update s, which leads from θ_s to θ_{s+1}
 | rng_state           | one row per chunk: torch's CPU generator at its start   |
 | batch_indices       | blocks of sample indices, padded with −1                |
 | batch_weights       | the same for weights of samples, where there are any    |
+| batch_views         | the same for views of samples, where there are any      |
 
 What is small and ragged is in the journal: lengths of the micro-batches, clipping, metrics.
 """
@@ -26,7 +27,7 @@ HYPERPARAMETERS = ("lr", "weight_decay", "beta1", "beta2", "eps", "momentum", "d
 CAPACITY = 64  # chunks an array can hold before it first grows
 
 PER_STEP = ("parameters", "second_moment", "hyperparameters")
-RAGGED = ("batch_indices", "batch_weights")
+RAGGED = ("batch_indices", "batch_weights", "batch_views")
 
 
 def array_specs(
@@ -73,6 +74,7 @@ def array_specs(
         ),
         block_of("batch_indices", "int64", "sample indices, chunk by chunk, padded with -1"),
         block_of("batch_weights", "float64", "weights of samples, for micro-batches that have them"),
+        block_of("batch_views", "int64", "views of samples, for micro-batches that have them"),
         ArraySpec(
             "rng_state",
             "uint8",

@@ -21,10 +21,12 @@ class MicroBatch:
         indices: int64 [B], positions in the training set; a sample may occur more than once.
         weights: None: the gradient of loss_fn(model(x[indices]), y[indices]) itself; a float c: c times that;
             float64 [B]: Σ_k w_k · loss_fn of sample k alone.
+        views: int64 [B], which view of each sample the model saw (flipped or not, an offset, a seed); None: the sample itself.
     """
 
     indices: Tensor
     weights: float | Tensor | None = None
+    views: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -56,15 +58,14 @@ class StepRecord:
     batches: tuple[MicroBatch, ...]
 
 
-def micro_batch(indices: Any, weights: Any = None) -> MicroBatch:
+def micro_batch(indices: Any, weights: Any = None, views: Any = None) -> MicroBatch:
     """Check and copy what the user passes to `Recorder.batch`.
 
     Raises:
-        RecordingError: indices are not a non-empty list of integers ≥ 0, or weights do not fit them.
+        RecordingError: indices are not a non-empty list of integers ≥ 0, or weights or views do not fit them.
     """
     copied = _vector(indices)
-    integer = not (copied.is_floating_point() or copied.is_complex() or copied.dtype == torch.bool)
-    if copied.dim() != 1 or len(copied) == 0 or not integer:
+    if copied.dim() != 1 or len(copied) == 0 or not _is_whole(copied):
         raise RecordingError(
             "The samples of a batch must be given by their indices",
             expected="a non-empty 1-D sequence of integers",
@@ -76,8 +77,9 @@ def micro_batch(indices: Any, weights: Any = None) -> MicroBatch:
         raise RecordingError(
             "An index of the batch is negative", expected="0 or more", got=str(int(copied.min()))
         )
+    seen = None if views is None else _views(views, len(copied))
     if weights is None:
-        return MicroBatch(copied)
+        return MicroBatch(copied, None, seen)
     scale = _vector(weights).to(torch.float64)
     if scale.dim() > 1 or (scale.dim() == 1 and len(scale) != len(copied)):
         raise RecordingError(
@@ -87,7 +89,23 @@ def micro_batch(indices: Any, weights: Any = None) -> MicroBatch:
         )
     if not bool(torch.isfinite(scale).all()):
         raise RecordingError("A weight of the batch is not finite", expected="finite numbers")
-    return MicroBatch(copied, float(scale) if scale.dim() == 0 else scale)
+    return MicroBatch(copied, float(scale) if scale.dim() == 0 else scale, seen)
+
+
+def _views(views: Any, count: int) -> Tensor:
+    copied = _vector(views)
+    if copied.shape != (count,) or not (_is_whole(copied) or copied.dtype == torch.bool):
+        raise RecordingError(
+            "The views of a batch do not fit its indices",
+            expected=f"{count} whole numbers or truth values, one for each sample",
+            got=f"shape {tuple(copied.shape)}, {copied.dtype}",
+            remedy="pass what the augmentation needs to make each sample again: a flag, an offset, or a seed",
+        )
+    return copied.to(torch.int64)
+
+
+def _is_whole(values: Tensor) -> bool:
+    return not (values.is_floating_point() or values.is_complex() or values.dtype == torch.bool)
 
 
 def scalar(value: float | Tensor) -> float:

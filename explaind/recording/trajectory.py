@@ -168,15 +168,24 @@ class Trajectory:
     def _batches(self, s: int) -> tuple[MicroBatch, ...]:
         chunk, row = divmod(s, self.chunk_steps)
         lengths = self._chunks[chunk].batches
-        indices, weights = (torch.from_numpy(self._reader.chunk(name, chunk)) for name in RAGGED)
-        entry = sum(length for step in lengths[:row] for length, _ in step)
-        weight = sum(length for step in lengths[:row] for length, kind in step if kind == "samples")
+        indices, weights, views = (torch.from_numpy(self._reader.chunk(name, chunk)) for name in RAGGED)
+        before = [batch for step in lengths[:row] for batch in step]
+        entry = sum(length for length, _, _ in before)
+        weight = sum(length for length, kind, _ in before if kind == "samples")
+        view = sum(length for length, _, viewed in before if viewed)
         batches = []
-        for length, kind in lengths[row]:
+        for length, kind, viewed in lengths[row]:
             scale: float | Tensor | None = None if kind is None else kind
             if kind == "samples":
                 scale = weights[weight : weight + length]
                 weight += length
-            batches.append(MicroBatch(indices[entry : entry + length], scale))
+            seen = views[view : view + length] if viewed else None
+            view += length if viewed else 0
+            batches.append(MicroBatch(indices[entry : entry + length], scale, seen))
             entry += length
         return tuple(batches)
+
+    @cached_property
+    def has_views(self) -> bool:
+        """Did the run name a view of its samples in any update (`Recorder.batch(indices, views=...)`)?"""
+        return any(viewed for commit in self._chunks for step in commit.batches for _, _, viewed in step)

@@ -155,15 +155,18 @@ class Writer:
         return start, len(values)
 
 
-def _ragged(chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:
+def _ragged(chunk: Chunk) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     batches = [batch for step in chunk.batches for batch in step]
     indices = [batch.indices.numpy() for batch in batches]
     weights = [batch.weights.numpy() for batch in batches if isinstance(batch.weights, Tensor)]
+    views = [batch.views.numpy() for batch in batches if batch.views is not None]
     return (
         np.concatenate([np.empty(0, dtype=np.int64), *indices]),
         np.concatenate([np.empty(0, dtype=np.float64), *weights]),
+        np.concatenate([np.empty(0, dtype=np.int64), *views]),
     )
 
 
-def _shape(batch: MicroBatch) -> tuple[int, float | str | None]:
-    return len(batch.indices), "samples" if isinstance(batch.weights, Tensor) else batch.weights
+def _shape(batch: MicroBatch) -> tuple[int, float | str | None, bool]:
+    weights = "samples" if isinstance(batch.weights, Tensor) else batch.weights
+    return len(batch.indices), weights, batch.views is not None

@@ -1,8 +1,10 @@
-"""The certificate in one row: how closely the ledger rebuilds the updates that were observed."""
+"""The certificate in one row per experiment: how closely the ledger rebuilds the updates that were observed."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ from explaind.store import read_dataset
 __all__ = ["COLUMNS", "write"]
 
 COLUMNS = (
+    "experiment",
     "steps",
     "passed",
     "tolerance",
@@ -24,11 +27,16 @@ COLUMNS = (
 )
 
 
-def write(certificate: Path, *, output: Path) -> None:
-    """Write the summary of a store of kind "certificate" as CSV with `COLUMNS`."""
-    result = read_dataset(certificate, kind="certificate")
+def write(certificates: Sequence[Path], *, output: Path) -> None:
+    """Write the summaries of stores of kind "certificate", each named after the experiment's folder, as CSV with `COLUMNS`."""
+    write_csv(pd.DataFrame([_row(path) for path in certificates], columns=COLUMNS), output)
+
+
+def _row(path: Path) -> dict[str, Any]:
+    result = read_dataset(path, kind="certificate")
     relative = result["replay_relative"].values
-    row = {
+    return {
+        "experiment": path.parent.name,
         "steps": len(relative),
         "passed": bool(result.attrs["passed"]),
         "tolerance": float(result.attrs["tolerance"]),
@@ -38,4 +46,3 @@ def write(certificate: Path, *, output: Path) -> None:
         "max_replay_error": float(result["replay_error"].max()),
         "clipped_steps": int((result["clip_factor"].values < 1).sum()),
     }
-    write_csv(pd.DataFrame([row], columns=COLUMNS), output)

@@ -16,8 +16,9 @@ import xarray as xr
 
 from explaind.output import write_csv
 from explaind.store import read_dataset
+from explaind.studies.fidelity import fidelity
 
-__all__ = ["COLUMNS", "fidelity", "rebuilt", "write"]
+__all__ = ["COLUMNS", "rebuilt", "rows_of", "write"]
 
 COLUMNS = (
     "model",
@@ -33,8 +34,18 @@ COLUMNS = (
 )
 
 
-def write(config: Mapping[str, Any], quadratures: Sequence[Path], influence: Path, *, output: Path) -> None:
-    """Write the table, fixed numbers of nodes first (ascending), the adaptive row last.
+def write(fidelities: Sequence[Path], *, output: Path) -> None:
+    """Write the table: the rows of every experiment, one after the other.
+
+    Args:
+        fidelities: CSV of each experiment, made by `rows_of`.
+        output: CSV with `COLUMNS`.
+    """
+    write_csv(pd.concat([pd.read_csv(path) for path in fidelities])[list(COLUMNS)], output)
+
+
+def rows_of(config: Mapping[str, Any], quadratures: Sequence[Path], influence: Path, *, output: Path) -> None:
+    """Write one experiment's rows, fixed numbers of nodes first (ascending), the adaptive row last.
 
     Args:
         config: resolved configuration; read are `model.name` and `data.name`.
@@ -76,25 +87,3 @@ def rebuilt(influence: xr.Dataset) -> np.ndarray:
     terms = influence["kernel"].astype(np.float64) + influence["regularization"].astype(np.float64)
     total = influence["initial"].astype(np.float64) + terms.sum("layer")
     return total.transpose("test", "output").values
-
-
-def fidelity(predicted: np.ndarray, final: np.ndarray) -> dict[str, float]:
-    """How well rebuilt log-probabilities `[N, O]` match the final ones.
-
-    Returns:
-        `agreement`: share of samples with the same largest output; `kl`: mean KL divergence from the final to the rebuilt
-        distribution in nats (the rebuilt one normalised, as its exponentials need not add up to 1); `max_error`: largest absolute
-        difference of any output.
-    """
-    predicted, final = predicted.astype(np.float64), final.astype(np.float64)
-    ours, theirs = _log_softmax(predicted), _log_softmax(final)
-    return {
-        "agreement": float((predicted.argmax(-1) == final.argmax(-1)).mean()),
-        "kl": float((np.exp(theirs) * (theirs - ours)).sum(-1).mean()),
-        "max_error": float(np.abs(predicted - final).max()),
-    }
-
-
-def _log_softmax(values: np.ndarray) -> np.ndarray:
-    shifted = values - values.max(-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))

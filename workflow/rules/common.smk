@@ -18,7 +18,7 @@ def read_request(request):
             got=unknown[0],
             remedy=f"write an option of the experiment as --config 'overrides=[\"{unknown[0]}=...\"]'",
         )
-    names = request.get("experiment", "grokking")
+    names = request.get("experiment", ["grokking", "mnist", "mnist_long", "cifar2"])
     names = names.split(",") if isinstance(names, str) else list(names)
     overrides = read_overrides(request.get("overrides"))
     return {name: compose(name, request.get("scale", "default"), overrides) for name in names}
@@ -44,7 +44,9 @@ wildcard_constraints:
     start=r"\d{6}",
     stop=r"\d{6}",
     nodes=r"\d+",
-    window="|".join(name for values in CONFIGS.values() for name in values["study"]["windows"]["positions"]),
+    window="|".join(["none", *(name for values in CONFIGS.values() for name in values["study"].get("windows", {}).get("positions", {}))]),
+    fraction=r"0\.\d+|leave-one-out",
+    method=r"[a-z_]+",
 
 
 def stage_config(stage):
@@ -62,14 +64,36 @@ def memory(mb):
     return lambda wildcards, attempt: mb * attempt
 
 
-def grokking_config(stage):
-    """`stage_config` for a figure or table of the grokking run, whose file name has no experiment in it."""
-    return lambda wildcards: settings(CONFIGS["grokking"], stage)
+def config_of(experiment, stage):
+    """`stage_config` for a figure or table of one experiment, whose file name has no experiment in it."""
+    return lambda wildcards: settings(CONFIGS[experiment], stage)
 
 
-def grokking_source(stage):
-    """`stage_source` for a figure or table of the grokking run."""
-    return lambda wildcards: source(CONFIGS["grokking"], stage)
+def source_of(experiment, stage):
+    """`stage_source` for a figure or table of one experiment."""
+    return lambda wildcards: source(CONFIGS[experiment], stage)
+
+
+def first_of(*experiments):
+    """The first of these experiments that was asked for: a figure or table of several takes its options from there."""
+    return next((name for name in experiments if name in CONFIGS), experiments[0])
+
+
+def having(*keys):
+    """The experiments that were asked for and have these options."""
+    found = []
+    for name, values in CONFIGS.items():
+        for key in keys:
+            values = values.get(key, {})
+        if values:
+            found.append(name)
+    return found
+
+
+def dataset(wildcards):
+    """The experiment's data set, if its data come from outside."""
+    values = CONFIGS[wildcards.experiment]
+    return f"{RESULTS}/{wildcards.experiment}/data.zarr" if "source" in values["data"] else []
 
 
 def grokking_files(pattern, *keys):

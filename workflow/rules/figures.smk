@@ -8,11 +8,13 @@ FIGURE_NAMES = {
         "fig12_lasso",
         "fig13_similarity_layers",
     ],
+    "mnist": ["data_mnist", "examples_mnist", "fig07_lds"],
+    "mnist_long": ["fig08_sparse"],
+    "cifar2": ["data_cifar2", "examples_cifar2", "fig07_lds"],
 }
 FIGURES = [
     f"{RESULTS}/figures/{name}.{suffix}"
-    for experiment in CONFIGS
-    for name in FIGURE_NAMES.get(experiment, [])
+    for name in dict.fromkeys(name for experiment in CONFIGS for name in FIGURE_NAMES.get(experiment, []))
     for suffix in ("pdf", "png")
 ]
 
@@ -38,8 +40,8 @@ rule fig03a:
         runtime=10,
     params:
         experiment="grokking",
-        config=grokking_config("fig03a"),
-        source=grokking_source("fig03a"),
+        config=config_of("grokking", "fig03a"),
+        source=source_of("grokking", "fig03a"),
     script:
         "../scripts/figure.py"
 
@@ -64,8 +66,8 @@ rule fig04:
         runtime=10,
     params:
         experiment="grokking",
-        config=grokking_config("fig04"),
-        source=grokking_source("fig04"),
+        config=config_of("grokking", "fig04"),
+        source=source_of("grokking", "fig04"),
     script:
         "../scripts/figure.py"
 
@@ -90,8 +92,8 @@ rule fig05:
         runtime=10,
     params:
         experiment="grokking",
-        config=grokking_config("fig05"),
-        source=grokking_source("fig05"),
+        config=config_of("grokking", "fig05"),
+        source=source_of("grokking", "fig05"),
     script:
         "../scripts/figure.py"
 
@@ -116,8 +118,8 @@ rule fig09:
         runtime=10,
     params:
         experiment="grokking",
-        config=grokking_config("fig09"),
-        source=grokking_source("fig09"),
+        config=config_of("grokking", "fig09"),
+        source=source_of("grokking", "fig09"),
     script:
         "../scripts/figure.py"
 
@@ -141,8 +143,8 @@ rule fig12:
         runtime=10,
     params:
         experiment="grokking",
-        config=grokking_config("fig12"),
-        source=grokking_source("fig12"),
+        config=config_of("grokking", "fig12"),
+        source=source_of("grokking", "fig12"),
     script:
         "../scripts/figure.py"
 
@@ -167,7 +169,102 @@ rule fig13:
         runtime=10,
     params:
         experiment="grokking",
-        config=grokking_config("fig13"),
-        source=grokking_source("fig13"),
+        config=config_of("grokking", "fig13"),
+        source=source_of("grokking", "fig13"),
+    script:
+        "../scripts/figure.py"
+
+rule fig07:
+    input:
+        lds=f"{RESULTS}/tables/lds.csv",
+    output:
+        pdf=f"{RESULTS}/figures/fig07_lds.pdf",
+        png=report(
+            f"{RESULTS}/figures/fig07_lds.png",
+            caption="../report/fig07.rst",
+            category="Figures",
+            labels={"figure": "7", "shows": "data attribution against retrained models"},
+        ),
+    log:
+        f"{LOGS}/fig07.log",
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=10,
+    params:
+        experiment=first_of("mnist", "cifar2"),
+        config=config_of(first_of("mnist", "cifar2"), "fig07"),
+        source=source_of(first_of("mnist", "cifar2"), "fig07"),
+    script:
+        "../scripts/figure.py"
+
+rule fig08:
+    input:
+        sparse=f"{RESULTS}/mnist_long/sparse.csv",
+    output:
+        pdf=f"{RESULTS}/figures/fig08_sparse.pdf",
+        png=report(
+            f"{RESULTS}/figures/fig08_sparse.png",
+            caption="../report/fig08.rst",
+            category="Figures",
+            labels={"figure": "8", "shows": "fidelity by share of steps kept"},
+        ),
+    log:
+        f"{LOGS}/mnist_long/fig08.log",
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=10,
+    params:
+        experiment="mnist_long",
+        config=config_of("mnist_long", "fig08"),
+        source=source_of("mnist_long", "fig08"),
+    script:
+        "../scripts/figure.py"
+
+rule examples:
+    input:
+        examples=f"{RESULTS}/{{experiment}}/contributions.csv",
+        trajectory=f"{RESULTS}/{{experiment}}/trajectory.zarr",
+    output:
+        pdf=f"{RESULTS}/figures/examples_{{experiment}}.pdf",
+        png=report(
+            f"{RESULTS}/figures/examples_{{experiment}}.png",
+            caption="../report/examples.rst",
+            category="Figures",
+            labels={"figure": "{experiment}", "shows": "helpful and harmful training images"},
+        ),
+    log:
+        f"{LOGS}/{{experiment}}/examples.log",
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=10,
+    params:
+        config=stage_config("examples"),
+        source=stage_source("examples"),
+    script:
+        "../scripts/figure.py"
+
+rule contact_sheet:
+    input:
+        data=f"{RESULTS}/{{experiment}}/data.zarr",
+    output:
+        pdf=f"{RESULTS}/figures/data_{{experiment}}.pdf",
+        png=report(
+            f"{RESULTS}/figures/data_{{experiment}}.png",
+            caption="../report/contact_sheet.rst",
+            category="Figures",
+            labels={"figure": "{experiment}", "shows": "contact sheet of the data set"},
+        ),
+    log:
+        f"{LOGS}/{{experiment}}/contact_sheet.log",
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=10,
+    params:
+        config=stage_config("contact_sheet"),
+        source=stage_source("contact_sheet"),
     script:
         "../scripts/figure.py"

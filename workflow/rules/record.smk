@@ -1,10 +1,14 @@
 # Choose the seed to explain by the stated rule, train it again with the recorder, and find its phases.
+def summaries(wildcards):
+    """Every seed's run; none where there is no stopping rule to decide between them."""
+    options = CONFIGS[wildcards.experiment]["train"]
+    seeds = options["seeds"] if options["stop_accuracy"] is not None else []
+    return [f"{RESULTS}/{wildcards.experiment}/seeds/{seed}/summary.json" for seed in seeds]
+
+
 rule select:
     input:
-        summaries=lambda wildcards: expand(
-            f"{RESULTS}/{wildcards.experiment}/seeds/{{seed}}/summary.json",
-            seed=CONFIGS[wildcards.experiment]["train"]["seeds"],
-        ),
+        summaries=summaries,
     output:
         selection=f"{RESULTS}/{{experiment}}/selection.json",
     log:
@@ -24,6 +28,7 @@ rule select:
 rule record:
     input:
         selection=rules.select.output.selection,
+        data=dataset,
     output:
         trajectory=directory(f"{RESULTS}/{{experiment}}/trajectory.zarr"),
         summary=f"{RESULTS}/{{experiment}}/trajectory.json",

@@ -41,3 +41,25 @@ rule logits:
         source=stage_source("logits"),
     script:
         "../scripts/logits.py"
+
+
+# How many of the steps a decomposition needs.
+rule sparse:
+    input:
+        trajectory=rules.record.output.trajectory,
+    output:
+        output=f"{RESULTS}/{{experiment}}/sparse.csv",
+    log:
+        f"{LOGS}/{{experiment}}/sparse.log",
+    benchmark:
+        f"{BENCHMARKS}/{{experiment}}/sparse.jsonl"
+    threads: 1
+    resources:
+        mem_mb=memory(4000),
+        runtime=60,
+        gpu=0,
+    params:
+        config=stage_config("sparse"),
+        source=stage_source("sparse"),
+    script:
+        "../scripts/study.py"

@@ -9,47 +9,99 @@ TABLE_SHOWS = {
         "findings": "what the figures must show, measured",
         "findings_logits": "figure 3a's claims on logits, measured",
     },
+    "mnist": {
+        "table01_fidelity": "predictions rebuilt, by number of nodes",
+        "certificate": "every update rebuilt",
+        "lds": "data attribution against retrained models",
+    },
+    "mnist_long": {
+        "certificate": "every update rebuilt",
+        "sparse_steps": "fidelity by share of steps kept",
+    },
+    "cifar2": {
+        "table01_fidelity": "predictions rebuilt, by number of nodes",
+        "certificate": "every update rebuilt",
+        "lds": "data attribution against retrained models",
+    },
 }
 TABLES = [
-    f"{RESULTS}/tables/{name}.csv" for experiment in CONFIGS for name in TABLE_SHOWS.get(experiment, {})
+    f"{RESULTS}/tables/{name}.csv"
+    for name in dict.fromkeys(name for experiment in CONFIGS for name in TABLE_SHOWS.get(experiment, {}))
 ]
 
 
 rule table01_fidelity:
     input:
-        quadratures=grokking_files("quadrature/{}.zarr", "study", "quadrature", "nodes"),
-        influence=f"{RESULTS}/grokking/influence.zarr",
+        fidelities=expand(f"{RESULTS}/{{experiment}}/fidelity.csv", experiment=having("study", "quadrature")),
     output:
         output=f"{RESULTS}/tables/table01_fidelity.csv",
     log:
-        f"{LOGS}/grokking/table01_fidelity.log",
+        f"{LOGS}/table01_fidelity.log",
     threads: 1
     resources:
         mem_mb=memory(1500),
         runtime=10,
     params:
-        experiment="grokking",
-        config=grokking_config("table01_fidelity"),
-        source=grokking_source("table01_fidelity"),
+        experiment=next(iter(CONFIGS)),
+        config="{}",
+        source=source_of(next(iter(CONFIGS)), "table01_fidelity"),
     script:
         "../scripts/table.py"
 
 
 rule certificate:
     input:
-        certificate=f"{RESULTS}/grokking/certificate.zarr",
+        certificates=expand(f"{RESULTS}/{{experiment}}/certificate.zarr", experiment=CONFIGS),
     output:
         output=f"{RESULTS}/tables/certificate.csv",
     log:
-        f"{LOGS}/grokking/certificate.log",
+        f"{LOGS}/certificate.log",
     threads: 1
     resources:
         mem_mb=memory(1500),
         runtime=10,
     params:
-        experiment="grokking",
-        config=grokking_config("certificate"),
-        source=grokking_source("certificate"),
+        experiment=next(iter(CONFIGS)),
+        config="{}",
+        source=source_of(next(iter(CONFIGS)), "certificate"),
+    script:
+        "../scripts/table.py"
+
+
+rule lds:
+    input:
+        scores=expand(f"{RESULTS}/{{experiment}}/datamodel.csv", experiment=having("study", "datamodel")),
+    output:
+        output=f"{RESULTS}/tables/lds.csv",
+    log:
+        f"{LOGS}/lds.log",
+    threads: 1
+    resources:
+        mem_mb=memory(1500),
+        runtime=10,
+    params:
+        experiment=next(iter(CONFIGS)),
+        config="{}",
+        source=source_of(next(iter(CONFIGS)), "lds"),
+    script:
+        "../scripts/table.py"
+
+
+rule sparse_steps:
+    input:
+        sparse=f"{RESULTS}/mnist_long/sparse.csv",
+    output:
+        output=f"{RESULTS}/tables/sparse_steps.csv",
+    log:
+        f"{LOGS}/sparse_steps.log",
+    threads: 1
+    resources:
+        mem_mb=memory(1500),
+        runtime=10,
+    params:
+        experiment=next(iter(CONFIGS)),
+        config="{}",
+        source=source_of(next(iter(CONFIGS)), "sparse_steps"),
     script:
         "../scripts/table.py"
 
@@ -70,8 +122,8 @@ rule seeds:
         runtime=10,
     params:
         experiment="grokking",
-        config=grokking_config("seeds"),
-        source=grokking_source("seeds"),
+        config=config_of("grokking", "seeds"),
+        source=source_of("grokking", "seeds"),
     script:
         "../scripts/table.py"
 
@@ -89,8 +141,8 @@ rule lasso:
         runtime=10,
     params:
         experiment="grokking",
-        config=grokking_config("lasso"),
-        source=grokking_source("lasso"),
+        config=config_of("grokking", "lasso"),
+        source=source_of("grokking", "lasso"),
     script:
         "../scripts/table.py"
 
@@ -109,8 +161,8 @@ rule structure:
         runtime=10,
     params:
         experiment="grokking",
-        config=grokking_config("structure"),
-        source=grokking_source("structure"),
+        config=config_of("grokking", "structure"),
+        source=source_of("grokking", "structure"),
     script:
         "../scripts/table.py"
 
@@ -134,8 +186,8 @@ rule findings:
         runtime=10,
     params:
         experiment="grokking",
-        config=grokking_config("findings"),
-        source=grokking_source("findings"),
+        config=config_of("grokking", "findings"),
+        source=source_of("grokking", "findings"),
     script:
         "../scripts/table.py"
 
@@ -155,7 +207,7 @@ rule findings_logits:
         runtime=10,
     params:
         experiment="grokking",
-        config=grokking_config("findings_logits"),
-        source=grokking_source("findings_logits"),
+        config=config_of("grokking", "findings_logits"),
+        source=source_of("grokking", "findings_logits"),
     script:
         "../scripts/table.py"

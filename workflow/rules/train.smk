@@ -1,5 +1,7 @@
 # Train every seed of the list, without recording: one job each, side by side.
 rule train:
+    input:
+        data=dataset,
     output:
         metrics=f"{RESULTS}/{{experiment}}/seeds/{{seed}}/metrics.csv",
         summary=f"{RESULTS}/{{experiment}}/seeds/{{seed}}/summary.json",

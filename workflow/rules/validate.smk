@@ -21,3 +21,26 @@ rule quadrature:
         source=stage_source("quadrature"),
     script:
         "../scripts/quadrature.py"
+
+
+# One experiment's rows of table 1.
+rule fidelity:
+    input:
+        quadratures=lambda wildcards: [
+            f"{RESULTS}/{wildcards.experiment}/quadrature/{nodes}.zarr"
+            for nodes in CONFIGS[wildcards.experiment]["study"]["quadrature"]["nodes"]
+        ],
+        influence=f"{RESULTS}/{{experiment}}/influence.zarr",
+    output:
+        output=f"{RESULTS}/{{experiment}}/fidelity.csv",
+    log:
+        f"{LOGS}/{{experiment}}/fidelity.log",
+    threads: 1
+    resources:
+        mem_mb=memory(1500),
+        runtime=10,
+    params:
+        config=stage_config("fidelity"),
+        source=stage_source("fidelity"),
+    script:
+        "../scripts/fidelity.py"

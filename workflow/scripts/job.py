@@ -21,6 +21,7 @@ def job(snakemake: Any) -> Iterator[dict[str, Any]]:
     """Run the body with the job's threads and log; yield the rule's slice of the configuration.
 
     `config["execution"]` (how work is cut) is added from the workflow: it is in no rule's params, since it changes no result.
+    So are the files of data that the rule declares as its input `data`, as `config["files"]`.
     Import numerical libraries inside the body: they read the number of threads when they are imported.
 
     A problem the user can act on ends the job with status 2 and its sentences; any other error with status 1 and a traceback in
@@ -31,6 +32,8 @@ def job(snakemake: Any) -> Iterator[dict[str, Any]]:
     config = json.loads(snakemake.params.config)
     experiment = getattr(snakemake.wildcards, "experiment", None) or snakemake.params.get("experiment")
     config["execution"] = snakemake.config["execution"][experiment]
+    if snakemake.input.get("data"):
+        config["files"] = {"data": str(snakemake.input.data)}
     path = Path(snakemake.log[0])
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", buffering=1) as log, redirect_stdout(log), redirect_stderr(log):

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
-from explaind.experiments import Experiment
+from explaind.experiments import Experiment, seeded
 from explaind.experiments.grokking.data import split_pairs
 from explaind.experiments.grokking.model import ModuloTransformer, layer_groups, negative_log_likelihood
 
@@ -22,14 +20,16 @@ def build(config: Mapping[str, Any], seed: int) -> Experiment:
     """
     data, shape = config["data"], config["model"]
     train, test = split_pairs(data["modulus"], data["train"], data["test"], seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = ModuloTransformer(
+    make_model = seeded(
+        lambda: ModuloTransformer(
             tokens=data["modulus"] + 2, width=shape["d_model"], heads=shape["heads"], hidden=shape["hidden"]
         )
+    )
+    model = make_model(seed)
     return Experiment(
         name="grokking",
         seed=seed,
+        make_model=make_model,
         model=model,
         loss=negative_log_likelihood,
         train=(train.tokens, train.labels),

@@ -1,0 +1,71 @@
+"""Figure 7: the linear datamodel score of data attribution methods against the fraction of the training set that is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from explaind.figures.style import new_figure, panel
+
+__all__ = ["METHODS", "draw"]
+
+METHODS = {  # method: name, colour, marker
+    "explaind": ("ExPLAIND", "#000000", "o"),
+    "trak": ("TRAK", "#0072B2", "s"),
+    "tracin": ("TracIn", "#D55E00", "^"),
+    "gradient_dot": ("gradient dot", "#009E73", "v"),
+    "influence_function": ("influence function", "#CC79A7", "D"),
+}
+DATA = {"mnist": "MNIST", "cifar2": "CIFAR-2"}
+
+
+def draw(config: Mapping[str, Any], lds: Path, *, stem: Path) -> None:
+    """Draw the figure: per experiment one panel for models of other seeds and one for the explained run's own seed.
+
+    Args:
+        config: resolved configuration; read is `figure.dpi`.
+        lds: CSV of `explaind.tables.lds`.
+        stem: output path without its suffix.
+    """
+    table = pd.read_csv(lds, dtype={"fraction": str})
+    shown = [
+        (name, column, title)
+        for name in DATA
+        for column, title in (("lds", "other seeds"), ("lds_own_seed", "the explained run's seed"))
+        if table[table.experiment == name][column].notna().any()
+    ]
+    fractions = {name: table[table.experiment == name].fraction.nunique() for name, _, _ in shown}
+    with new_figure(2.7, stem, config["figure"]["dpi"]) as figure:
+        widths = [max(2, fractions[name]) for name, _, _ in shown]
+        grid = figure.subplots(1, len(shown), squeeze=False, width_ratios=widths)[0]
+        for axes, letter, (name, column, title) in zip(grid, "abcdef", shown, strict=False):
+            _scores(axes, table[table.experiment == name], column)
+            panel(axes, letter, f"{DATA[name]}, {title}")
+        grid[0].set_ylabel("LDS (mean rank correlation)")
+        handles, names = grid[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=len(names))
+
+
+def _scores(axes: Axes, table: pd.DataFrame, column: str) -> None:
+    fractions = list(dict.fromkeys(table.fraction))
+    methods = [method for method in METHODS if method in set(table.method)]
+    for number, method in enumerate(methods):
+        name, colour, marker = METHODS[method]
+        part = table[table.method == method].set_index("fraction").loc[fractions]
+        x = np.arange(len(fractions)) + 0.08 * (number - (len(methods) - 1) / 2)
+        if column == "lds":
+            spread = np.stack([part.lds - part.low, part.high - part.lds]).clip(0)
+            axes.errorbar(x, part.lds, yerr=spread, color=colour, fmt="none", elinewidth=0.8, capsize=1.5)
+        # Fractions are joined by a line; leaving one sample out is another question.
+        joined = np.array([fraction != "leave-one-out" for fraction in fractions])
+        axes.plot(x[joined], part[column][joined], color=colour, linewidth=0.8)
+        axes.plot(x, part[column], marker, color=colour, markersize=3.5, label=name)
+    axes.axhline(0, color="0.3", linewidth=0.6)
+    axes.set_xticks(np.arange(len(fractions)), ["leave\none out" if f == "leave-one-out" else f for f in fractions])
+    axes.set_xlabel("fraction of the training set")
+    axes.margins(x=0.08)

@@ -1,0 +1,46 @@
+"""The data-level view: what every training sample contributed to every output of the first test samples, over the whole run.
+
+Σ_s Σ_p I[s, p, k, x, j], with everything that makes it add up: f_{θ_0} + Σ_k kernel + regularization + residual = f_{θ_T}.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from explaind.attribution import influence
+from explaind.attribution.stage import open_run
+from explaind.store import write_dataset
+
+__all__ = ["write"]
+
+
+def write(config: Mapping[str, Any], trajectory: Path, *, output: Path) -> None:
+    """Write a store "attribution": kernel (train, test, output), regularization, initial, final, residual (test, output).
+
+    Args:
+        config: `study.attribution.{tests,tolerance,max_nodes,tail_tolerance}`.
+        trajectory: the recorded run.
+        output: the store to write; its attribute `seconds` is the wall time of the attribution.
+    """
+    options = config["study"]["attribution"]
+    run, experiment = open_run(trajectory)
+    begin = time.perf_counter()
+    scores = influence(
+        run,
+        experiment.model,
+        experiment.loss,
+        train=experiment.training,
+        test=tuple(part[: options["tests"]] for part in experiment.test),
+        keep=("train", "test", "output"),
+        tolerance=options["tolerance"],
+        max_nodes=options["max_nodes"],
+        tail_tolerance=options["tail_tolerance"],
+    )
+    scores["kernel"] = scores["kernel"].astype(np.float32)
+    scores.attrs["seconds"] = time.perf_counter() - begin
+    write_dataset(scores, output, kind="attribution")

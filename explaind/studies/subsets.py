@@ -1,0 +1,107 @@
+"""Subsets of a training set, and models trained on them: what a datamodel is measured against.
+
+Notation: N training samples; a fraction α in (0, 1), or "leave-one-out"; subset m is the m-th of its fraction.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from explaind.batches import Order
+from explaind.errors import ConfigError
+from explaind.experiments import load, make_optimizer
+from explaind.loop import train_silently
+from explaind.progress import track
+from explaind.reproducible import reproducible
+from explaind.store import write_dataset
+
+__all__ = ["LEAVE_ONE_OUT", "members", "retrain"]
+
+LEAVE_ONE_OUT = "leave-one-out"
+
+
+def members(samples: int, fraction: str, number: int, seed: int) -> Tensor:
+    """Positions of the training samples in subset `number` of `fraction`, rising.
+
+    Args:
+        samples: N.
+        fraction: a decimal number in (0, 1), drawn without replacement; or `LEAVE_ONE_OUT`, where the subsets leave out different samples.
+        number: m. A subset does not depend on how many others there are.
+        seed: of the drawing.
+
+    Raises:
+        ConfigError: another fraction, or more left-out samples than there are.
+    """
+    if fraction == LEAVE_ONE_OUT:
+        if number >= samples:
+            raise ConfigError("There are fewer samples than subsets that leave one out.", got=f"{number} of {samples}")
+        order = torch.randperm(samples, generator=torch.Generator().manual_seed(seed))
+        return torch.cat([order[:number], order[number + 1 :]]).sort().values
+    try:
+        share = float(fraction)
+    except ValueError:
+        share = 0.0
+    if not 0 < share < 1:
+        raise ConfigError(
+            "A fraction of the training set is not usable.",
+            expected=f"a number above 0 and below 1, or {LEAVE_ONE_OUT}",
+            got=fraction,
+            remedy="Correct study.datamodel.fractions.",
+        )
+    size = max(1, round(share * samples))
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + round(share * 1e6) * 4099 + number)
+    return torch.randperm(samples, generator=generator)[:size].sort().values
+
+
+def retrain(config: Mapping[str, Any], fraction: str, start: int, stop: int, *, output: Path) -> None:
+    """Train the subsets start … stop−1 of a fraction from every seed, and keep the test samples' outputs.
+
+    As in the paper, everything but the samples stays: batch size, epochs, learning rate. A smaller set has fewer batches, hence fewer
+    updates. Only where a single sample is left out do all others stay in their batches, so that its absence is the only difference.
+
+    Args:
+        config: resolved configuration with `study.datamodel.{seed,seeds}` and `study.attribution.tests`. The samples are those of the
+            explained run, whose seed is the first of `train.seeds`; `seeds` fix initial parameters and order.
+        fraction: see `members`.
+        start, stop: range of subsets.
+        output: the store "retrained" to write: outputs (subset, seed, test, output), steps (subset).
+
+    Raises:
+        TrainingError: a loss became NaN or infinite.
+    """
+    options, rule = config["study"]["datamodel"], config["train"]
+    tests = config["study"]["attribution"]["tests"]
+    begin = time.perf_counter()
+    with reproducible(rule["threads"]):
+        base = load(config, seed=rule["seeds"][0])
+        count = len(base.train[1])
+        whole = Order(count, rule, 0).per_epoch
+        found, lengths = [], []
+        jobs = [(m, seed) for m in range(start, stop) for seed in options["seeds"]]
+        for m, seed in track(jobs, description=f"retraining, {fraction}", unit="model"):
+            chosen = members(count, fraction, m, options["seed"])
+            order = Order(count, rule, seed, members=chosen, packed=fraction != LEAVE_ONE_OUT)
+            steps = max(1, round(rule["max_steps"] / whole * order.per_epoch))
+            experiment = base.with_initial_parameters(seed)
+            optimizer = make_optimizer(config, experiment.model)
+            train_silently(experiment, optimizer, rule, order, steps)
+            found.append(experiment.outputs(base.test[0][:tests]))
+            lengths.append(steps)
+    outputs = torch.stack(found).unflatten(0, (stop - start, len(options["seeds"]))).numpy()
+    dataset = xr.Dataset(
+        {
+            "outputs": (("subset", "seed", "test", "output"), outputs),
+            "steps": ("subset", np.array(lengths[:: len(options["seeds"])])),
+        },
+        coords={"subset": np.arange(start, stop), "seed": np.array(options["seeds"])},
+        attrs={"fraction": fraction, "seconds": time.perf_counter() - begin, "drawn_from": options["seed"]},
+    )
+    write_dataset(dataset, output, kind="retrained")
