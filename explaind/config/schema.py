@@ -80,7 +80,7 @@ _attributed: dict[str, Any] = {
         "methods": listing(choice(*METHODS), distinct=True),
         "projection": _count,
         "checkpoints": _count,
-        "damping": number(0),
+        "eigenvectors": _count,
         "iterations": _count,
         "resamples": integer(2),
     },

@@ -24,6 +24,7 @@ from torch.func import functional_call
 from torch.utils.data import DataLoader, TensorDataset
 
 from explaind.attribution.stage import open_run
+from explaind.errors import DataError
 from explaind.experiments import Experiment
 from explaind.recording.trajectory import Trajectory
 from explaind.store import write_dataset
@@ -37,7 +38,7 @@ def write(config: Mapping[str, Any], trajectory: Path, method: str, *, output: P
     """Write the scores (train, test) of one method as a store "baseline".
 
     Args:
-        config: `study.attribution.tests` and `study.datamodel.{projection,checkpoints,damping,iterations,seed}`.
+        config: `study.attribution.tests` and `study.datamodel.{projection,checkpoints,eigenvectors,iterations,seed}`.
         trajectory: the recorded run.
         method: see the module.
         output: the store to write; its attribute `seconds` is the wall time of the attribution.
@@ -61,7 +62,13 @@ def score(run: Trajectory, experiment: Experiment, method: str, tests: int, opti
     test = DataLoader(TensorDataset(*(part[:tests] for part in experiment.test)), batch_size=min(batch, tests))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the library's own notes
-        return _METHODS[method](run, experiment, options, train, test).detach()
+        found = _METHODS[method](run, experiment, options, train, test).detach()
+    if not bool(torch.isfinite(found).all()):
+        raise DataError(
+            f"The method {method} gave scores that are not finite.",
+            remedy="For influence functions, lower study.datamodel.eigenvectors: small eigenvalues may come out negative.",
+        )
+    return found
 
 
 def _trak(run: Trajectory, experiment: Experiment, options: Mapping[str, Any], train: DataLoader, test: DataLoader) -> Tensor:
@@ -131,9 +138,8 @@ def _influence_function(
 
     attributor = IFAttributorArnoldi(
         task=_task(model, mean_loss, [_checkpoint(run, run.n_steps)]),
-        proj_dim=options["iterations"],
+        proj_dim=options["eigenvectors"],
         max_iter=options["iterations"],
-        regularization=options["damping"],
         seed=options["seed"],
     )
     attributor.cache(train)
