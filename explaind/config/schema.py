@@ -80,6 +80,7 @@ _attributed: dict[str, Any] = {
         "methods": listing(choice(*METHODS), distinct=True),
         "projection": _count,
         "checkpoints": _count,
+        "hessian_samples": _count,
         "eigenvectors": _count,
         "iterations": _count,
         "resamples": integer(2),

@@ -47,7 +47,7 @@ TRAINING = (
 #: What a baseline of the data study depends on, besides the run.
 BASELINE = (
     "study.attribution.tests",
-    *(f"study.datamodel.{key}" for key in ("projection", "checkpoints", "eigenvectors", "iterations", "seed")),
+    *(f"study.datamodel.{key}" for key in ("projection", "checkpoints", "hessian_samples", "eigenvectors", "iterations", "seed")),
 )
 
 # The stages that explain the recorded run rebuild data and model from the configuration stored with it.

@@ -13,22 +13,21 @@ from matplotlib.axes import Axes
 from explaind.attribution.stage import open_run
 from explaind.experiments import Experiment
 from explaind.experiments.images import as_pixels
-from explaind.figures.style import new_figure
+from explaind.figures.style import WIDTH, new_figure
 
 __all__ = ["draw"]
 
 COLOURS = {"helpful": "#D55E00", "harmful": "#0072B2"}
 NAMES = {
-    "initial": "initial",
     "helpful": "top helpful",
     "harmful": "top harmful",
     "rest": "other samples",
     "regularization": "regularization",
     "carried": "earlier momentum",
     "residual": "residual",
-    "final": "final",
 }
-HEIGHT = 1.3  # inches of one prediction
+# Inches: a picture, the space between two, the titles above it, a row, the head of the figure, and where the bars begin and end.
+PICTURE, GAP, TITLE, ROW, HEAD, BARS = 0.34, 0.06, 0.24, 0.98, 0.22, (4.75, 5.75)
 
 
 def draw(config: Mapping[str, Any], examples: Path, trajectory: Path, *, stem: Path) -> None:
@@ -42,29 +41,38 @@ def draw(config: Mapping[str, Any], examples: Path, trajectory: Path, *, stem: P
     """
     table = pd.read_csv(examples)
     _, experiment = open_run(trajectory)
-    top = int(table["rank"].max())
     tests = table.test.unique()
-    with new_figure(HEIGHT * len(tests) + 0.2, stem, config["figure"]["dpi"]) as figure:
-        widths = [1.0] * (1 + 2 * top) + [4.2]
-        grid = figure.subplots(len(tests), 2 + 2 * top, squeeze=False, width_ratios=widths)
-        for row, test in zip(grid, tests, strict=True):
+    height = HEAD + ROW * len(tests) + 0.25
+    top = int(table["rank"].max())
+    columns = {"test": 0.02, "helpful": 0.02 + 1.6 * PICTURE, "harmful": 0.02 + 1.8 * PICTURE + top * (PICTURE + GAP)}
+    with new_figure(height, stem, config["figure"]["dpi"]) as figure:
+        figure.set_layout_engine("none")
+
+        def place(x: float, row: int, width: float = PICTURE, tall: float = PICTURE) -> Axes:
+            y = height - HEAD - ROW * row - TITLE - tall
+            return figure.add_axes((x / WIDTH, y / height, width / WIDTH, tall / height))
+
+        for number, test in enumerate(tests):
             part = table[table.test == test]
-            _picture(row[0], experiment, config, experiment.test[0][test])
-            first = part.iloc[0]
-            row[0].set_title(f"{_name(experiment, first.label)}\n→ {_name(experiment, first.predicted)}", fontsize=6.5)
-            for offset, side in ((1, "helpful"), (1 + top, "harmful")):
-                for axes, one in zip(row[offset : offset + top], part[part.part == side].itertuples(), strict=True):
-                    _picture(axes, experiment, config, experiment.train[0][int(one.train)], COLOURS[side])
-                    axes.set_title(f"{_name(experiment, one.train_label)}\n{one.score:+.3g}", fontsize=6.5)
-            _sum(row[-1], part)
-        grid[0, 0].annotate("test image", (0.5, 1.55), xycoords="axes fraction", ha="center", fontsize=7, weight="bold")
-        for offset, side in ((1, "helpful"), (1 + top, "harmful")):
-            grid[0, offset].annotate(
-                f"most {side} training images", (0, 1.55), xycoords="axes fraction", fontsize=7, weight="bold", color=COLOURS[side]
+            axes = place(columns["test"], number)
+            _picture(axes, config, experiment.test[0][test])
+            label, predicted = (_name(experiment, part.iloc[0][key]) for key in ("label", "predicted"))
+            axes.set_title(f"{label}\n→ {predicted}", fontsize=5.5, pad=2)
+            for side, colour in COLOURS.items():
+                for one in part[part.part == side].itertuples():
+                    axes = place(columns[side] + (one.rank - 1) * (PICTURE + GAP), number)
+                    _picture(axes, config, experiment.train[0][int(one.train)], colour)
+                    axes.set_title(f"{_name(experiment, one.train_label)}\n{one.score:+.2g}", fontsize=5.5, pad=2)
+            _sum(place(BARS[0], number, BARS[1] - BARS[0], ROW - TITLE - 0.12), part, last=number == len(tests) - 1)
+        heads = {"test": "test image", "helpful": "most helpful training images", "harmful": "most harmful training images"}
+        for side, words in heads.items():
+            figure.text(
+                columns[side] / WIDTH, 1 - 0.04 / height, words, fontsize=6.5, weight="bold", va="top", color=COLOURS.get(side, "k")
             )
+        figure.text(BARS[0] / WIDTH, 1 - 0.04 / height, "what adds up to the prediction", fontsize=6.5, weight="bold", va="top")
 
 
-def _picture(axes: Axes, experiment: Experiment, config: Mapping[str, Any], inputs: Any, colour: str | None = None) -> None:
+def _picture(axes: Axes, config: Mapping[str, Any], inputs: Any, colour: str | None = None) -> None:
     pixels = as_pixels(inputs, config["data"]).permute(1, 2, 0).numpy()
     axes.imshow(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set(xticks=[], yticks=[])
@@ -72,29 +80,33 @@ def _picture(axes: Axes, experiment: Experiment, config: Mapping[str, Any], inpu
         spine.set(visible=colour is not None, color=colour or "k", linewidth=1.2)
 
 
-def _sum(axes: Axes, part: pd.DataFrame) -> None:
+def _sum(axes: Axes, part: pd.DataFrame, *, last: bool) -> None:
     """From the initial to the final log-probability, one bar per term."""
     totals = part.groupby("part").score.sum()
-    terms = [name for name in NAMES if name in totals.index and name not in ("initial", "final")]
-    level, labels = float(totals["initial"]), ["initial"]
+    terms = [name for name in NAMES if name in totals.index]
+    level = float(totals["initial"])
+    levels, labels = [0.0, level], [f"initial {level:+.3g}"]
     axes.barh(0, level, color="0.75", height=0.7)
     for position, name in enumerate(terms, start=1):
-        colour = COLOURS.get(name, "#D55E00" if totals[name] > 0 else "#0072B2")
+        colour = COLOURS.get(name, COLOURS["helpful" if totals[name] > 0 else "harmful"])
         axes.barh(position, totals[name], left=level, color=colour, height=0.7)
         axes.plot([level, level], [position - 1.35, position + 0.35], color="0.4", linewidth=0.5)
         level += float(totals[name])
-        labels.append(f"{NAMES[name]} {totals[name]:+.3g}")
+        levels.append(level)
+        labels.append(f"{NAMES[name]} {totals[name]:+.2g}")
     axes.barh(len(terms) + 1, float(totals["final"]), color="0.45", height=0.7)
-    labels[0] = f"initial {totals['initial']:+.3g}"
     labels.append(f"final {totals['final']:+.3g}")
-    axes.set_yticks(np.arange(len(labels)), labels, fontsize=6)
-    axes.tick_params(axis="x", labelsize=6)
+    room = 0.04 * (max(levels) - min(levels))
+    axes.set_xlim(min(levels) - room, max(levels) + room)
+    axes.set_yticks(np.arange(len(labels)), labels, fontsize=5.5)
+    axes.tick_params(axis="x", labelsize=5.5)
     axes.axvline(0, color="0.3", linewidth=0.5)
     axes.invert_yaxis()
     axes.yaxis.tick_right()
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel("log-probability of the true class", fontsize=6)
+    if last:
+        axes.set_xlabel("log-probability of the true class", fontsize=5.5)
 
 
-def _name(experiment: Experiment, label: int) -> str:
+def _name(experiment: Experiment, label: float) -> str:
     return experiment.names[int(label)] if experiment.names else str(int(label))

@@ -5,7 +5,8 @@ Every method scores how much a training sample raises the log-probability of a t
 trak                 single-model TRAK at θ_T (Park et al., 2023), random projections
 tracin               TracIn (Pruthi et al., 2020): Σ over checkpoints of learning rate × gradient products, no projection
 gradient_dot         the gradient product at θ_T alone
-influence_function   influence functions at θ_T (Schioppa et al., 2022): the Hessian's leading eigenvectors by Arnoldi iteration
+influence_function   influence functions at θ_T (Schioppa et al., 2022): leading eigenvectors, by Arnoldi iteration, of the Hessian of the
+                     first training samples' mean loss
 """
 
 from __future__ import annotations
@@ -136,13 +137,16 @@ def _influence_function(
         inputs, targets = (part if part.dim() > floor else part.unsqueeze(0) for part, floor in zip(data, _dims(experiment), strict=True))
         return experiment.loss(functional_call(model, params, (inputs,)), targets)
 
+    few = DataLoader(TensorDataset(*(part[: options["hessian_samples"]] for part in experiment.train)), batch_size=options["hessian_samples"])
     attributor = IFAttributorArnoldi(
         task=_task(model, mean_loss, [_checkpoint(run, run.n_steps)]),
         proj_dim=options["eigenvectors"],
         max_iter=options["iterations"],
         seed=options["seed"],
     )
-    attributor.cache(train)
+    attributor.cache(few)
+    # The library scores the samples it has cached; the projection alone needed few of them.
+    attributor.full_train_dataloader = None
     return attributor.attribute(train, test)
 
 
