@@ -6,9 +6,9 @@ live in `conf/`, whose `config.yaml` lists every key.
 
 from __future__ import annotations
 
-from explaind.config.compose import compose, read_overrides
+from explaind.config.compose import compose, compose_all, read_overrides
 from explaind.config.digest import source_digest
 from explaind.config.schema import validate
 from explaind.config.slices import slice_config, slice_json
 
-__all__ = ["compose", "read_overrides", "slice_config", "slice_json", "source_digest", "validate"]
+__all__ = ["compose", "compose_all", "read_overrides", "slice_config", "slice_json", "source_digest", "validate"]

@@ -49,6 +49,27 @@ def compose(
     return config
 
 
+def compose_all(
+    experiments: Iterable[str], scale: str = "default", overrides: str | Iterable[str] = (), *, conf: Path = CONF
+) -> dict[str, dict[str, Any]]:
+    """The configuration of several experiments. An override reaches those that have the option; one of them must.
+
+    Raises:
+        ConfigError: as `compose`; an option that no experiment has is refused as it is for the first of them.
+    """
+    names, wanted = list(experiments), read_overrides(overrides)
+    plain = {name: compose(name, scale, conf=conf) for name in names}
+    if not wanted:
+        return plain
+    meant: dict[str, list[str]] = {name: [] for name in names}
+    for override in wanted:
+        key = override.partition("=")[0]
+        having = [name for name in names if (conf / key).is_dir() or key in _known(plain[name])] or names
+        for name in having:
+            meant[name].append(override)
+    return {name: compose(name, scale, meant[name], conf=conf) if meant[name] else plain[name] for name in names}
+
+
 def read_overrides(overrides: str | Iterable[str] | None) -> list[str]:
     """Overrides as a list: `--config overrides=a=b` arrives as a string, a quoted list as a list."""
     if overrides is None:
@@ -112,8 +133,7 @@ def _check_override(override: str) -> None:
 
 def _explain_overrides(overrides: list[str], base: dict[str, Any], conf: Path) -> None:
     """Name the override that asks for an option or a group file that does not exist."""
-    options = list(_leaves(base))
-    known = {key.rsplit(".", depth)[0] for key in options for depth in range(key.count(".") + 1)}
+    options, known = list(_leaves(base)), _known(base)
     for override in overrides:
         key, _, value = override.partition("=")
         if (conf / key).is_dir():
@@ -128,6 +148,11 @@ def _explain_overrides(overrides: list[str], base: dict[str, Any], conf: Path) -
                 got=override,
                 remedy="correct the option's name; the top of conf/config.yaml lists all of them",
             )
+
+
+def _known(config: dict[str, Any]) -> set[str]:
+    """Every option and every group of options, as dotted keys."""
+    return {key.rsplit(".", depth)[0] for key in _leaves(config) for depth in range(key.count(".") + 1)}
 
 
 def _leaves(config: dict[str, Any], prefix: str = "") -> Iterator[str]:

@@ -36,16 +36,16 @@ def draw(config: Mapping[str, Any], lds: Path, *, stem: Path) -> None:
     shown = [
         (name, column, title)
         for name in DATA
-        for column, title in (("lds", "other seeds"), ("lds_own_seed", "the explained run's seed"))
+        for column, title in (("lds", "other seeds"), ("lds_own_seed", "the explained seed"))
         if table[table.experiment == name][column].notna().any()
     ]
     fractions = {name: table[table.experiment == name].fraction.nunique() for name, _, _ in shown}
     with new_figure(2.7, stem, config["figure"]["dpi"]) as figure:
-        widths = [max(2, fractions[name]) for name, _, _ in shown]
+        widths = [max(3, fractions[name]) for name, _, _ in shown]
         grid = figure.subplots(1, len(shown), squeeze=False, width_ratios=widths)[0]
         for axes, letter, (name, column, title) in zip(grid, "abcdef", shown, strict=False):
             _scores(axes, table[table.experiment == name], column)
-            panel(axes, letter, f"{DATA[name]}, {title}")
+            panel(axes, letter, f"{DATA[name]},\n{title}")
         grid[0].set_ylabel("LDS (mean rank correlation)")
         handles, names = grid[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=len(names))
@@ -58,9 +58,9 @@ def _scores(axes: Axes, table: pd.DataFrame, column: str) -> None:
         name, colour, marker = METHODS[method]
         part = table[table.method == method].set_index("fraction").loc[fractions]
         x = np.arange(len(fractions)) + 0.08 * (number - (len(methods) - 1) / 2)
-        if column == "lds":
-            spread = np.stack([part.lds - part.low, part.high - part.lds]).clip(0)
-            axes.errorbar(x, part.lds, yerr=spread, color=colour, fmt="none", elinewidth=0.8, capsize=1.5)
+        low, high = (part[column.replace("lds", end)] for end in ("low", "high"))
+        spread = np.stack([part[column] - low, high - part[column]]).clip(0)
+        axes.errorbar(x, part[column], yerr=spread, color=colour, fmt="none", elinewidth=0.8, capsize=1.5)
         # Fractions are joined by a line; leaving one sample out is another question.
         joined = np.array([fraction != "leave-one-out" for fraction in fractions])
         axes.plot(x[joined], part[column][joined], color=colour, linewidth=0.8)
@@ -68,4 +68,4 @@ def _scores(axes: Axes, table: pd.DataFrame, column: str) -> None:
     axes.axhline(0, color="0.3", linewidth=0.6)
     axes.set_xticks(np.arange(len(fractions)), ["leave\none out" if f == "leave-one-out" else f for f in fractions])
     axes.set_xlabel("fraction of the training set")
-    axes.margins(x=0.08)
+    axes.set_xlim(-0.5, len(fractions) - 0.5)

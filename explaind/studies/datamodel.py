@@ -34,6 +34,8 @@ COLUMNS = (
     "low",
     "high",
     "lds_own_seed",
+    "low_own_seed",
+    "high_own_seed",
     "tests",
     "subsets",
     "seeds",
@@ -59,7 +61,8 @@ def write(
         attribution: the store of ExPLAIND's scores.
         baselines: stores of the other methods' scores.
         retrained: stores of retrained models, several per fraction.
-        output: CSV with `COLUMNS`; `lds` uses the seeds that are not the explained run's, `lds_own_seed` that one alone.
+        output: CSV with `COLUMNS`; `lds` uses the seeds that are not the explained run's, `lds_own_seed` that one alone;
+            `low` and `high` are 95 % intervals.
     """
     options = config["study"]["datamodel"]
     run, experiment = open_run(trajectory)
@@ -78,7 +81,8 @@ def write(
             others = measured.drop_sel(seed=experiment.seed, errors="ignore")
             target = others.mean("seed").values if others.sizes["seed"] else None
             same = measured.sel(seed=experiment.seed).values if experiment.seed in measured.seed else None
-            low, high = interval(predicted, target, options["resamples"], options["seed"])
+            draws = (options["resamples"], options["seed"])
+            (low, high), (low_own, high_own) = (interval(predicted, one, *draws) for one in (target, same))
             rows.append(
                 {
                     "experiment": config["name"],
@@ -88,6 +92,8 @@ def write(
                     "low": low,
                     "high": high,
                     "lds_own_seed": _mean(predicted, same),
+                    "low_own_seed": low_own,
+                    "high_own_seed": high_own,
                     "tests": len(labels),
                     "subsets": models.sizes["subset"],
                     "seeds": others.sizes["seed"],

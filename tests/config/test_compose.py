@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from explaind.config import compose, read_overrides
+from explaind.config import compose, compose_all, read_overrides
 from explaind.config.compose import CONF
 from explaind.errors import ConfigError
 
@@ -54,6 +54,14 @@ def test_overrides_change_one_value() -> None:
     assert compose("grokking", "smoke", ["optimizer.lr=1e-4"])["optimizer"]["lr"] == 1e-4
 
 
+def test_an_override_of_several_experiments_reaches_those_that_have_it() -> None:
+    found = compose_all(["grokking", "mnist"], "smoke", ["study.periodicity.alpha=0.5", "train.max_steps=7"])
+    assert found["grokking"]["study"]["periodicity"]["alpha"] == 0.5
+    assert [config["train"]["max_steps"] for config in found.values()] == [7, 7]
+    with pytest.raises(ConfigError, match="no option 'train.sead'"):
+        compose_all(["grokking", "mnist"], "smoke", "train.sead=7")
+
+
 def test_one_seed_replaces_the_list() -> None:
     assert compose("grokking", "smoke", "train.seed=7")["train"]["seeds"] == [7]
 
@@ -69,7 +77,7 @@ def test_overrides_come_as_string_or_list(given: object, expected: list[str]) ->
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("grok",), "no experiment called 'grok'. Expected: one of grokking"),
+        (("grok",), "no experiment called 'grok'. Expected: one of cifar2, grokking, mnist, mnist_long"),
         (("grokking", "tiny"), "no scale called 'tiny'. Expected: one of default, paper, smoke"),
         (("grokking", "smoke", "train.sead=3"), "no option 'train.sead'. Expected: one of train.seed"),
         (("grokking", "smoke", "trian.seed=3"), "no option 'trian.seed'"),
@@ -97,6 +105,15 @@ def test_overrides_come_as_string_or_list(given: object, expected: list[str]) ->
         (("grokking", "smoke", "study.periodicity.periods=[9,2]"), "the first period, then the last"),
         (("grokking", "smoke", "model.name=resnet"), "'model.name' has a value"),
         (("grokking", "smoke", "train=3"), "no train called '3'"),
+        (("grokking", "smoke", "train.flip=horizontal"), "none, when every step sees all samples"),
+        (("mnist", "smoke", "train.batch=97"), "at most the 96 samples of the training set"),
+        (("mnist", "smoke", "train.flip=vertical"), "one of none, horizontal"),
+        (("mnist", "smoke", "study.datamodel.fractions=[0]"), "above 0 and below 1"),
+        (("mnist", "smoke", "study.datamodel.fractions=[0.5,1.2]"), "above 0 and below 1"),
+        (("cifar2", "smoke", "study.datamodel.fractions=[0.1]"), "leave at least 16 samples"),
+        (("cifar2", "smoke", "train.schedule=constant"), "the epoch of the highest rate"),
+        (("mnist_long", "smoke", "data.heldout=0"), "held-out samples ranks the updates"),
+        (("mnist", "smoke", "influence.tests=41"), "at most the 40 test samples"),
     ],
 )
 def test_mistakes_are_refused_by_name(arguments: tuple, says: str) -> None:

@@ -28,9 +28,16 @@ def test_slice_of_a_missing_key_is_refused(key: str) -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_stage_exists_and_leaves_execution_out(stage: str) -> None:
-    config = compose("grokking", "smoke")
-    assert "execution" not in json.loads(settings(config, stage))
-    assert len(source(config, stage)) == 16
+    """Each stage belongs to at least one experiment; one that lacks its options refuses."""
+    found = []
+    for experiment in ("grokking", "mnist", "mnist_long", "cifar2"):
+        config = compose(experiment, "smoke")
+        assert len(source(config, stage)) == 16
+        try:
+            found.append(json.loads(settings(config, stage)))
+        except ConfigError as error:
+            assert "has no key" in str(error)
+    assert found and all("execution" not in part for part in found)
 
 
 def test_training_does_not_depend_on_the_list_of_seeds() -> None:

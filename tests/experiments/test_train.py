@@ -22,6 +22,12 @@ TINY = {
     "train": {
         "seeds": [5, 2],
         "max_steps": 30,
+        "batch": None,
+        "drop_last": False,
+        "flip": "none",
+        "schedule": "constant",
+        "peak_epoch": None,
+        "evaluate_every": 1,
         "stop_accuracy": 1.0,
         "memorized_accuracy": 0.5,
         "generalized_accuracy": 0.95,
@@ -177,12 +183,12 @@ def test_recorded_run_repeats_the_unrecorded_one(trained, tmp_path):
 
 
 def test_an_interrupted_recording_continues(trained, tmp_path, monkeypatch):
-    import explaind.train as train
+    import explaind.loop as loop
 
     select(TINY, [trained / "5.json", trained / "2.json"], output=tmp_path / "selection.json")
     store, summary, metrics = tmp_path / "run.zarr", tmp_path / "run.json", tmp_path / "metrics.csv"
     arguments = {"trajectory": store, "summary": summary, "metrics": metrics}
-    evaluate, calls = train._evaluate, []
+    evaluate, calls = loop._evaluate, []
 
     def interrupted(experiment):
         calls.append(1)
@@ -190,7 +196,7 @@ def test_an_interrupted_recording_continues(trained, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return evaluate(experiment)
 
-    monkeypatch.setattr(train, "_evaluate", interrupted)
+    monkeypatch.setattr(loop, "_evaluate", interrupted)
     with pytest.raises(KeyboardInterrupt):
         record_run(TINY, tmp_path / "selection.json", **arguments)
     assert not store.exists() and not summary.exists()

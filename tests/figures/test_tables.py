@@ -8,26 +8,31 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from explaind.studies.fidelity import fidelity
 from explaind.studies.finding import NOT_REPRODUCED, REPRODUCED
 from explaind.tables import certificate, findings, lasso, seeds, structure, table01_fidelity
 
 
 def test_fidelity_of_known_distributions():
     final = np.log(np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1]]))
-    same = table01_fidelity.fidelity(final + 0.5, final)  # normalisation removes a common shift
+    same = fidelity(final + 0.5, final)  # normalisation removes a common shift
     assert (
         same["agreement"] == 1
         and same["kl"] == pytest.approx(0, abs=1e-15)
         and same["max_error"] == pytest.approx(0.5)
     )
-    other = table01_fidelity.fidelity(np.log(np.array([[0.2, 0.7, 0.1], [0.1, 0.8, 0.1]])), final)
+    other = fidelity(np.log(np.array([[0.2, 0.7, 0.1], [0.1, 0.8, 0.1]])), final)
     assert other["agreement"] == 0.5
     assert other["kl"] == pytest.approx((0.7 * np.log(3.5) + 0.2 * np.log(2 / 7)) / 2)
 
 
 def test_table01(results, tmp_path):
-    table01_fidelity.write(results.config, results.quadratures, results.influence, output=tmp_path / "t.csv")
+    part = tmp_path / "part.csv"
+    table01_fidelity.rows_of(results.config, results.quadratures, results.influence, output=part)
+    table01_fidelity.write([part, part], output=tmp_path / "t.csv")
     table = pd.read_csv(tmp_path / "t.csv")
+    assert len(table) == 6, "the rows of two experiments"
+    table = table.iloc[:3]
     assert tuple(table.columns) == table01_fidelity.COLUMNS
     assert table.nodes.tolist() == ["10", "100", "adaptive"]
     assert (table.agreement == 1).all() and table.kl[1] < table.kl[0]
@@ -36,7 +41,7 @@ def test_table01(results, tmp_path):
 
 
 def test_certificate(results, tmp_path):
-    certificate.write(results.certificate, output=tmp_path / "c.csv")
+    certificate.write([results.certificate], output=tmp_path / "c.csv")
     (row,) = pd.read_csv(tmp_path / "c.csv").itertuples()
     assert (
         row.passed and row.steps == 400 and 1e-7 < row.max_replay_relative < 2e-7 and row.clipped_steps == 0

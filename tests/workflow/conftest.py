@@ -26,7 +26,7 @@ class Project:
     def run(
         self,
         *arguments: str,
-        config: tuple[str, ...] = ("scale=smoke",),
+        config: tuple[str, ...] = ("scale=smoke", "experiment=grokking"),
         environment: dict[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Snakemake on two cores; its standard error is part of `stdout`."""
@@ -41,12 +41,16 @@ class Project:
         )
 
     def planned(
-        self, targets: str | tuple[str, ...], *overrides: str, scale: str = "smoke"
+        self,
+        targets: str | tuple[str, ...],
+        *overrides: str,
+        scale: str = "smoke",
+        experiment: str = "grokking",
     ) -> dict[str, int]:
         """How many jobs of each rule a dry run of `targets` plans."""
         targets = (targets,) if isinstance(targets, str) else targets
         listed = ", ".join(f'"{override}"' for override in overrides)
-        result = self.run(*targets, "-n", config=(f"scale={scale}", f"overrides=[{listed}]"))
+        result = self.run(*targets, "-n", config=(f"scale={scale}", f"experiment={experiment}", f"overrides=[{listed}]"))
         assert result.returncode == 0, result.stdout
         table = re.search(r"^job +count\n-+ +-+\n(.*?)^total", result.stdout, re.MULTILINE | re.DOTALL)
         if table is None:

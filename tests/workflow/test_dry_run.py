@@ -30,6 +30,24 @@ def test_default_plan(project: Project) -> None:
     assert planned["report"] == 1
 
 
+def test_default_plan_of_all_experiments(project: Project) -> None:
+    planned = project.planned("all", scale="default", experiment="[grokking,mnist,mnist_long,cifar2]")
+    assert planned["data"] == 3 and planned["record"] == planned["certify"] == 4
+    assert planned["retrain"] == 5 * 2 + 2 + 4, "five fractions, leave-one-out, and CIFAR-2's"
+    assert planned["train"] == 5, "only grokking has a rule to choose a seed by"
+    assert planned["table01_fidelity"] == planned["lds"] == planned["fig07"] == planned["fig08"] == 1
+
+
+def test_one_experiment_of_two_alone(project: Project) -> None:
+    planned = project.planned("all", scale="smoke", experiment="mnist")
+    assert planned["fig07"] == planned["lds"] == 1 and "fig08" not in planned
+
+
+def test_an_override_reaches_the_experiments_that_have_the_option(project: Project) -> None:
+    planned = project.planned("all", "study.sparse.orders=4", "train.seed=3", experiment="[mnist,mnist_long]")
+    assert planned["sparse"] == 1
+
+
 def test_one_seed_plans_one_training(project: Project) -> None:
     assert project.planned("figures", "train.seed=7")["train"] == 1
 
@@ -41,7 +59,7 @@ def test_overrides_as_an_unquoted_string(project: Project) -> None:
 
 
 def test_results_go_where_they_are_told(project: Project) -> None:
-    result = project.run("figures", "-n", config=("results=elsewhere", "scale=smoke"))
+    result = project.run("figures", "-n", config=("results=elsewhere", "scale=smoke", "experiment=grokking"))
     assert "output: elsewhere/figures/fig12_lasso.pdf" in result.stdout
     assert "results/figures" not in result.stdout
 
@@ -59,7 +77,7 @@ def test_planning_never_imports_torch(project: Project, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "says"),
     [
-        (("experiment=grok",), "There is no experiment called 'grok'. Expected: one of grokking."),
+        (("experiment=grok",), "There is no experiment called 'grok'. Expected: one of cifar2, grokking, mnist, mnist_long."),
         (("scale=tiny",), "There is no scale called 'tiny'. Expected: one of default, paper, smoke."),
         (("seed=7",), "The workflow has no setting called 'seed'."),
         (

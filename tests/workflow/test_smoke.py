@@ -21,7 +21,7 @@ EVERYTHING = (
     FIGURES
     | TABLES
     | {"train", "select", "record", "phases", "certify", "influence", "accumulate", "window", "quadrature"}
-    | {"periodicity", "logits"}
+    | {"periodicity", "logits", "fidelity"}
 )
 BOTH = ("figures", "tables")
 

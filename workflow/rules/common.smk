@@ -3,7 +3,7 @@ import json
 import shlex
 import sys
 
-from explaind.config import compose, read_overrides
+from explaind.config import compose_all
 from explaind.config.stages import settings, source
 from explaind.errors import ConfigError, ExplaindError
 
@@ -20,8 +20,7 @@ def read_request(request):
         )
     names = request.get("experiment", ["grokking", "mnist", "mnist_long", "cifar2"])
     names = names.split(",") if isinstance(names, str) else list(names)
-    overrides = read_overrides(request.get("overrides"))
-    return {name: compose(name, request.get("scale", "default"), overrides) for name in names}
+    return compose_all(names, request.get("scale", "default"), request.get("overrides") or ())
 
 
 try:

@@ -1,0 +1,76 @@
+"""The vision experiments at toy size, on real images, through Snakemake: everything is made, and one change reruns what depends on it."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from explaind.store import read_dataset
+from tests.workflow.conftest import Project
+
+pytestmark = pytest.mark.smoke
+
+EXPERIMENTS = "[mnist,mnist_long,cifar2]"
+FIGURES = {"data_mnist", "data_cifar2", "examples_mnist", "examples_cifar2", "fig07_lds", "fig08_sparse"}
+TABLES = {"table01_fidelity", "certificate", "lds", "sparse_steps"}
+
+
+@pytest.fixture(scope="module")
+def finished(project: Project) -> Project:
+    """The project after `snakemake report` of the vision experiments at scale smoke."""
+    result = project.run("report", config=("scale=smoke", f"experiment={EXPERIMENTS}"))
+    assert result.returncode == 0, result.stdout[-6000:]
+    return project
+
+
+def _planned(project: Project, *overrides: str) -> set[str]:
+    return set(project.planned(("figures", "tables"), *overrides, experiment=EXPERIMENTS)) - {"figures", "tables"}
+
+
+def test_everything_is_made(finished: Project) -> None:
+    results = finished.root / "results"
+    for suffix in ("png", "pdf"):
+        assert {path.stem for path in (results / "figures").glob(f"*.{suffix}")} == FIGURES
+    assert {path.stem for path in (results / "tables").glob("*.csv")} == TABLES
+    html = (results / "report.html").read_text()
+    assert all(f"{name}.png" in html for name in FIGURES) and all(f"{name}.html" in html for name in TABLES)
+
+
+def test_every_run_is_certified_on_the_images_that_were_seen(finished: Project) -> None:
+    table = pd.read_csv(finished.root / "results/tables/certificate.csv")
+    assert table.experiment.tolist() == ["mnist", "mnist_long", "cifar2"] and table.passed.all()
+
+
+def test_data_level_scores_add_up(finished: Project) -> None:
+    for experiment in ("mnist", "cifar2"):
+        scores = read_dataset(finished.root / f"results/{experiment}/attribution.zarr", kind="attribution")
+        total = scores.kernel.astype(float).sum("train") + scores.regularization
+        gap = scores.initial + total + scores.residual - scores.final
+        assert float(abs(gap).max()) < 1e-4
+        parts = pd.read_csv(finished.root / f"results/{experiment}/contributions.csv")
+        final = parts[parts.part == "final"].set_index("test").score
+        rest = parts[parts.part != "final"].groupby("test").score.sum()
+        assert (final - rest).abs().max() < 1e-4
+
+
+def test_scores_of_every_method_have_intervals(finished: Project) -> None:
+    table = pd.read_csv(finished.root / "results/tables/lds.csv")
+    assert set(table.method) == {"explaind", "trak", "tracin", "gradient_dot", "influence_function"}
+    assert (table.low <= table.high).all() and (table.seconds > 0).all()
+
+
+def test_nothing_is_left_to_do(finished: Project) -> None:
+    assert _planned(finished) == set()
+
+
+@pytest.mark.parametrize(
+    ("override", "again"),
+    [
+        ("study.datamodel.resamples=21", {"datamodel", "lds", "fig07"}),
+        ("study.examples.top=1", {"contributions", "examples"}),
+        ("study.sparse.orders=4", {"sparse", "sparse_steps", "fig08"}),
+        ("study.datamodel.projection=9", {"baseline", "datamodel", "lds", "fig07"}),
+    ],
+)
+def test_a_changed_option_reruns_what_depends_on_it(finished: Project, override: str, again: set[str]) -> None:
+    assert _planned(finished, override) == again
