@@ -1,4 +1,7 @@
-"""Run the benchmarks: `python -m benchmarks [name …]`. Names: recording, layers, window, memory, scaling."""
+"""Run the benchmarks: `python -m benchmarks [name …]`.
+
+Names: recording, layers, window, memory, batches, mnist, cifar2, retraining, scaling.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,20 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import layers, memory, recording, scaling, window
+from benchmarks import batches, cifar2, layers, memory, mnist, recording, retraining, scaling, window
 from explaind.allocator import keep_memory
 
-ROOMS = {"recording": recording, "layers": layers, "window": window, "memory": memory, "scaling": scaling}
+ROOMS = {
+    "recording": recording,
+    "layers": layers,
+    "window": window,
+    "memory": memory,
+    "batches": batches,
+    "mnist": mnist,
+    "cifar2": cifar2,
+    "retraining": retraining,
+    "scaling": scaling,  # last: it switches tracing off
+}
 
 
 def main() -> None:

@@ -1,19 +1,25 @@
-"""The full-size modulo Transformer, a short recorded run of it, and a table printer."""
+"""The full-size modulo Transformer, image models on noise, short recorded runs of them, and a table printer."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
 import explaind
+from explaind.batches import mirrored
 from explaind.config import compose
-from explaind.experiments import Experiment, load, make_optimizer
+from explaind.experiments import Experiment, load, make_optimizer, parameters_by_layer, seeded
+from explaind.experiments.cifar2.model import ResNet9
+from explaind.experiments.mnist.model import DigitNet, negative_log_likelihood
+from explaind.features import batched
+from explaind.loop import train_rows
 
 SEED = 1
 
@@ -40,6 +46,64 @@ def train(config: dict[str, Any], steps: int, path: Path | None) -> tuple[Experi
             optimizer.step()
         seconds = time.perf_counter() - begin
     return experiment, seconds
+
+
+def of_noise(config: dict[str, Any], train: int, tests: int) -> Experiment:
+    """An image experiment on random pixels and labels: time and memory depend on shapes only."""
+    shape = config["model"]
+    if config["name"] == "mnist":
+        pixels, classes = (1, 28, 28), 10
+        make = seeded(lambda: DigitNet(channels=shape["channels"], hidden=shape["hidden"]))
+    else:
+        pixels, classes = (3, 32, 32), 2
+        make = seeded(lambda: ResNet9(width=shape["width"], classes=classes))
+    generator = torch.Generator().manual_seed(SEED)
+    inputs = torch.randn(train + tests, *pixels, generator=generator)
+    labels = torch.randint(classes, (train + tests,), generator=generator)
+    model = make(SEED)
+    return Experiment(
+        name=config["name"],
+        seed=SEED,
+        make_model=make,
+        model=model,
+        loss=negative_log_likelihood,
+        train=(inputs[:train], labels[:train]),
+        test=(inputs[train:], labels[train:]),
+        groups=parameters_by_layer(model),
+        train_key=labels[:train],
+        test_key=labels[train:],
+        classes=classes,
+        view=mirrored if config["train"]["flip"] == "horizontal" else None,
+    )
+
+
+def record_batches(config: dict[str, Any], experiment: Experiment, path: Path, steps: int) -> None:
+    """Train on mini-batches for a number of updates, as the experiment is recorded."""
+    optimizer = make_optimizer(config, experiment.model)
+    with explaind.record(path, experiment.model, optimizer) as run:
+        for _ in train_rows(experiment, optimizer, {**config["train"], "max_steps": steps}, run):
+            pass
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """With this number of torch threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def untraced() -> Iterator[None]:
+    """Without tracing, whose cost is fixed, not per unit."""
+    before, batched.PLAIN_CALLS = batched.PLAIN_CALLS, 1 << 60
+    try:
+        yield
+    finally:
+        batched.PLAIN_CALLS = before
 
 
 def timed(function: Callable[[], Any]) -> tuple[Any, float]:

@@ -68,7 +68,9 @@ class Order:
     def __call__(self, step: int) -> tuple[Tensor, Tensor | None]:
         """The batch of update `step`."""
         if self._batch is None:
-            everyone = torch.arange(self._samples) if self._member is None else torch.nonzero(self._member)[:, 0]
+            everyone = (
+                torch.arange(self._samples) if self._member is None else torch.nonzero(self._member)[:, 0]
+            )
             return everyone, None
         epoch, position = divmod(step, self.per_epoch)
         if self._epoch is None or self._epoch[0] != epoch:
@@ -87,7 +89,7 @@ class Order:
 
 def mirrored(images: Tensor, flipped: Tensor) -> Tensor:
     """Images [n, C, H, W], mirrored left to right where `flipped` [n] is not zero."""
-    return torch.where((flipped != 0)[:, None, None, None], images.flip(-1), images)
+    return torch.where((flipped.to(images.device) != 0)[:, None, None, None], images.flip(-1), images)
 
 
 def rate(rule: Mapping[str, Any], per_epoch: int, steps: int) -> Callable[[int], float]:

@@ -65,12 +65,22 @@ def train_rows(
             group["lr"] = lr * factor(step)
         if run is not None:
             run.batch(indices, views=views)
-            run.log(**{name: value for name, value in zip(METRICS[1:], row[1:], strict=True) if not math.isnan(value)})
+            run.log(
+                **{
+                    name: value
+                    for name, value in zip(METRICS[1:], row[1:], strict=True)
+                    if not math.isnan(value)
+                }
+            )
         optimizer.step()
 
 
 def train_silently(
-    experiment: Experiment, optimizer: torch.optim.Optimizer, rule: Mapping[str, Any], order: Order, steps: int
+    experiment: Experiment,
+    optimizer: torch.optim.Optimizer,
+    rule: Mapping[str, Any],
+    order: Order,
+    steps: int,
 ) -> None:
     """Train for `steps` updates in a given order, without metrics.
 

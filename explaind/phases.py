@@ -111,5 +111,5 @@ def _digest(model: nn.Module) -> str:
     """SHA-256 of all parameters' bytes, in the order of `named_parameters`."""
     digest = hashlib.sha256()
     for parameter in model.parameters():
-        digest.update(parameter.detach().contiguous().numpy().tobytes())
+        digest.update(parameter.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 
+from explaind.device import find_device
 from explaind.errors import StoreError, TrainingError
 from explaind.experiments import load, make_optimizer
 from explaind.loop import METRICS, train_rows
@@ -41,7 +42,7 @@ def train_seed(config: Mapping[str, Any], seed: int, *, metrics: Path, summary: 
         TrainingError: the loss became NaN or infinite.
     """
     with reproducible(config["train"]["threads"]):
-        experiment = load(config, seed=seed)
+        experiment = load(config, seed=seed).to(find_device())
         optimizer = make_optimizer(config, experiment.model)
         begin = time.perf_counter()
         table = pd.DataFrame(train_rows(experiment, optimizer, config["train"]), columns=METRICS)
@@ -119,7 +120,7 @@ def record_run(
     partial = Path(trajectory).with_name(f"{Path(trajectory).name}.partial")
     resume = _resumable(partial, kept)
     with reproducible(config["train"]["threads"]):
-        experiment = load(config, seed=chosen["seed"])
+        experiment = load(config, seed=chosen["seed"]).to(find_device())
         optimizer = make_optimizer(config, experiment.model)
         begin = time.perf_counter()
         with record(

@@ -65,8 +65,8 @@ def fixed_nodes(config: Mapping[str, Any], trajectory: Path, nodes: int, output:
             final.append(problem.values(run.n_steps, x, y).double())
     dataset = xr.Dataset(
         {
-            "predicted": (("test", "output"), torch.cat(predicted).numpy()),
-            "final": (("test", "output"), torch.cat(final).numpy()),
+            "predicted": (("test", "output"), torch.cat(predicted).cpu().numpy()),
+            "final": (("test", "output"), torch.cat(final).cpu().numpy()),
         },
         attrs={
             "nodes": nodes,

@@ -15,6 +15,7 @@ from explaind.attribution.contraction import Contraction, Observer
 from explaind.attribution.plan import Plan
 from explaind.attribution.problem import Problem, blocks
 from explaind.attribution.reverse import feature_rows
+from explaind.device import on
 from explaind.errors import QueryError
 from explaind.progress import track
 
@@ -29,6 +30,11 @@ def contract(problem: Problem, plan: Plan, *, observe: Observer | None = None) -
         plan: adjoint or buffered.
         observe: sees every Φ_s [R, D] of the adjoint's walk, rows of one block of tests at a time.
     """
+    with on(problem.model.device):
+        return _contract(problem, plan, observe)
+
+
+def _contract(problem: Problem, plan: Plan, observe: Observer | None) -> xr.Dataset:
     query = problem.query
     if not problem.steps:
         raise QueryError("No update is explained.", expected="at least one step", got="an empty window")
@@ -96,8 +102,8 @@ class _Joined:
             asked["carried"] = _without(total, "train")
         steps = {"dims": ["step"], "coords": {"step": list(problem.steps)}}
         certificate = {
-            "nodes": xr.DataArray(self._nodes.numpy(), **steps),
-            "error": xr.DataArray(self._error.numpy(), **steps),
+            "nodes": xr.DataArray(self._nodes.cpu().numpy(), **steps),
+            "error": xr.DataArray(self._error.cpu().numpy(), **steps),
         }
         terms = {}
         for name, kept in asked.items():

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from explaind.attribution.query import Query, select_steps
+from explaind.device import find_device
 from explaind.errors import QueryError
 from explaind.features.functional import FunctionalModel, Value
 from explaind.features.gradients import BatchGradient, TrainingGradients
@@ -97,7 +98,8 @@ def make_problem(
         query.nodes is None and query.tolerance < FLOAT32_FLOOR
     )
     dtype = torch.float64 if double else torch.float32
-    samples = Samples(test, "test").to(dtype)
+    device = find_device()
+    samples = Samples(test, "test").to(dtype, device)
     if query.target in NEED_LABELS and samples.targets is None:
         raise QueryError(
             f"The target {query.target!r} needs the test targets.", remedy="Pass test=(inputs, targets)."
@@ -107,8 +109,8 @@ def make_problem(
             "Credit to training samples or to their own steps needs the training samples and the loss function.",
             remedy="Pass train=(inputs, targets) and loss_fn.",
         )
-    pure = FunctionalModel(model, trajectory, dtype)
-    ledger = Ledger(trajectory, dtype)
+    pure = FunctionalModel(model, trajectory, dtype, device)
+    ledger = Ledger(trajectory, dtype, device)
     value = make_value(pure, query.target, loss)
     partition = make_partition(trajectory.layout, query.effective_groups)
     gradients = None

@@ -101,12 +101,14 @@ def window_part(config: Mapping[str, Any], trajectory: Path, phases: Path, windo
         max_nodes=options["max_nodes"],
         tail_tolerance=options["tail_tolerance"],
     )
-    problem = make_problem(run, experiment.model, experiment.loss, query, train=experiment.training, test=tests)
+    problem = make_problem(
+        run, experiment.model, experiment.loss, query, train=experiment.training, test=tests
+    )
     scores = _Scores(problem)
     dataset = contract(problem, make_plan(problem, timed=False), observe=scores.add)
     dataset = dataset.isel(train=slice(0, options["train"])).drop_vars("quadrature")
     dataset = dataset.transpose("layer", "test", "train", ...)
-    dataset["similarity"] = (("layer", "test", "test_other"), scores.cosines().numpy())
+    dataset["similarity"] = (("layer", "test", "test_other"), scores.cosines().cpu().numpy())
     dataset.attrs |= {"window": [start, stop], "name": window, "seconds": time.perf_counter() - begin}
     write_dataset(_single(dataset), output, kind="window")
 

@@ -16,6 +16,7 @@ from explaind.attribution.plan import Plan
 from explaind.attribution.problem import Problem, blocks
 from explaind.attribution.query import Query
 from explaind.attribution.reverse import feature_rows, steps_reverse
+from explaind.device import on
 from explaind.features.tangents import GroupTangents
 from explaind.ledger import UpdateTerms
 from explaind.progress import track
@@ -33,6 +34,11 @@ def walk(problem: Problem, plan: Plan, views: Mapping[str, Query]) -> dict[str, 
         plan: forward or reverse.
         views: queries that differ in `keep` and `importance` only.
     """
+    with on(problem.model.device):
+        return _walk(problem, plan, views)
+
+
+def _walk(problem: Problem, plan: Plan, views: Mapping[str, Query]) -> dict[str, xr.Dataset]:
     names = UpdateTerms(problem.ledger).names
     extent = Extent(problem.steps, len(problem.partition), len(names), len(problem.test))
     collectors = {
@@ -59,8 +65,8 @@ def walk(problem: Problem, plan: Plan, views: Mapping[str, Query]) -> dict[str, 
                 totals[name].close_block(tests)
     steps = {"dims": ["step"], "coords": {"step": list(problem.steps)}}
     certificate = {
-        "nodes": xr.DataArray(nodes.numpy(), **steps),
-        "error": xr.DataArray(error.numpy(), **steps),
+        "nodes": xr.DataArray(nodes.cpu().numpy(), **steps),
+        "error": xr.DataArray(error.cpu().numpy(), **steps),
     }
     ends = _ends(problem, parts)
     found = {}

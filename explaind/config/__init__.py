@@ -11,4 +11,12 @@ from explaind.config.digest import source_digest
 from explaind.config.schema import validate
 from explaind.config.slices import slice_config, slice_json
 
-__all__ = ["compose", "compose_all", "read_overrides", "slice_config", "slice_json", "source_digest", "validate"]
+__all__ = [
+    "compose",
+    "compose_all",
+    "read_overrides",
+    "slice_config",
+    "slice_json",
+    "source_digest",
+    "validate",
+]

@@ -50,7 +50,11 @@ def compose(
 
 
 def compose_all(
-    experiments: Iterable[str], scale: str = "default", overrides: str | Iterable[str] = (), *, conf: Path = CONF
+    experiments: Iterable[str],
+    scale: str = "default",
+    overrides: str | Iterable[str] = (),
+    *,
+    conf: Path = CONF,
 ) -> dict[str, dict[str, Any]]:
     """The configuration of several experiments. An override reaches those that have the option; one of them must.
 
@@ -67,7 +71,9 @@ def compose_all(
         having = [name for name in names if (conf / key).is_dir() or key in _known(plain[name])] or names
         for name in having:
             meant[name].append(override)
-    return {name: compose(name, scale, meant[name], conf=conf) if meant[name] else plain[name] for name in names}
+    return {
+        name: compose(name, scale, meant[name], conf=conf) if meant[name] else plain[name] for name in names
+    }
 
 
 def read_overrides(overrides: str | Iterable[str] | None) -> list[str]:

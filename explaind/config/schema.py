@@ -34,7 +34,10 @@ _share = number(0, 1, open_low=True)
 
 def _images(channels: int) -> dict[str, Any]:
     return {
-        "source": {"dataset": choice("mnist", "cifar10"), "classes": optional(listing(integer(0), distinct=True))},
+        "source": {
+            "dataset": choice("mnist", "cifar10"),
+            "classes": optional(listing(integer(0), distinct=True)),
+        },
         "train": _count,
         "test": _count,
         "heldout": integer(0),
@@ -144,7 +147,7 @@ COMMON: dict[str, Any] = {
         "tests": _count,
         "groups": choice("layer", "all"),
     },
-    "execution": {"part_steps": _count, "chunk_steps": _count, "retrain_subsets": _count},
+    "execution": {"part_steps": _count, "chunk_steps": _count, "retrain_subsets": _count, "gpu": integer(0)},
 }
 
 

@@ -47,7 +47,10 @@ TRAINING = (
 #: What a baseline of the data study depends on, besides the run.
 BASELINE = (
     "study.attribution.tests",
-    *(f"study.datamodel.{key}" for key in ("projection", "checkpoints", "hessian_samples", "eigenvectors", "iterations", "seed")),
+    *(
+        f"study.datamodel.{key}"
+        for key in ("projection", "checkpoints", "hessian_samples", "eigenvectors", "iterations", "seed")
+    ),
 )
 
 # The stages that explain the recorded run rebuild data and model from the configuration stored with it.
@@ -69,7 +72,13 @@ STAGES: dict[str, Stage] = {
     "contributions": Stage(("study.examples",), ("explaind.studies.contributions", *EXPERIMENT_MODULES)),
     "baseline": Stage(BASELINE, ("explaind.studies.baselines", *EXPERIMENT_MODULES)),
     "retrain": Stage(
-        (*TRAINING, "train.seeds", "study.datamodel.seeds", "study.datamodel.seed", "study.attribution.tests"),
+        (
+            *TRAINING,
+            "train.seeds",
+            "study.datamodel.seeds",
+            "study.datamodel.seed",
+            "study.attribution.tests",
+        ),
         ("explaind.studies.subsets", *EXPERIMENT_MODULES),
     ),
     "datamodel": Stage(

@@ -41,17 +41,27 @@ def refusal(key: str, expected: str, got: Any) -> ConfigError:
 def _check_training(config: dict[str, Any]) -> None:
     train, data = config["train"], config["data"]
     if train["batch"] is not None and train["batch"] > data["train"]:
-        raise refusal("train.batch", f"at most the {data['train']} samples of the training set", train["batch"])
+        raise refusal(
+            "train.batch", f"at most the {data['train']} samples of the training set", train["batch"]
+        )
     if train["flip"] != "none" and train["batch"] is None:
-        raise refusal("train.flip", "none, when every step sees all samples (train.batch is null)", train["flip"])
+        raise refusal(
+            "train.flip", "none, when every step sees all samples (train.batch is null)", train["flip"]
+        )
     if train["flip"] != "none" and data["name"] == "modular_addition":
-        raise refusal("train.flip", "none: only images have a mirror image that can be replayed", train["flip"])
+        raise refusal(
+            "train.flip", "none: only images have a mirror image that can be replayed", train["flip"]
+        )
     if (train["schedule"] == "triangular") != (train["peak_epoch"] is not None):
         raise refusal(
-            "train.peak_epoch", "the epoch of the highest rate with train.schedule=triangular, else null", train["peak_epoch"]
+            "train.peak_epoch",
+            "the epoch of the highest rate with train.schedule=triangular, else null",
+            train["peak_epoch"],
         )
     if config["influence"]["tests"] > data["test"]:
-        raise refusal("influence.tests", f"at most the {data['test']} test samples", config["influence"]["tests"])
+        raise refusal(
+            "influence.tests", f"at most the {data['test']} test samples", config["influence"]["tests"]
+        )
 
 
 def _check_addition(config: dict[str, Any]) -> None:
@@ -93,19 +103,29 @@ def _check_windows(config: dict[str, Any]) -> None:
 def _check_datamodel(config: dict[str, Any]) -> None:
     data, study, train = config["data"], config["study"], config["train"]
     if study["attribution"]["tests"] > data["test"]:
-        raise refusal("study.attribution.tests", f"at most the {data['test']} test samples", study["attribution"]["tests"])
+        raise refusal(
+            "study.attribution.tests",
+            f"at most the {data['test']} test samples",
+            study["attribution"]["tests"],
+        )
     for fraction in study["datamodel"]["fractions"]:
         size = round(fraction * data["train"])
         if size < 1 or (train["drop_last"] and size < train["batch"]):
             least = train["batch"] if train["drop_last"] else 1
             raise refusal(
-                "study.datamodel.fractions", f"shares of the training set that leave at least {least} samples", fraction
+                "study.datamodel.fractions",
+                f"shares of the training set that leave at least {least} samples",
+                fraction,
             )
     if study["datamodel"]["leave_one_out"] > data["train"]:
         raise refusal(
-            "study.datamodel.leave_one_out", f"at most the {data['train']} training samples", study["datamodel"]["leave_one_out"]
+            "study.datamodel.leave_one_out",
+            f"at most the {data['train']} training samples",
+            study["datamodel"]["leave_one_out"],
         )
     if study["examples"]["tests"] > study["attribution"]["tests"]:
         raise refusal(
-            "study.examples.tests", f"at most study.attribution.tests, {study['attribution']['tests']}", study["examples"]["tests"]
+            "study.examples.tests",
+            f"at most study.attribution.tests, {study['attribution']['tests']}",
+            study["examples"]["tests"],
         )

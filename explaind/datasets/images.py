@@ -106,7 +106,10 @@ def read(config: Mapping[str, Any]) -> Images:
         )
     store = read_dataset(Path(path), kind="images")
     train, test = (
-        (torch.from_numpy(store[f"{part}_images"].values), torch.from_numpy(store[f"{part}_labels"].values).long())
+        (
+            torch.from_numpy(store[f"{part}_images"].values),
+            torch.from_numpy(store[f"{part}_labels"].values).long(),
+        )
         for part in ("train", "test")
     )
     return Images(train, test, tuple(sorted(set(train[1].tolist()))))
@@ -120,7 +123,9 @@ def draw(images: Tensor, labels: Tensor, count: int, seed: int, role: str) -> Te
         DataError: images and labels do not belong together.
     """
     if len(images) != len(labels):
-        raise DataError(f"The {role} images and labels do not belong together.", got=f"{len(images)}, {len(labels)}")
+        raise DataError(
+            f"The {role} images and labels do not belong together.", got=f"{len(images)}, {len(labels)}"
+        )
     if not 1 <= count <= len(labels):
         raise ConfigError(
             f"The data set does not have this many {role} images.",

@@ -66,10 +66,14 @@ def read_idx(raw: bytes, name: str) -> np.ndarray:
         DataError: another kind of file, or one that is cut short.
     """
     if len(raw) < 4 or raw[:3] != b"\x00\x00\x08":
-        raise DataError(f"{name} is not an idx file of bytes.", expected="a header 00 00 08", got=raw[:4].hex(" "))
+        raise DataError(
+            f"{name} is not an idx file of bytes.", expected="a header 00 00 08", got=raw[:4].hex(" ")
+        )
     axes = raw[3]
     shape = struct.unpack_from(f">{axes}I", raw, 4) if len(raw) >= 4 + 4 * axes else ()
     body = raw[4 + 4 * axes :]
     if not shape or len(body) != int(np.prod(shape, dtype=np.int64)):
-        raise DataError(f"{name} is cut short or damaged.", expected=f"{shape} bytes after its header", got=f"{len(body)}")
+        raise DataError(
+            f"{name} is cut short or damaged.", expected=f"{shape} bytes after its header", got=f"{len(body)}"
+        )
     return np.frombuffer(body, dtype=np.uint8).reshape(shape)

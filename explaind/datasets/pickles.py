@@ -44,5 +44,13 @@ def load_arrays(raw: bytes) -> Any:
     """
     try:
         return _Arrays(io.BytesIO(raw), encoding="latin1").load()
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
+    except (
+        pickle.UnpicklingError,
+        EOFError,
+        ValueError,
+        TypeError,
+        IndexError,
+        KeyError,
+        AttributeError,
+    ) as error:
         raise DataError("The pickle is damaged.", got=f"{type(error).__name__}: {error}") from error

@@ -67,6 +67,24 @@ class Experiment:
         inputs, targets = (part[indices] for part in self.train)
         return inputs if views is None else self.view(inputs, views), targets
 
+    def to(self, device: torch.device) -> Experiment:
+        """The experiment with its model and samples on a device; itself where they are there already."""
+        if device.type == "cpu":
+            return self
+
+        def moved(pair: tuple[Tensor, Tensor] | None) -> Any:
+            return pair and tuple(part.to(device) for part in pair)
+
+        model, make = self.model.to(device), self.make_model
+        return replace(
+            self,
+            model=model,
+            make_model=lambda seed: make(seed).to(device),
+            train=moved(self.train),
+            test=moved(self.test),
+            heldout=moved(self.heldout),
+        )
+
     def with_initial_parameters(self, seed: int) -> Experiment:
         """The same data, with a model that starts from another seed."""
         return replace(self, model=self.make_model(seed), seed=seed)

@@ -15,9 +15,18 @@ from torch import Tensor
 from explaind.errors import QueryError
 from explaind.features.trace import trace
 
-SIZES = (8, 16, 32, 64, 128, 256)  # samples in a block; the last one of a call is padded to one of these: few shapes are traced
+SIZES = (
+    8,
+    16,
+    32,
+    64,
+    128,
+    256,
+)  # samples in a block; the last one of a call is padded to one of these: few shapes are traced
 BLOCK = SIZES[-1]
-BLOCK_ENTRIES = 1 << 17  # of the inputs of one block; convolutions on 3 × 32 × 32 take half the time at 64 samples as at 256
+BLOCK_ENTRIES = (
+    1 << 17
+)  # of the inputs of one block; convolutions on 3 × 32 × 32 take half the time at 64 samples as at 256
 PLAIN_CALLS = 8  # tracing costs about as much as this many plain calls; a short walk never traces
 
 

@@ -13,6 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from explaind.recording.trajectory import Trajectory
 
+CPU = torch.device("cpu")
 Value = Callable[[Mapping[str, Tensor], Tensor, Tensor | None], Tensor]
 """(parameters by name, inputs [n, …], targets [n, …] or None) → values [n, O]."""
 
@@ -27,18 +28,21 @@ class FunctionalModel:
         model: the module whose parameters were recorded.
         trajectory: gives the layout and the constants (frozen parameters, buffers).
         dtype: of all floating-point parameters and buffers.
+        device: where they are.
 
     Raises:
         StoreError: the model's parameters are not those of the recording.
     """
 
-    def __init__(self, model: nn.Module, trajectory: Trajectory, dtype: torch.dtype) -> None:
+    def __init__(
+        self, model: nn.Module, trajectory: Trajectory, dtype: torch.dtype, device: torch.device = CPU
+    ) -> None:
         trajectory.check_model(model)
         self.layout = trajectory.layout
-        self.dtype = dtype
-        self.module = copy.deepcopy(model).eval().requires_grad_(False).to(dtype)
+        self.dtype, self.device = dtype, device
+        self.module = copy.deepcopy(model).eval().requires_grad_(False).to(device, dtype)
         self.constants = {
-            name: value.to(dtype) if value.is_floating_point() else value
+            name: value.to(device, dtype if value.is_floating_point() else None)
             for name, value in trajectory.constants.items()
         }
 

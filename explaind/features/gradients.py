@@ -39,7 +39,8 @@ class TrainingGradients:
     """
 
     def __init__(self, trajectory: Trajectory, model: FunctionalModel, loss: Loss, train: Samples) -> None:
-        self.trajectory, self.model, self.loss, self.train = trajectory, model, loss, train.to(model.dtype)
+        self.trajectory, self.model, self.loss = trajectory, model, loss
+        self.train = train.to(model.dtype, model.device)
         if train.targets is None:
             raise QueryError("The training samples have no targets.", expected="a pair (inputs, targets)")
         indices = (batch.indices for s in range(trajectory.n_steps) for batch in trajectory.step(s).batches)
@@ -56,7 +57,9 @@ class TrainingGradients:
 
     def parameters(self, s: int) -> dict[str, Tensor]:
         """θ_s by name, in the dtype of the computation."""
-        return self.model.layout.unflatten(self.trajectory.parameters(s).to(self.model.dtype))
+        return self.model.layout.unflatten(
+            self.trajectory.parameters(s).to(self.model.device, self.model.dtype)
+        )
 
     def cotangents(self, s: int) -> list[tuple[Tensor, Tensor, Tensor]]:
         """Per micro-batch of update s: sample indices [n], the inputs that were seen [n, …], and δ = ∂L/∂f, [n, …] in the shape
@@ -70,7 +73,7 @@ class TrainingGradients:
             with torch.enable_grad(), _batch_of(s):  # whatever the caller's own mode is
                 outputs.requires_grad_()
                 (delta,) = torch.autograd.grad(self._loss(batch, outputs, y), outputs)
-            found.append((batch.indices, x, delta))
+            found.append((batch.indices.to(x.device), x, delta))
         return found
 
     def samples(self, theta: dict[str, Tensor], x: Tensor, delta: Tensor) -> Tensor:
@@ -105,7 +108,7 @@ class BatchGradient:
         of = self._of
         theta = {name: value.clone().requires_grad_() for name, value in of.parameters(s).items()}
         names = list(of.model.layout.names)
-        total = torch.zeros(of.model.layout.size, dtype=of.model.dtype)
+        total = torch.zeros(of.model.layout.size, dtype=of.model.dtype, device=of.model.device)
         for batch in of.trajectory.step(s).batches:
             x, y = of.train.seen(batch.indices, batch.views)
             with math_attention(), torch.enable_grad(), _batch_of(s):

@@ -16,7 +16,6 @@ from torch.utils.data import Dataset, default_collate
 
 from explaind.errors import DataError
 
-
 View = Callable[[Tensor, Tensor], Tensor]
 """(inputs [n, …], views int64 [n]) → the inputs that were seen, [n, …]; deterministic, sample by sample."""
 
@@ -103,7 +102,9 @@ class Samples:
             raise DataError(
                 "The function that makes views does not give inputs that the model saw.",
                 expected=f"a tensor of shape {tuple(inputs.shape)}, {inputs.dtype}",
-                got=f"{tuple(found.shape)}, {found.dtype}" if isinstance(found, Tensor) else repr(type(found)),
+                got=f"{tuple(found.shape)}, {found.dtype}"
+                if isinstance(found, Tensor)
+                else repr(type(found)),
             )
         return found, targets
 

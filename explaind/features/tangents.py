@@ -53,7 +53,10 @@ class GroupTangents:
         found = []
         for members in self._members:
             inside = {name: theta[name] for name in members}
-            tangents = {n: terms[n] if mask is None else terms[n] * mask for n, mask in members.items()}
+            tangents = {
+                n: terms[n] if mask is None else terms[n] * mask.to(terms[n].device)
+                for n, mask in members.items()
+            }
 
             def value(parameters: dict[str, Tensor]) -> Tensor:
                 return self._value({**theta, **parameters}, x, y)

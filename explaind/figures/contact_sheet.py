@@ -29,12 +29,16 @@ def draw(config: Mapping[str, Any], data: Path, *, stem: Path) -> None:
     images, labels = store["train_images"].values, store["train_labels"].values
     names = CLASSES if store.attrs["dataset"] == "cifar10" else [str(digit) for digit in range(10)]
     classes = np.unique(labels)
-    rows = [np.concatenate(list(images[np.flatnonzero(labels == label)[:SHOWN]]), axis=-1) for label in classes]
+    rows = [
+        np.concatenate(list(images[np.flatnonzero(labels == label)[:SHOWN]]), axis=-1) for label in classes
+    ]
     sheet = np.concatenate(rows, axis=-2).transpose(1, 2, 0)
     height, width = sheet.shape[:2]
     with new_figure(6.2 * height / width + 0.5, stem, config["figure"]["dpi"]) as figure:
         axes = figure.subplots()
-        axes.imshow(sheet.squeeze(-1) if sheet.shape[-1] == 1 else sheet, cmap="gray", interpolation="nearest")
+        axes.imshow(
+            sheet.squeeze(-1) if sheet.shape[-1] == 1 else sheet, cmap="gray", interpolation="nearest"
+        )
         size = height / len(classes)
         counts = [int((labels == label).sum()) for label in classes]
         ticks = [f"{names[label]} ({count:,})" for label, count in zip(classes, counts, strict=True)]

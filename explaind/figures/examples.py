@@ -44,7 +44,11 @@ def draw(config: Mapping[str, Any], examples: Path, trajectory: Path, *, stem: P
     tests = table.test.unique()
     height = HEAD + ROW * len(tests) + 0.25
     top = int(table["rank"].max())
-    columns = {"test": 0.02, "helpful": 0.02 + 1.6 * PICTURE, "harmful": 0.02 + 1.8 * PICTURE + top * (PICTURE + GAP)}
+    columns = {
+        "test": 0.02,
+        "helpful": 0.02 + 1.6 * PICTURE,
+        "harmful": 0.02 + 1.8 * PICTURE + top * (PICTURE + GAP),
+    }
     with new_figure(height, stem, config["figure"]["dpi"]) as figure:
         figure.set_layout_engine("none")
 
@@ -62,19 +66,48 @@ def draw(config: Mapping[str, Any], examples: Path, trajectory: Path, *, stem: P
                 for one in part[part.part == side].itertuples():
                     axes = place(columns[side] + (one.rank - 1) * (PICTURE + GAP), number)
                     _picture(axes, config, experiment.train[0][int(one.train)], colour)
-                    axes.set_title(f"{_name(experiment, one.train_label)}\n{one.score:+.2g}", fontsize=5.5, pad=2)
-            _sum(place(BARS[0], number, BARS[1] - BARS[0], ROW - TITLE - 0.12), part, last=number == len(tests) - 1)
-        heads = {"test": "test image", "helpful": "most helpful training images", "harmful": "most harmful training images"}
+                    axes.set_title(
+                        f"{_name(experiment, one.train_label)}\n{one.score:+.2g}", fontsize=5.5, pad=2
+                    )
+            _sum(
+                place(BARS[0], number, BARS[1] - BARS[0], ROW - TITLE - 0.12),
+                part,
+                last=number == len(tests) - 1,
+            )
+        heads = {
+            "test": "test image",
+            "helpful": "most helpful training images",
+            "harmful": "most harmful training images",
+        }
         for side, words in heads.items():
             figure.text(
-                columns[side] / WIDTH, 1 - 0.04 / height, words, fontsize=6.5, weight="bold", va="top", color=COLOURS.get(side, "k")
+                columns[side] / WIDTH,
+                1 - 0.04 / height,
+                words,
+                fontsize=6.5,
+                weight="bold",
+                va="top",
+                color=COLOURS.get(side, "k"),
             )
-        figure.text(BARS[0] / WIDTH, 1 - 0.04 / height, "what adds up to the prediction", fontsize=6.5, weight="bold", va="top")
+        figure.text(
+            BARS[0] / WIDTH,
+            1 - 0.04 / height,
+            "what adds up to the prediction",
+            fontsize=6.5,
+            weight="bold",
+            va="top",
+        )
 
 
 def _picture(axes: Axes, config: Mapping[str, Any], inputs: Any, colour: str | None = None) -> None:
     pixels = as_pixels(inputs, config["data"]).permute(1, 2, 0).numpy()
-    axes.imshow(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.imshow(
+        pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels,
+        cmap="gray",
+        vmin=0,
+        vmax=1,
+        interpolation="nearest",
+    )
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():
         spine.set(visible=colour is not None, color=colour or "k", linewidth=1.2)

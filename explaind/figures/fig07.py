@@ -66,6 +66,8 @@ def _scores(axes: Axes, table: pd.DataFrame, column: str) -> None:
         axes.plot(x[joined], part[column][joined], color=colour, linewidth=0.8)
         axes.plot(x, part[column], marker, color=colour, markersize=3.5, label=name)
     axes.axhline(0, color="0.3", linewidth=0.6)
-    axes.set_xticks(np.arange(len(fractions)), ["leave\none out" if f == "leave-one-out" else f for f in fractions])
+    axes.set_xticks(
+        np.arange(len(fractions)), ["leave\none out" if f == "leave-one-out" else f for f in fractions]
+    )
     axes.set_xlabel("fraction of the training set")
     axes.set_xlim(-0.5, len(fractions) - 0.5)

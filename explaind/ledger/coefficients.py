@@ -53,14 +53,20 @@ class Expand:
     Returns a float when all groups agree, so that the usual case of one group costs no vector at all.
     """
 
-    def __init__(self, group: tuple[int, ...], sizes: tuple[int, ...], dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        group: tuple[int, ...],
+        sizes: tuple[int, ...],
+        dtype: torch.dtype,
+        device: torch.device | None = None,
+    ) -> None:
         self._groups = sorted(set(group))
-        self._index = torch.repeat_interleave(torch.tensor(group), torch.tensor(sizes))
-        self._dtype = dtype
+        self._index = torch.repeat_interleave(torch.tensor(group), torch.tensor(sizes)).to(device)
+        self._dtype, self._device = dtype, device
 
     def __call__(self, values: tuple[float, ...]) -> Tensor | float:
         """values: one per group → float, or Tensor [D]."""
         used = {values[g] for g in self._groups}
         if len(used) == 1:
             return used.pop()
-        return torch.tensor(values, dtype=self._dtype)[self._index]
+        return torch.tensor(values, dtype=self._dtype, device=self._device)[self._index]

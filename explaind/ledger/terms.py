@@ -22,12 +22,15 @@ class Ledger:
     Args:
         trajectory: the recorded run.
         dtype: of every vector returned, float32 or float64.
+        device: where every vector is.
 
     Raises:
         LedgerError: the trajectory's optimizer is not in the ledger, or a clip factor is not one number.
     """
 
-    def __init__(self, trajectory: Trajectory, dtype: torch.dtype) -> None:
+    def __init__(
+        self, trajectory: Trajectory, dtype: torch.dtype, device: torch.device | None = None
+    ) -> None:
         from explaind.ledger import RULES
 
         if trajectory.optimizer not in RULES:
@@ -38,10 +41,10 @@ class Ledger:
                 remedy="Train with one of these torch optimizers.",
             )
         self.trajectory = trajectory
-        self.dtype = dtype
+        self.dtype, self.device = dtype, device
         self.rule: UpdateRule = RULES[trajectory.optimizer]
         layout = trajectory.layout
-        self.expand = Expand(layout.group, layout.sizes, dtype)
+        self.expand = Expand(layout.group, layout.sizes, dtype, device)
 
     def coefficients(self, s: int) -> Coefficients:
         """Scalars of update s, one per parameter group; refuses a gradient that was not scaled by one number."""
@@ -60,9 +63,13 @@ class Ledger:
         clip = self.trajectory.step(s).clip_factor
         return self.expand(tuple(sign * clip for sign in self.coefficients(s).sign))
 
+    def moved(self, recorded: Tensor) -> Tensor:
+        """A recorded vector in the dtype and on the device of the computation."""
+        return recorded.to(self.device, self.dtype)
+
     def parameters(self, s: int) -> Tensor:
         """θ_s, [D]."""
-        return self.trajectory.parameters(s).to(self.dtype)
+        return self.moved(self.trajectory.parameters(s))
 
     def update(self, s: int) -> Tensor:
         """The observed update u_s = θ_{s+1} − θ_s, [D]."""
@@ -72,7 +79,7 @@ class Ledger:
         """P_s, [D], or 1.0 for optimizers without one."""
         if self.rule.preconditioner is None:
             return 1.0
-        second_moment = self.trajectory.second_moment(s).to(self.dtype)
+        second_moment = self.moved(self.trajectory.second_moment(s))
         return self.rule.preconditioner(self.trajectory.step(s), second_moment, self.expand)
 
 
@@ -86,7 +93,7 @@ class UpdateTerms:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         trajectory = ledger.trajectory
-        start = trajectory.initial_buffer.to(ledger.dtype)
+        start = ledger.moved(trajectory.initial_buffer)
         self._carried: Tensor | None = start if bool((start != 0).any()) else None
         self._decay: Tensor | float = 0.0
         self._next = 0

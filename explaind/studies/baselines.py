@@ -55,12 +55,16 @@ def write(config: Mapping[str, Any], trajectory: Path, method: str, *, output: P
     write_dataset(dataset, output, kind="baseline")
 
 
-def score(run: Trajectory, experiment: Experiment, method: str, tests: int, options: Mapping[str, Any]) -> Tensor:
+def score(
+    run: Trajectory, experiment: Experiment, method: str, tests: int, options: Mapping[str, Any]
+) -> Tensor:
     """Scores [N, tests]; a larger one means that the training sample raises the log-probability of the true class more."""
     size = run.layout.size
     batch = max(16, BATCH_BYTES // (4 * size))
     train = DataLoader(TensorDataset(*experiment.train), batch_size=min(batch, len(experiment.train[1])))
-    test = DataLoader(TensorDataset(*(part[:tests] for part in experiment.test)), batch_size=min(batch, tests))
+    test = DataLoader(
+        TensorDataset(*(part[:tests] for part in experiment.test)), batch_size=min(batch, tests)
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the library's own notes
         found = _METHODS[method](run, experiment, options, train, test).detach()
@@ -72,7 +76,9 @@ def score(run: Trajectory, experiment: Experiment, method: str, tests: int, opti
     return found
 
 
-def _trak(run: Trajectory, experiment: Experiment, options: Mapping[str, Any], train: DataLoader, test: DataLoader) -> Tensor:
+def _trak(
+    run: Trajectory, experiment: Experiment, options: Mapping[str, Any], train: DataLoader, test: DataLoader
+) -> Tensor:
     from dattri.algorithm.trak import TRAKAttributor
 
     model = experiment.model
@@ -88,18 +94,23 @@ def _trak(run: Trajectory, experiment: Experiment, options: Mapping[str, Any], t
     return attributor.attribute(test)
 
 
-def _tracin(run: Trajectory, experiment: Experiment, options: Mapping[str, Any], train: DataLoader, test: DataLoader) -> Tensor:
+def _tracin(
+    run: Trajectory, experiment: Experiment, options: Mapping[str, Any], train: DataLoader, test: DataLoader
+) -> Tensor:
     """Checkpoints at the middle of equal stretches of the run, each weighed by the learning rates of its stretch."""
     count = min(options["checkpoints"], run.n_steps)
     edges = [round(i * run.n_steps / count) for i in range(count + 1)]
     middles = [(first + last) // 2 for first, last in zip(edges, edges[1:], strict=False)]
     rates = [
-        sum(run.step(s).lr[0] for s in range(first, last)) for first, last in zip(edges, edges[1:], strict=False)
+        sum(run.step(s).lr[0] for s in range(first, last))
+        for first, last in zip(edges, edges[1:], strict=False)
     ]
     return _products(run, experiment, options, middles, rates, train, test)
 
 
-def _gradient_dot(run: Trajectory, experiment: Experiment, options: Mapping[str, Any], train: DataLoader, test: DataLoader) -> Tensor:
+def _gradient_dot(
+    run: Trajectory, experiment: Experiment, options: Mapping[str, Any], train: DataLoader, test: DataLoader
+) -> Tensor:
     return _products(run, experiment, options, [run.n_steps], [1.0], train, test)
 
 
@@ -134,10 +145,16 @@ def _influence_function(
     model = experiment.model
 
     def mean_loss(params: dict[str, Tensor], data: tuple[Tensor, Tensor]) -> Tensor:
-        inputs, targets = (part if part.dim() > floor else part.unsqueeze(0) for part, floor in zip(data, _dims(experiment), strict=True))
+        inputs, targets = (
+            part if part.dim() > floor else part.unsqueeze(0)
+            for part, floor in zip(data, _dims(experiment), strict=True)
+        )
         return experiment.loss(functional_call(model, params, (inputs,)), targets)
 
-    few = DataLoader(TensorDataset(*(part[: options["hessian_samples"]] for part in experiment.train)), batch_size=options["hessian_samples"])
+    few = DataLoader(
+        TensorDataset(*(part[: options["hessian_samples"]] for part in experiment.train)),
+        batch_size=options["hessian_samples"],
+    )
     attributor = IFAttributorArnoldi(
         task=_task(model, mean_loss, [_checkpoint(run, run.n_steps)]),
         proj_dim=options["eigenvectors"],
@@ -177,7 +194,10 @@ def _per_sample(model: torch.nn.Module, of: Any) -> Any:
 
 def _checkpoint(run: Trajectory, s: int) -> dict[str, Tensor]:
     """θ_s by name, with the constants that the run never moved."""
-    return {**run.constants, **{name: value.clone() for name, value in run.layout.unflatten(run.parameters(s)).items()}}
+    return {
+        **run.constants,
+        **{name: value.clone() for name, value in run.layout.unflatten(run.parameters(s)).items()},
+    }
 
 
 def _projection(kind: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -50,7 +50,14 @@ def write(config: Mapping[str, Any], trajectory: Path, attribution: Path, *, out
         rows.append({**of, "part": "initial", "score": float(one["initial"])})
         for part, samples in shown.items():
             rows += [
-                {**of, "part": part, "rank": rank, "train": int(k), "train_label": int(answers[k]), "score": float(kernel[k, test])}
+                {
+                    **of,
+                    "part": part,
+                    "rank": rank,
+                    "train": int(k),
+                    "train_label": int(answers[k]),
+                    "score": float(kernel[k, test]),
+                }
                 for rank, k in enumerate(samples, start=1)
             ]
         rest = kernel[:, test].sum() - sum(kernel[samples, test].sum() for samples in shown.values())

@@ -118,7 +118,9 @@ def rank_correlation(predicted: np.ndarray, measured: np.ndarray) -> np.ndarray:
         return (first * second).sum(0) / np.sqrt((first**2).sum(0) * (second**2).sum(0))
 
 
-def interval(predicted: np.ndarray, measured: np.ndarray | None, resamples: int, seed: int) -> tuple[float, float]:
+def interval(
+    predicted: np.ndarray, measured: np.ndarray | None, resamples: int, seed: int
+) -> tuple[float, float]:
     """95 % bootstrap interval of the mean correlation: subsets and test samples are drawn again, with replacement."""
     if measured is None:
         return float("nan"), float("nan")

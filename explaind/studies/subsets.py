@@ -16,6 +16,7 @@ import xarray as xr
 from torch import Tensor
 
 from explaind.batches import Order
+from explaind.device import find_device
 from explaind.errors import ConfigError
 from explaind.experiments import load, make_optimizer
 from explaind.loop import train_silently
@@ -42,7 +43,9 @@ def members(samples: int, fraction: str, number: int, seed: int) -> Tensor:
     """
     if fraction == LEAVE_ONE_OUT:
         if number >= samples:
-            raise ConfigError("There are fewer samples than subsets that leave one out.", got=f"{number} of {samples}")
+            raise ConfigError(
+                "There are fewer samples than subsets that leave one out.", got=f"{number} of {samples}"
+            )
         order = torch.randperm(samples, generator=torch.Generator().manual_seed(seed))
         return torch.cat([order[:number], order[number + 1 :]]).sort().values
     try:
@@ -81,7 +84,7 @@ def retrain(config: Mapping[str, Any], fraction: str, start: int, stop: int, *, 
     tests = config["study"]["attribution"]["tests"]
     begin = time.perf_counter()
     with reproducible(rule["threads"]):
-        base = load(config, seed=rule["seeds"][0])
+        base = load(config, seed=rule["seeds"][0]).to(find_device())
         count = len(base.train[1])
         whole = Order(count, rule, 0).per_epoch
         found, lengths = [], []
@@ -93,7 +96,7 @@ def retrain(config: Mapping[str, Any], fraction: str, start: int, stop: int, *, 
             experiment = base.with_initial_parameters(seed)
             optimizer = make_optimizer(config, experiment.model)
             train_silently(experiment, optimizer, rule, order, steps)
-            found.append(experiment.outputs(base.test[0][:tests]))
+            found.append(experiment.outputs(base.test[0][:tests]).cpu())
             lengths.append(steps)
     outputs = torch.stack(found).unflatten(0, (stop - start, len(options["seeds"]))).numpy()
     dataset = xr.Dataset(

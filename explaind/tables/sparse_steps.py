@@ -10,7 +10,18 @@ from explaind.output import write_csv
 
 __all__ = ["COLUMNS", "write"]
 
-COLUMNS = ("ranking", "share", "steps", "orders", "agreement", "agreement_low", "agreement_high", "kl", "kl_low", "kl_high")
+COLUMNS = (
+    "ranking",
+    "share",
+    "steps",
+    "orders",
+    "agreement",
+    "agreement_low",
+    "agreement_high",
+    "kl",
+    "kl_low",
+    "kl_high",
+)
 
 
 def write(sparse: Path, *, output: Path) -> None:

@@ -50,7 +50,9 @@ class Project:
         """How many jobs of each rule a dry run of `targets` plans."""
         targets = (targets,) if isinstance(targets, str) else targets
         listed = ", ".join(f'"{override}"' for override in overrides)
-        result = self.run(*targets, "-n", config=(f"scale={scale}", f"experiment={experiment}", f"overrides=[{listed}]"))
+        result = self.run(
+            *targets, "-n", config=(f"scale={scale}", f"experiment={experiment}", f"overrides=[{listed}]")
+        )
         assert result.returncode == 0, result.stdout
         table = re.search(r"^job +count\n-+ +-+\n(.*?)^total", result.stdout, re.MULTILINE | re.DOTALL)
         if table is None:

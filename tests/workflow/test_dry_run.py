@@ -77,7 +77,10 @@ def test_planning_never_imports_torch(project: Project, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "says"),
     [
-        (("experiment=grok",), "There is no experiment called 'grok'. Expected: one of cifar2, grokking, mnist, mnist_long."),
+        (
+            ("experiment=grok",),
+            "There is no experiment called 'grok'. Expected: one of cifar2, grokking, mnist, mnist_long.",
+        ),
         (("scale=tiny",), "There is no scale called 'tiny'. Expected: one of default, paper, smoke."),
         (("seed=7",), "The workflow has no setting called 'seed'."),
         (

@@ -24,7 +24,10 @@ def finished(project: Project) -> Project:
 
 
 def _planned(project: Project, *overrides: str) -> set[str]:
-    return set(project.planned(("figures", "tables"), *overrides, experiment=EXPERIMENTS)) - {"figures", "tables"}
+    return set(project.planned(("figures", "tables"), *overrides, experiment=EXPERIMENTS)) - {
+        "figures",
+        "tables",
+    }
 
 
 def test_everything_is_made(finished: Project) -> None:
@@ -72,5 +75,7 @@ def test_nothing_is_left_to_do(finished: Project) -> None:
         ("study.datamodel.projection=9", {"baseline", "datamodel", "lds", "fig07"}),
     ],
 )
-def test_a_changed_option_reruns_what_depends_on_it(finished: Project, override: str, again: set[str]) -> None:
+def test_a_changed_option_reruns_what_depends_on_it(
+    finished: Project, override: str, again: set[str]
+) -> None:
     assert _planned(finished, override) == again

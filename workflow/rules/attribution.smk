@@ -27,7 +27,7 @@ rule attribution:
     resources:
         mem_mb=memory(4000),
         runtime=240,
-        gpu=0,
+        gpu=gpus,
     params:
         config=stage_config("attribution"),
         source=stage_source("attribution"),
@@ -93,7 +93,7 @@ rule retrain:
     resources:
         mem_mb=memory(2000),
         runtime=240,
-        gpu=0,
+        gpu=gpus,
     params:
         config=stage_config("retrain"),
         source=stage_source("retrain"),

@@ -12,7 +12,7 @@ rule certify:
     resources:
         mem_mb=memory(2000),
         runtime=60,
-        gpu=0,
+        gpu=gpus,
     params:
         config=stage_config("certify"),
         source=stage_source("certify"),

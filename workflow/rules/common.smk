@@ -63,6 +63,11 @@ def memory(mb):
     return lambda wildcards, attempt: mb * attempt
 
 
+def gpus(wildcards):
+    """GPUs of a job that profits from one, as the experiment's size asks."""
+    return CONFIGS[wildcards.experiment]["execution"]["gpu"]
+
+
 def config_of(experiment, stage):
     """`stage_config` for a figure or table of one experiment, whose file name has no experiment in it."""
     return lambda wildcards: settings(CONFIGS[experiment], stage)

@@ -14,7 +14,7 @@ rule influence:
     resources:
         mem_mb=memory(3000),
         runtime=120,
-        gpu=0,
+        gpu=gpus,
     params:
         config=stage_config("influence"),
         source=stage_source("influence"),

@@ -41,6 +41,7 @@ rule record:
     resources:
         mem_mb=memory(2000),
         runtime=90,
+        gpu=gpus,
     params:
         config=stage_config("record"),
         source=stage_source("record"),

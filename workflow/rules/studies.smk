@@ -35,7 +35,7 @@ rule logits:
     resources:
         mem_mb=memory(2000),
         runtime=60,
-        gpu=0,
+        gpu=gpus,
     params:
         config=stage_config("logits"),
         source=stage_source("logits"),
@@ -57,7 +57,7 @@ rule sparse:
     resources:
         mem_mb=memory(4000),
         runtime=60,
-        gpu=0,
+        gpu=gpus,
     params:
         config=stage_config("sparse"),
         source=stage_source("sparse"),

@@ -14,6 +14,7 @@ rule train:
     resources:
         mem_mb=memory(1500),
         runtime=60,
+        gpu=gpus,
     params:
         config=stage_config("train"),
         source=stage_source("train"),

@@ -13,7 +13,7 @@ rule quadrature:
     resources:
         mem_mb=memory(3000),
         runtime=480,
-        gpu=0,
+        gpu=gpus,
     params:
         config=lambda wildcards: settings(
             CONFIGS[wildcards.experiment], "quadrature", nodes=int(wildcards.nodes)

@@ -14,7 +14,7 @@ rule window:
     resources:
         mem_mb=memory(3000),
         runtime=120,
-        gpu=0,
+        gpu=gpus,
     params:
         config=stage_config("window"),
         source=stage_source("window"),

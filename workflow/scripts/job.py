@@ -29,6 +29,8 @@ def job(snakemake: Any) -> Iterator[dict[str, Any]]:
     """
     for variable in THREADS:
         os.environ[variable] = str(snakemake.threads)
+    if not snakemake.resources.get("gpu", 0):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a GPU is for the jobs that asked for one
     config = json.loads(snakemake.params.config)
     experiment = getattr(snakemake.wildcards, "experiment", None) or snakemake.params.get("experiment")
     config["execution"] = snakemake.config["execution"][experiment]

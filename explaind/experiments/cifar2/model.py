@@ -41,5 +41,7 @@ class ResNet9(nn.Module):
         return F.log_softmax(self.linear(x), dim=-1)
 
 
-def _convolution(inputs: int, outputs: int, *, size: int = 3, stride: int = 1, padding: int = 1) -> nn.Sequential:
+def _convolution(
+    inputs: int, outputs: int, *, size: int = 3, stride: int = 1, padding: int = 1
+) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inputs, outputs, size, stride, padding, bias=False), nn.ReLU())
