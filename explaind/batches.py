@@ -1,8 +1,8 @@
 """The order in which a training run sees its samples: which batch, and which view of each sample, at every update.
 
-An order is a function of the step alone. Every epoch draws one permutation of all samples, and one flip per sample, from a generator
-of its own that is started with the run's seed and the epoch; a run that resumes, or that leaves samples out, therefore meets the
-others in the same order and with the same flips.
+An order is a function of the step alone. Every epoch draws one permutation of all samples, and one flip per sample, from a
+generator of its own that is started with the run's seed and the epoch; a run that resumes, or that leaves samples out,
+therefore meets the others in the same order and with the same flips.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Where computations run: on the GPU that a job was given, else on the processor.
 
-Never named in a configuration: a job of the workflow sees a GPU only if its rule asks for one (`gpu` in resources), and a script of a
-user's sees those that CUDA_VISIBLE_DEVICES leaves it.
+Never named in a configuration: a job of the workflow sees a GPU only if its rule asks for one (`gpu` in resources), and a
+script of a user's sees those that CUDA_VISIBLE_DEVICES leaves it.
 """
 
 from __future__ import annotations

@@ -33,9 +33,10 @@ def summarise(
         trained: updates made in that time (fewer than T after a resume).
 
     Returns:
-        `seed`; `steps` = T; `reached`: the stopping rule was met, or there is none; `memorization_step`, `generalization_step`: first step at which
-        train (test) accuracy exceeds its threshold, or None; `stop_step`: T if reached, else None; final `train_accuracy` and
-        `test_accuracy`; `seconds`, `seconds_per_step`, `threads`; `parameters_sha256` of the bytes of θ_T.
+        `seed`; `steps` = T; `reached`: the stopping rule was met, or there is none; `memorization_step`,
+        `generalization_step`: first step at which train (test) accuracy exceeds its threshold, or None; `stop_step`: T if
+        reached, else None; final `train_accuracy` and `test_accuracy`; `seconds`, `seconds_per_step`, `threads`;
+        `parameters_sha256` of the bytes of θ_T.
     """
     final = table.iloc[-1]
     stop = rule["stop_accuracy"]

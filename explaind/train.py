@@ -56,8 +56,8 @@ def train_seed(config: Mapping[str, Any], seed: int, *, metrics: Path, summary: 
 def select(config: Mapping[str, Any], summaries: Sequence[Path], *, output: Path) -> None:
     """Choose the seed to explain: the first of `train.seeds` whose run reached the stopping rule.
 
-    Without a stopping rule (`train.stop_accuracy` is null) every run is complete at its last step: the first seed is chosen, and none
-    needs to be trained for it.
+    Without a stopping rule (`train.stop_accuracy` is null) every run is complete at its last step: the first seed is chosen,
+    and none needs to be trained for it.
 
     If none did, `select.fallback` decides: "refuse" stops here, "best" takes the highest final test accuracy (the earlier
     of equals). The JSON written holds the rule in words, the chosen seed, its digest of θ_T and every seed's summary.

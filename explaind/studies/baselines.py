@@ -5,12 +5,13 @@ Every method scores how much a training sample raises the log-probability of a t
 trak                 single-model TRAK at θ_T (Park et al., 2023), random projections
 tracin               TracIn (Pruthi et al., 2020): Σ over checkpoints of learning rate × gradient products, no projection
 gradient_dot         the gradient product at θ_T alone
-influence_function   influence functions at θ_T (Schioppa et al., 2022): leading eigenvectors, by Arnoldi iteration, of the Hessian of the
-                     first training samples' mean loss
+influence_function   influence functions at θ_T (Schioppa et al., 2022): leading eigenvectors, by Arnoldi iteration, of the
+                     Hessian of the first training samples' mean loss
 """
 
 from __future__ import annotations
 
+import itertools
 import time
 import warnings
 from collections.abc import Mapping
@@ -100,11 +101,8 @@ def _tracin(
     """Checkpoints at the middle of equal stretches of the run, each weighed by the learning rates of its stretch."""
     count = min(options["checkpoints"], run.n_steps)
     edges = [round(i * run.n_steps / count) for i in range(count + 1)]
-    middles = [(first + last) // 2 for first, last in zip(edges, edges[1:], strict=False)]
-    rates = [
-        sum(run.step(s).lr[0] for s in range(first, last))
-        for first, last in zip(edges, edges[1:], strict=False)
-    ]
+    middles = [(first + last) // 2 for first, last in itertools.pairwise(edges)]
+    rates = [sum(run.step(s).lr[0] for s in range(first, last)) for first, last in itertools.pairwise(edges)]
     return _products(run, experiment, options, middles, rates, train, test)
 
 

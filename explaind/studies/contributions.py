@@ -1,4 +1,4 @@
-"""Single predictions taken apart by training samples: the largest contributions on both sides, and everything else, so that they add up.
+"""Single predictions taken apart by training samples: the largest contributions on both sides, and the rest; they add up.
 
 For test sample x with true class y:  initial + Σ helpful + Σ harmful + rest + regularization + residual = final,  all in units of
 log p_y(x). Helpful samples raised it most over the run, harmful ones lowered it most.
@@ -30,8 +30,8 @@ def write(config: Mapping[str, Any], trajectory: Path, attribution: Path, *, out
         config: `study.examples.{tests,top}`.
         trajectory: the explained run.
         attribution: its store of data-level scores.
-        output: CSV with `COLUMNS`; `part` is initial, helpful, harmful, rest, regularization, carried, residual or final. `rank`, `train` and
-            `train_label` are empty where no single training sample is meant.
+        output: CSV with `COLUMNS`; `part` is initial, helpful, harmful, rest, regularization, carried, residual or final.
+            `rank`, `train` and `train_label` are empty where no single training sample is meant.
     """
     options = config["study"]["examples"]
     _, experiment = open_run(trajectory)

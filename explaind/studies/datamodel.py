@@ -1,8 +1,8 @@
 """The linear datamodel score (LDS): do scores of training samples predict what models trained on subsets of them output?
 
-For a test sample x with true class y, the prediction for subset S is Σ_{k∈S} τ(k, x) and the measurement is log p_y(x) of models that
-were trained on S, averaged over their seeds. The score is Spearman's rank correlation over subsets, averaged over test samples (Ilyas
-et al., 2022; Park et al., 2023). Shapes: M subsets, T test samples, N training samples.
+For a test sample x with true class y, the prediction for subset S is Σ_{k∈S} τ(k, x) and the measurement is log p_y(x) of
+models that were trained on S, averaged over their seeds. The score is Spearman's rank correlation over subsets, averaged over
+test samples (Ilyas et al., 2022; Park et al., 2023). Shapes: M subsets, T test samples, N training samples.
 
 ExPLAIND's scores describe one run and are not made to predict others; see docs/method.md.
 """
@@ -65,7 +65,7 @@ def write(
             `low` and `high` are 95 % intervals.
     """
     options = config["study"]["datamodel"]
-    run, experiment = open_run(trajectory)
+    _, experiment = open_run(trajectory)
     own = read_dataset(attribution, kind="attribution")
     labels = experiment.test[1][: own.sizes["test"]].numpy()
     methods = {"explaind": (score_of_attribution(own, labels), own.attrs["seconds"])}

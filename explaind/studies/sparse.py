@@ -3,7 +3,7 @@
 With Δ_s(x) = Σ_p (Σ_k I + R) of update s, the sparse prediction is f_{θ_0}(x) + Σ_{s∈S} Δ_s(x). The steps S are chosen by
 
 held-out loss        largest |change of the loss of held-out samples|: the paper's heuristic
-contribution         largest Σ_x Σ_j |Δ_s(x)_j|: the best that a ranking by the size of what is kept can do; it needs the decomposition
+contribution         largest Σ_x Σ_j |Δ_s(x)_j|: a ranking by the size of what is kept, which needs the decomposition
 random               in random order, several times
 
 Shapes: T test samples, O outputs, S steps.

@@ -34,7 +34,8 @@ def members(samples: int, fraction: str, number: int, seed: int) -> Tensor:
 
     Args:
         samples: N.
-        fraction: a decimal number in (0, 1), drawn without replacement; or `LEAVE_ONE_OUT`, where the subsets leave out different samples.
+        fraction: a decimal number in (0, 1), drawn without replacement; or `LEAVE_ONE_OUT`, where the subsets leave out
+            different samples.
         number: m. A subset does not depend on how many others there are.
         seed: of the drawing.
 
@@ -67,12 +68,13 @@ def members(samples: int, fraction: str, number: int, seed: int) -> Tensor:
 def retrain(config: Mapping[str, Any], fraction: str, start: int, stop: int, *, output: Path) -> None:
     """Train the subsets start … stop−1 of a fraction from every seed, and keep the test samples' outputs.
 
-    As in the paper, everything but the samples stays: batch size, epochs, learning rate. A smaller set has fewer batches, hence fewer
-    updates. Only where a single sample is left out do all others stay in their batches, so that its absence is the only difference.
+    As in the paper, everything but the samples stays: batch size, epochs, learning rate. A smaller set has fewer batches,
+    hence fewer updates. Only where a single sample is left out do all others stay in their batches, so that its absence is the
+    only difference.
 
     Args:
-        config: resolved configuration with `study.datamodel.{seed,seeds}` and `study.attribution.tests`. The samples are those of the
-            explained run, whose seed is the first of `train.seeds`; `seeds` fix initial parameters and order.
+        config: resolved configuration with `study.datamodel.{seed,seeds}` and `study.attribution.tests`. The samples are those
+            of the explained run, whose seed is the first of `train.seeds`; `seeds` fix initial parameters and order.
         fraction: see `members`.
         start, stop: range of subsets.
         output: the store "retrained" to write: outputs (subset, seed, test, output), steps (subset).

@@ -1,4 +1,4 @@
-"""The vision experiments at toy size, on real images, through Snakemake: everything is made, and one change reruns what depends on it."""
+"""The vision experiments at toy size, on real images: everything is made; a change reruns what depends on it."""
 
 from __future__ import annotations
 

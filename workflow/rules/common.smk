@@ -43,7 +43,16 @@ wildcard_constraints:
     start=r"\d{6}",
     stop=r"\d{6}",
     nodes=r"\d+",
-    window="|".join(["none", *(name for values in CONFIGS.values() for name in values["study"].get("windows", {}).get("positions", {}))]),
+    window="|".join(
+        [
+            "none",
+            *(
+                name
+                for values in CONFIGS.values()
+                for name in values["study"].get("windows", {}).get("positions", {})
+            ),
+        ]
+    ),
     fraction=r"0\.\d+|leave-one-out",
     method=r"[a-z_]+",
 

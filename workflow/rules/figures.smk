@@ -174,6 +174,7 @@ rule fig13:
     script:
         "../scripts/figure.py"
 
+
 rule fig07:
     input:
         lds=f"{RESULTS}/tables/lds.csv",
@@ -197,6 +198,7 @@ rule fig07:
         source=source_of(first_of("mnist", "cifar2"), "fig07"),
     script:
         "../scripts/figure.py"
+
 
 rule fig08:
     input:
@@ -222,6 +224,7 @@ rule fig08:
     script:
         "../scripts/figure.py"
 
+
 rule examples:
     input:
         examples=f"{RESULTS}/{{experiment}}/contributions.csv",
@@ -245,6 +248,7 @@ rule examples:
         source=stage_source("examples"),
     script:
         "../scripts/figure.py"
+
 
 rule contact_sheet:
     input:

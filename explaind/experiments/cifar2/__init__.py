@@ -21,8 +21,8 @@ __all__ = ["build"]
 def build(config: Mapping[str, Any], seed: int) -> Experiment:
     """Samples and initial parameters from one seed (see `explaind.experiments.load`).
 
-    `data.train` images are drawn from those of the chosen classes; the first `data.test` official test images of these classes are
-    the test set. Labels are positions in the rising list of classes.
+    `data.train` images are drawn from those of the chosen classes; the first `data.test` official test images of these classes
+    are the test set. Labels are positions in the rising list of classes.
     """
     data, shape = config["data"], config["model"]
     images = checked(read(config), (3, 32, 32))

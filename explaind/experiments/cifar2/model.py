@@ -1,7 +1,8 @@
 """ResNet-9 without normalisation layers: 2,271,168 parameters at width 64 and two classes.
 
 With w = width: conv 3×3 3→w, conv 5×5 stride 2 w→2w, residual(2 × conv 3×3 2w), conv 3×3 2w→4w, max-pool 2, residual(2 × conv 3×3
-4w), conv 3×3 4w→2w without padding, adaptive max-pool, linear 2w→classes without bias; ReLU after each convolution, none has a bias.
+4w), conv 3×3 4w→2w without padding, adaptive max-pool, linear 2w→classes without bias; ReLU after each convolution, none has a
+bias.
 """
 
 from __future__ import annotations
