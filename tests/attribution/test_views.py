@@ -21,7 +21,7 @@ from explaind.recording.trajectory import Trajectory
 from explaind.reference import ReferenceTensors, decompose, model_value
 
 COUNT = 6
-#: (indices, views) of every micro-batch of every update: ragged, some without views, sample 0 both ways in one batch.
+#: (indices, views) of each micro-batch of each update: ragged, some without views, sample 0 both ways in one.
 BATCHES = [
     [([0, 1, 2, 3], [1, 0, 1, 1])],
     [([4, 5], [0, 1])],
