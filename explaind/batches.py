@@ -17,7 +17,9 @@ from explaind.errors import ConfigError
 
 __all__ = ["Order", "mirrored", "rate"]
 
-_EPOCHS = 1 << 32  # more epochs than any run has: seeds of different runs never meet
+#: Between the generators of two seeds. torch's CPU generator takes 32 bits; an odd number maps seeds to different places among
+#: them, and this one, near 2³² / golden ratio, to distant ones.
+_STRIDE = 2_654_435_761
 
 
 class Order:
@@ -74,7 +76,7 @@ class Order:
             return everyone, None
         epoch, position = divmod(step, self.per_epoch)
         if self._epoch is None or self._epoch[0] != epoch:
-            generator = torch.Generator().manual_seed(self._seed * _EPOCHS + epoch)
+            generator = torch.Generator().manual_seed((self._seed * _STRIDE + epoch) % (1 << 32))
             order = torch.randperm(self._samples, generator=generator)
             flips = torch.randint(2, (self._samples,), generator=generator)
             if self._member is not None and self._packed:

