@@ -90,7 +90,10 @@ def train_silently(
     factor = rate(rule, order.per_epoch, steps)
     base = [group["lr"] for group in optimizer.param_groups]
     for step in range(steps):
-        inputs, targets = experiment.seen(*order(step))
+        indices, views = order(step)
+        if len(indices) == 0:  # the only sample of this batch is left out: without it there is no update
+            continue
+        inputs, targets = experiment.seen(indices, views)
         loss = experiment.loss(experiment.model(inputs), targets)
         _check_finite(loss, step, experiment)
         optimizer.zero_grad()

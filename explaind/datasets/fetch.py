@@ -117,7 +117,14 @@ def _fetch_package(file: str, digest: str, command: Callable[[Path], Sequence[st
 def _alone(name: str) -> FileLock:
     """One process at a time fetches a file; the others wait, and then find it in the cache."""
     folder = cache()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"The cache {folder} cannot be written.",
+            got=str(error),
+            remedy="Set EXPLAIND_CACHE to a folder of yours.",
+        ) from error
     return FileLock(folder / f".{name}.lock")
 
 
@@ -135,7 +142,7 @@ class _Resuming:
                 have = 0  # a part that is longer than the file: not of this file
                 self._partial.unlink()
                 raise requests.RequestException(
-                    "the part kept from an earlier try is not of this file; it was removed"
+                    "the part kept from an earlier try does not continue this file; it was removed"
                 )
             answer.raise_for_status()
             if answer.status_code != requests.codes.partial_content:

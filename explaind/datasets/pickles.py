@@ -37,20 +37,14 @@ class _Arrays(pickle.Unpickler):
 
 
 def load_arrays(raw: bytes) -> Any:
-    """The arrays of a pickle written by Python 2 or 3.
+    """The arrays of a pickle of protocol 3 or 4, or of Python 2.
 
     Raises:
         DataError: it refers to anything but numpy arrays, or is damaged.
     """
     try:
         return _Arrays(io.BytesIO(raw), encoding="latin1").load()
-    except (
-        pickle.UnpicklingError,
-        EOFError,
-        ValueError,
-        TypeError,
-        IndexError,
-        KeyError,
-        AttributeError,
-    ) as error:
+    except DataError:
+        raise
+    except Exception as error:  # damaged bytes can raise anything: memory, overflow, recursion
         raise DataError("The pickle is damaged.", got=f"{type(error).__name__}: {error}") from error

@@ -63,7 +63,7 @@ class Recorder:
             weights: None if this backward was of loss_fn(model(x[indices]), y[indices]) itself; a number c if it was
                 of c times that; a vector w if it was of Σ_k w_k · loss_fn of sample k alone.
             views: None if the model saw the samples as they are; else a whole number per sample from which
-                `influence(..., augment=...)` makes the input that was seen: a flag, an offset, a seed.
+                the function in `explaind.Augmented` makes what was seen: a flag, an offset, a seed.
 
         Raises:
             RecordingError: the indices, weights or views are not that.

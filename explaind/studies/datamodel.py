@@ -130,6 +130,8 @@ def interval(
     for _ in range(resamples):
         rows = generator.integers(subsets, size=subsets)
         columns = generator.integers(tests, size=tests)
+        if (rows == rows[0]).all():
+            continue  # one subset alone has no ranks
         means.append(np.nanmean(rank_correlation(predicted[rows][:, columns], measured[rows][:, columns])))
     low, high = np.nanquantile(means, (0.025, 0.975))
     return float(low), float(high)

@@ -83,16 +83,16 @@ def test_nothing_is_left_to_do(finished: Project) -> None:
         ("figure.regularization_stride=12", {"fig03a"}),
         ("figure.dpi=70", FIGURES),
         ("study.periodicity.alpha=0.01", {"periodicity", "fig12", "lasso", "findings"}),
-        ("influence.tolerance=0.02", {"influence", "accumulate", "fig03a", "table01_fidelity", "findings"}),
+        ("influence.tolerance=0.02", {"influence", "accumulate", "fig03a", "fidelity", "table01_fidelity", "findings"}),
         ("verify.tolerance=0.002", EVERYTHING - {"train", "select", "record", "phases", "seeds"}),
-        ("study.quadrature.tests=[30,9]", {"quadrature", "table01_fidelity"}),
+        ("study.quadrature.tests=[30,9]", {"quadrature", "fidelity", "table01_fidelity"}),
         ("study.logits.stride=9", {"logits", "findings_logits"}),
         (
             "study.kernel.tail_tolerance=1e-7",
             {"window", "structure", "periodicity", "lasso", "findings"} | FIGURES - {"fig03a"},
         ),
         ("study.windows.width=5", EVERYTHING - {"train", "select", "record", "certify", "influence", "accumulate"}
-         - {"quadrature", "logits", "seeds", "certificate", "table01_fidelity"}),
+         - {"quadrature", "logits", "seeds", "certificate", "fidelity", "table01_fidelity"}),
         ("select.fallback=refuse", EVERYTHING - {"train"}),
         ("train.max_steps=59", EVERYTHING),
         ("model.hidden=20", EVERYTHING),
@@ -122,7 +122,7 @@ def test_editing_a_module_reruns_its_stage(finished: Project, edit: Edit) -> Non
         "from __future__ import annotations",
         "from __future__ import annotations\nX = 1",
     )
-    assert _planned(finished) == {"accumulate", "fig03a", "table01_fidelity", "findings"}
+    assert _planned(finished) == {"accumulate", "fig03a", "fidelity", "table01_fidelity", "findings"}
 
 
 def test_editing_an_inner_module_reruns_every_stage_that_imports_it(finished: Project, edit: Edit) -> None:
