@@ -157,7 +157,7 @@ def test_a_download_that_is_interrupted_again_and_again_still_ends(cache: Path, 
 def test_a_part_that_is_longer_than_the_file_is_removed(cache: Path, server: Server) -> None:
     cache.mkdir()
     (cache / f"{NAME}.part").write_bytes(CONTENT + b"more")
-    with pytest.raises(DataError, match="not of this file"):
+    with pytest.raises(DataError, match="does not continue this file"):
         fetch.official(NAME, server.url, MD5)
     assert held(cache) == []
     assert fetch.official(NAME, server.url, MD5).read_bytes() == CONTENT
