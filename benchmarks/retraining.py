@@ -35,14 +35,14 @@ def run(folder: Path) -> None:
             one, many = (min(part) / MODELS for part in zip(*pairs, strict=True))
             rows.append((name, config["train"]["batch"], count, one, many, many / one, error))
     show(
-        f"gradients of one step of {MODELS} models: one after the other at most as slow as batched (ratio ≥ 1)",
+        f"gradients of a step of {MODELS} models: one by one no slower than batched (ratio ≥ 1)",
         ("model", "batch", "threads", "one by one, s a model", "batched, s a model", "ratio", "difference"),
         rows,
     )
 
 
 def _both(config: dict[str, Any]) -> tuple[Callable[[], Any], Callable[[], Any], float]:
-    """The two ways as calls, and the largest difference of their gradients, relative to the largest gradient."""
+    """The two ways as calls, and the largest difference of gradients, relative to the largest gradient."""
     experiment = of_noise(config, MODELS * config["train"]["batch"], 1)
     models = [experiment.make_model(seed) for seed in range(MODELS)]
     inputs, targets = (part.unflatten(0, (MODELS, -1)) for part in experiment.train)  # a batch for each model

@@ -1,4 +1,4 @@
-"""The full-size modulo Transformer, image models on noise, short recorded runs of them, and a table printer."""
+"""The full-size modulo Transformer, image models on noise, short recorded runs, and a table printer."""
 
 from __future__ import annotations
 
@@ -61,20 +61,12 @@ def of_noise(config: dict[str, Any], train: int, tests: int) -> Experiment:
     inputs = torch.randn(train + tests, *pixels, generator=generator)
     labels = torch.randint(classes, (train + tests,), generator=generator)
     model = make(SEED)
+    first, rest = (inputs[:train], labels[:train]), (inputs[train:], labels[train:])
+    view = mirrored if config["train"]["flip"] == "horizontal" else None
     return Experiment(
-        name=config["name"],
-        seed=SEED,
-        make_model=make,
-        model=model,
-        loss=negative_log_likelihood,
-        train=(inputs[:train], labels[:train]),
-        test=(inputs[train:], labels[train:]),
-        groups=parameters_by_layer(model),
-        train_key=labels[:train],
-        test_key=labels[train:],
-        classes=classes,
-        view=mirrored if config["train"]["flip"] == "horizontal" else None,
-    )
+        config["name"], SEED, make, model, negative_log_likelihood, first, rest,
+        parameters_by_layer(model), first[1], rest[1], classes, view=view,
+    )  # fmt: skip
 
 
 def record_batches(config: dict[str, Any], experiment: Experiment, path: Path, steps: int) -> None:

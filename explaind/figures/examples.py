@@ -75,7 +75,7 @@ def draw(config: Mapping[str, Any], examples: Path, trajectory: Path, *, stem: P
                 last=number == len(tests) - 1,
             )
         heads = {
-            "test": "test image",
+            "test": "test",
             "helpful": "most helpful training images",
             "harmful": "most harmful training images",
         }

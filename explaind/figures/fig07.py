@@ -47,6 +47,7 @@ def draw(config: Mapping[str, Any], lds: Path, *, stem: Path) -> None:
             _scores(axes, table[table.experiment == name], column)
             panel(axes, letter, f"{DATA[name]},\n{title}")
         grid[0].set_ylabel("LDS (mean rank correlation)")
+        figure.supxlabel("fraction of the training set", fontsize=8)
         handles, names = grid[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=len(names))
 
@@ -69,5 +70,4 @@ def _scores(axes: Axes, table: pd.DataFrame, column: str) -> None:
     axes.set_xticks(
         np.arange(len(fractions)), ["leave\none out" if f == "leave-one-out" else f for f in fractions]
     )
-    axes.set_xlabel("fraction of the training set")
     axes.set_xlim(-0.5, len(fractions) - 0.5)
