@@ -40,7 +40,7 @@ def draw(config: Mapping[str, Any], lds: Path, *, stem: Path) -> None:
         if table[table.experiment == name][column].notna().any()
     ]
     fractions = {name: table[table.experiment == name].fraction.nunique() for name, _, _ in shown}
-    with new_figure(2.7, stem, config["figure"]["dpi"]) as figure:
+    with new_figure(2.9, stem, config["figure"]["dpi"]) as figure:
         widths = [max(3, fractions[name]) for name, _, _ in shown]
         grid = figure.subplots(1, len(shown), squeeze=False, width_ratios=widths)[0]
         for axes, letter, (name, column, title) in zip(grid, "abcdef", shown, strict=False):
@@ -49,7 +49,7 @@ def draw(config: Mapping[str, Any], lds: Path, *, stem: Path) -> None:
         grid[0].set_ylabel("LDS (mean rank correlation)")
         figure.supxlabel("fraction of the training set", fontsize=8)
         handles, names = grid[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=len(names))
+        figure.legend(handles, names, loc="outside upper center", ncols=len(names))
 
 
 def _scores(axes: Axes, table: pd.DataFrame, column: str) -> None:
