@@ -17,7 +17,8 @@ from explaind.batches import mirrored
 from explaind.config import compose
 from explaind.experiments import Experiment, load, make_optimizer, parameters_by_layer, seeded
 from explaind.experiments.cifar2.model import ResNet9
-from explaind.experiments.mnist.model import DigitNet, negative_log_likelihood
+from explaind.experiments.likelihood import negative_log_likelihood
+from explaind.experiments.mnist.model import DigitNet
 from explaind.features import batched
 from explaind.loop import train_rows
 

@@ -15,18 +15,11 @@ from torch import Tensor
 from explaind.errors import QueryError
 from explaind.features.trace import trace
 
-SIZES = (
-    8,
-    16,
-    32,
-    64,
-    128,
-    256,
-)  # samples in a block; the last one of a call is padded to one of these: few shapes are traced
+#: Samples in a block. The last block of a call is padded to one of these, so that few shapes are traced.
+SIZES = (8, 16, 32, 64, 128, 256)
 BLOCK = SIZES[-1]
-BLOCK_ENTRIES = (
-    1 << 17
-)  # of the inputs of one block; convolutions on 3 × 32 × 32 take half the time at 64 samples as at 256
+#: Entries of one block's inputs, at most: convolutions on 3 × 32 × 32 take about half the time a sample at 64 as at 256.
+BLOCK_ENTRIES = 1 << 17
 PLAIN_CALLS = 8  # tracing costs about as much as this many plain calls; a short walk never traces
 
 

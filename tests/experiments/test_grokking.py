@@ -12,7 +12,8 @@ from torch.func import functional_call, grad, jvp, vmap
 from explaind.errors import ConfigError
 from explaind.experiments import load, make_optimizer
 from explaind.experiments.grokking.data import all_pairs, split_pairs
-from explaind.experiments.grokking.model import LAYERS, ModuloTransformer, negative_log_likelihood
+from explaind.experiments.grokking.model import LAYERS, ModuloTransformer
+from explaind.experiments.likelihood import negative_log_likelihood
 
 _spec = importlib.util.spec_from_file_location("literal", Path(__file__).with_name("literal_transformer.py"))
 literal = importlib.util.module_from_spec(_spec)

@@ -19,7 +19,8 @@ from explaind.datasets.images import read
 from explaind.errors import ConfigError, DataError
 from explaind.experiments import Experiment, load, make_optimizer
 from explaind.experiments.cifar2.model import ResNet9
-from explaind.experiments.mnist.model import DigitNet, negative_log_likelihood
+from explaind.experiments.likelihood import negative_log_likelihood
+from explaind.experiments.mnist.model import DigitNet
 from explaind.features.samples import Augmented
 from explaind.recording import Trajectory
 from explaind.train import record_run, select

@@ -17,6 +17,7 @@ def retrained(wildcards):
 rule attribution:
     input:
         trajectory=rules.record.output.trajectory,
+        certificate=rules.certify.output.certificate,
     output:
         output=directory(f"{RESULTS}/{{experiment}}/attribution.zarr"),
     log:

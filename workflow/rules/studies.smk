@@ -47,6 +47,7 @@ rule logits:
 rule sparse:
     input:
         trajectory=rules.record.output.trajectory,
+        certificate=rules.certify.output.certificate,
     output:
         output=f"{RESULTS}/{{experiment}}/sparse.csv",
     log:

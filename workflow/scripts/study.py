@@ -6,4 +6,6 @@ from job import job, paths
 
 with job(snakemake) as config:
     write = importlib.import_module(f"explaind.studies.{snakemake.rule}").write
-    write(config, **paths(snakemake.input), **paths(snakemake.output))
+    inputs = paths(snakemake.input)
+    inputs.pop("certificate", None)  # it need only exist: nothing is attributed before the run is certified
+    write(config, **inputs, **paths(snakemake.output))

@@ -7,7 +7,8 @@ from typing import Any
 
 from explaind.experiments import Experiment, seeded
 from explaind.experiments.grokking.data import split_pairs
-from explaind.experiments.grokking.model import ModuloTransformer, layer_groups, negative_log_likelihood
+from explaind.experiments.grokking.model import ModuloTransformer, layer_groups
+from explaind.experiments.likelihood import negative_log_likelihood
 
 __all__ = ["build"]
 

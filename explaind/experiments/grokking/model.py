@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from explaind.errors import ConfigError
 
-__all__ = ["LAYERS", "ModuloTransformer", "layer_groups", "negative_log_likelihood"]
+__all__ = ["LAYERS", "ModuloTransformer", "layer_groups"]
 
 LAYERS = ("embedding", "att. encoder", "att. decoder", "linear 1", "linear 2", "decoder")
 
@@ -67,14 +67,6 @@ class ModuloTransformer(nn.Module):
         attention = mixture.flatten(1) @ decode.T  # [N, d]
         out = attention + F.relu(self.linear2(F.relu(self.linear1(attention))))
         return F.log_softmax(self.decoder(out), dim=-1)
-
-
-def negative_log_likelihood(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Mean negative log-likelihood of `targets [N]` under log-probabilities `outputs [N, V]`.
-
-    Through gather, not `F.nll_loss`, so that it can be differentiated per sample under vmap.
-    """
-    return -outputs.gather(-1, targets.unsqueeze(-1)).mean()
 
 
 def layer_groups(model: ModuloTransformer) -> dict[str, tuple[str, ...]]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["DigitNet", "negative_log_likelihood"]
+__all__ = ["DigitNet"]
 
 
 class DigitNet(nn.Module):
@@ -35,8 +35,3 @@ class DigitNet(nn.Module):
         x = F.relu(F.max_pool2d(self.conv2(x), 2))
         x = F.relu(self.linear1(x.flatten(1)))
         return F.log_softmax(self.linear2(x), dim=-1)
-
-
-def negative_log_likelihood(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Mean negative log-likelihood of `targets [N]`, through gather so that vmap can follow."""
-    return -outputs.gather(-1, targets.unsqueeze(-1)).mean()
