@@ -40,7 +40,7 @@ def build_classifier(
     data = config["data"]
     images = checked(read(config), shape)
     count = data["train"] + data["heldout"]
-    chosen = draw(*images.train, count, seed, "train + heldout")
+    chosen = draw(*images.train, count, seed, "train + heldout" if data["heldout"] else "train")
     draw(*images.test, data["test"], seed, "test")
     classes = torch.tensor(images.classes)
     labels, answers = (torch.searchsorted(classes, part[1]) for part in (images.train, images.test))
