@@ -1,4 +1,4 @@
-"""Stores of random images in the place of the published ones, which no test fetches."""
+"""Stores of random images in the place of the published ones, which no test fetches, and runs recorded on them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import xarray as xr
 
 from explaind.config import compose
 from explaind.store import write_dataset
+from explaind.train import record_run, select
 
 SHAPES = {"mnist": (1, 28, 28), "cifar2": (3, 32, 32)}
 CLASSES = {"mnist": tuple(range(10)), "cifar2": (3, 5)}
@@ -31,3 +32,13 @@ def write_images(path: Path, experiment: str, train: int = 140, test: int = 50, 
 def configured(experiment: str, data: Path, *overrides: str) -> dict[str, Any]:
     """The smoke configuration with the path of its data, as the workflow adds it."""
     return compose(experiment, "smoke", list(overrides)) | {"files": {"data": str(data)}}
+
+
+def recorded(config: dict[str, Any], folder: Path) -> Path:
+    """The run of a configuration, recorded as the workflow does."""
+    select(config, [], output=folder / "selection.json")
+    record_run(
+        config, folder / "selection.json",
+        trajectory=folder / "run.zarr", summary=folder / "run.json", metrics=folder / "metrics.csv",
+    )  # fmt: skip
+    return folder / "run.zarr"

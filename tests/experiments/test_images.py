@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +22,10 @@ from explaind.experiments.likelihood import negative_log_likelihood
 from explaind.experiments.mnist.model import DigitNet
 from explaind.features.samples import Augmented
 from explaind.recording import Trajectory
-from explaind.train import record_run, select
-from tests.experiments.fake_images import configured, write_images
+from tests.experiments.fake_images import configured, recorded, write_images
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 BOTH = ("mnist", "cifar2")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """On images this small, a second thread waits more than it works."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +120,7 @@ def test_another_initialisation_keeps_the_samples(stores: dict[str, Path]) -> No
 
 
 def test_views_follow_the_configuration(stores: dict[str, Path]) -> None:
+    assert built(stores, "mnist", "train.flip=horizontal").view is mirrored, "of any images"
     flipped, plain = built(stores, "cifar2"), built(stores, "cifar2", "train.flip=none")
     assert isinstance(flipped.training, Augmented)
     assert flipped.training.view is mirrored
@@ -266,15 +257,6 @@ def test_forward_and_gradients_equal_the_literal_layers(ours: Any, literal: Any,
 
 CHUNKS = "execution.chunk_steps=2"
 LARGE = ("optimizer.lr=0.5", "model.width=8")  # in six updates, a smaller one would hardly move
-
-
-def recorded(config: dict[str, Any], folder: Path) -> Path:
-    select(config, [], output=folder / "selection.json")
-    record_run(
-        config, folder / "selection.json",
-        trajectory=folder / "run.zarr", summary=folder / "run.json", metrics=folder / "metrics.csv",
-    )  # fmt: skip
-    return folder / "run.zarr"
 
 
 @pytest.fixture(scope="module")
