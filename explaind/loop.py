@@ -40,8 +40,7 @@ def train_rows(
         TrainingError: the loss became NaN or infinite.
     """
     order = Order(len(experiment.train[1]), rule, experiment.seed)
-    factor = rate(rule, order.per_epoch, rule["max_steps"])
-    base = [group["lr"] for group in optimizer.param_groups]
+    schedule = _Schedule(optimizer, rule, order, rule["max_steps"])
     first = 0 if run is None else run.step
     description = f"{'training' if run is None else 'recording'} {experiment.name}, seed {experiment.seed}"
     steps = range(first, rule["max_steps"] + 1)
@@ -61,8 +60,7 @@ def train_rows(
             return  # θ_s is final: no update s
         optimizer.zero_grad()
         loss.backward()
-        for group, lr in zip(optimizer.param_groups, base, strict=True):
-            group["lr"] = lr * factor(step)
+        schedule(step)
         if run is not None:
             run.batch(indices, views=views)
             run.log(
@@ -87,8 +85,7 @@ def train_silently(
     Raises:
         TrainingError: the loss became NaN or infinite.
     """
-    factor = rate(rule, order.per_epoch, steps)
-    base = [group["lr"] for group in optimizer.param_groups]
+    schedule = _Schedule(optimizer, rule, order, steps)
     for step in range(steps):
         indices, views = order(step)
         if len(indices) == 0:  # the only sample of this batch is left out: without it there is no update
@@ -98,9 +95,22 @@ def train_silently(
         _check_finite(loss, step, experiment)
         optimizer.zero_grad()
         loss.backward()
-        for group, lr in zip(optimizer.param_groups, base, strict=True):
-            group["lr"] = lr * factor(step)
+        schedule(step)
         optimizer.step()
+
+
+class _Schedule:
+    """(step) → sets the learning rate of that update: the configured one times the schedule's factor."""
+
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, rule: Mapping[str, Any], order: Order, steps: int
+    ) -> None:
+        self._groups = [(group, group["lr"]) for group in optimizer.param_groups]
+        self._factor = rate(rule, order.per_epoch, steps)
+
+    def __call__(self, step: int) -> None:
+        for group, base in self._groups:
+            group["lr"] = base * self._factor(step)
 
 
 def _check_finite(loss: Tensor, step: int, experiment: Experiment) -> None:
