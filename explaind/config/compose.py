@@ -43,7 +43,7 @@ def compose(
     for override in wanted:
         _check_override(override)
     config = _hydra(choice, wanted, conf)
-    if (seed := config.get("train", {}).get("seed")) is not None:
+    if "seeds" in config["train"] and (seed := config["train"].get("seed")) is not None:
         config["train"]["seeds"] = [seed]
     validate(config)
     return config

@@ -49,6 +49,11 @@ def choice(*values: str) -> Option:
     return Option(lambda value: isinstance(value, str) and value in values, f"one of {', '.join(values)}")
 
 
+def choice_of(*values: int) -> Option:
+    """One of a few whole numbers."""
+    return Option(lambda value: _is_int(value) and value in values, f"one of {', '.join(map(str, values))}")
+
+
 def truth() -> Option:
     """true or false."""
     return Option(lambda value: isinstance(value, bool), "true or false")

@@ -53,6 +53,12 @@ BASELINE = (
     ),
 )
 
+#: What changes the training of a language model.
+PRETRAINING = ("name", "data", "model", "optimizer", "train", "influence.heldout")
+#: What changes the explanation of an update from a checkpoint.
+UPDATE = ("name", "data.context", "model", "train.batch", "train.mix", "train.seed", "checkpoints", "influence")
+UPDATE_MODULES = ("explaind.updates.stage", *EXPERIMENT_MODULES)
+
 # The stages that explain the recorded run rebuild data and model from the configuration stored with it.
 STAGES: dict[str, Stage] = {
     "data": Stage(("data.source",), ("explaind.datasets.images",)),
@@ -88,6 +94,13 @@ STAGES: dict[str, Stage] = {
     "sparse": Stage(("study.sparse", "influence"), ("explaind.studies.sparse", *EXPERIMENT_MODULES)),
     "fidelity": Stage(("model.name", "data.name"), ("explaind.tables.table01_fidelity",)),
     "logits": Stage(("study.logits",), ("explaind.studies.logits", *EXPERIMENT_MODULES)),
+    "corpus": Stage(("data.source", "data.languages", "data.heldout"), ("explaind.text.corpus",)),
+    "tokens": Stage(("data", "checkpoints"), ("explaind.text.tokens",)),
+    "pretrain": Stage(PRETRAINING, ("explaind.pretrain", *EXPERIMENT_MODULES)),
+    "explain_update": Stage(UPDATE, UPDATE_MODULES),
+    "explain_languages": Stage(UPDATE, UPDATE_MODULES),
+    "explain_interval": Stage((*PRETRAINING, "checkpoints", "study.intervals"), UPDATE_MODULES),
+    "updates": Stage(("name",), ("explaind.studies.updates",)),
     "table01_fidelity": Stage((), ("explaind.tables.table01_fidelity",)),
     "certificate": Stage((), ("explaind.tables.certificate",)),
     "lasso": Stage((), ("explaind.tables.lasso",)),
@@ -97,6 +110,18 @@ STAGES: dict[str, Stage] = {
     "lds": Stage((), ("explaind.tables.lds",)),
     "sparse_steps": Stage((), ("explaind.tables.sparse_steps",)),
     "seeds": Stage((), ("explaind.tables.seeds",)),
+    "text": Stage(("train.batch", "train.mix"), ("explaind.tables.text",)),
+    "reconstruction": Stage((), ("explaind.tables.reconstruction",)),
+    "subsampling": Stage((), ("explaind.tables.subsampling",)),
+    "extrapolation": Stage((), ("explaind.tables.extrapolation",)),
+    "findings_pretraining": Stage(("data.languages",), ("explaind.tables.findings_pretraining",)),
+    "fig06": Stage(("figure.dpi",), ("explaind.figures.fig06",)),
+    "fig14": Stage(("figure.dpi",), ("explaind.figures.fig14",)),
+    "fig15": Stage(("figure.dpi",), ("explaind.figures.fig15",)),
+    "language_influence": Stage(("figure.dpi",), ("explaind.figures.language_influence",)),
+    "heads": Stage(("figure.dpi",), ("explaind.figures.heads",)),
+    "pretraining": Stage(("figure.dpi", "data.languages"), ("explaind.figures.pretraining",)),
+    "subsampling_figure": Stage(("figure.dpi",), ("explaind.figures.subsampling_figure",)),
     "pages": Stage((), ("explaind.tables.pages",)),
     "fig03a": Stage(("figure",), ("explaind.figures.fig03a",)),
     "fig04": Stage((*EXPERIMENT, "figure.dpi"), ("explaind.figures.fig04", *EXPERIMENT_MODULES)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from explaind.config.pretraining import check_pretraining
 from explaind.errors import ConfigError
 
 __all__ = ["check_together", "refusal"]
@@ -15,6 +16,9 @@ def check_together(config: dict[str, Any]) -> None:
     Raises:
         ConfigError: names the first such option, and what it would have to be.
     """
+    if "checkpoints" in config:
+        check_pretraining(config)
+        return
     _check_training(config)
     if config["data"]["name"] == "modular_addition":
         _check_addition(config)

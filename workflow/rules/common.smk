@@ -4,6 +4,7 @@ import shlex
 import sys
 
 from explaind.config import compose_all
+from explaind.config.checkpoints import checkpoint_names
 from explaind.config.stages import settings, source
 from explaind.errors import ConfigError, ExplaindError
 
@@ -18,7 +19,7 @@ def read_request(request):
             got=unknown[0],
             remedy=f"write an option of the experiment as --config 'overrides=[\"{unknown[0]}=...\"]'",
         )
-    names = request.get("experiment", ["grokking", "mnist", "mnist_long", "cifar2"])
+    names = request.get("experiment", ["grokking", "mnist", "mnist_long", "cifar2", "eurollm"])
     names = names.split(",") if isinstance(names, str) else list(names)
     return compose_all(names, request.get("scale", "default"), request.get("overrides") or ())
 
@@ -55,6 +56,7 @@ wildcard_constraints:
     ),
     fraction=r"0\.\d+|leave-one-out",
     method=r"[a-z_]+",
+    checkpoint=r"[^/]+",
 
 
 def stage_config(stage):
@@ -124,3 +126,26 @@ def grokking_files(pattern, *keys):
 def windows(*names):
     """Window stores of the grokking run, in order of time."""
     return expand(f"{RESULTS}/grokking/windows/{{name}}.zarr", name=names)
+
+
+CHECKPOINTS = {name: checkpoint_names(CONFIGS[name]) for name in having("checkpoints")}
+
+
+def own_checkpoints(experiment):
+    """Does the workflow itself train the language model whose checkpoints are explained?"""
+    return experiment in CHECKPOINTS and CONFIGS[experiment]["checkpoints"]["source"] == "trained"
+
+
+def trained_checkpoints(wildcards):
+    """The folder of our own training's checkpoints; nothing where they come from elsewhere."""
+    folder = f"{RESULTS}/{wildcards.experiment}/checkpoints"
+    return folder if own_checkpoints(wildcards.experiment) else []
+
+
+def explained(folder, experiment, group=None):
+    """Stores of every checkpoint, or of those that a study's stride keeps; an interval needs a next checkpoint."""
+    names = CHECKPOINTS.get(experiment, [])
+    if group == "intervals":
+        names = names[:-1] if own_checkpoints(experiment) else []
+    stride = CONFIGS[experiment]["study"][group]["stride"] if group and names else 1
+    return [f"{RESULTS}/{experiment}/{folder}/{name}.zarr" for name in names[::stride]]

@@ -23,6 +23,19 @@ TABLE_SHOWS = {
         "certificate": "every update rebuilt",
         "lds": "data attribution against retrained models",
     },
+    "eurollm": {
+        "text": "text and loss of every language",
+        "reconstruction": "the loss change of every checkpoint's update",
+        **(
+            {
+                "subsampling": "checkpoints alone against every update",
+                "extrapolation": "a batch's later momentum, measured and extrapolated",
+            }
+            if own_checkpoints("eurollm")
+            else {}
+        ),
+        "findings_pretraining": "what the language model's figures must show, measured",
+    },
 }
 TABLES = [
     f"{RESULTS}/tables/{name}.csv"
@@ -51,7 +64,7 @@ rule table01_fidelity:
 
 rule certificate:
     input:
-        certificates=expand(f"{RESULTS}/{{experiment}}/certificate.zarr", experiment=CONFIGS),
+        certificates=expand(f"{RESULTS}/{{experiment}}/certificate.zarr", experiment=having("verify")),
     output:
         output=f"{RESULTS}/tables/certificate.csv",
     log:
@@ -209,5 +222,105 @@ rule findings_logits:
         experiment="grokking",
         config=config_of("grokking", "findings_logits"),
         source=source_of("grokking", "findings_logits"),
+    script:
+        "../scripts/table.py"
+
+
+rule text:
+    input:
+        languages=f"{RESULTS}/eurollm/languages.csv",
+        losses=f"{RESULTS}/eurollm/losses.csv" if own_checkpoints("eurollm") else [],
+    output:
+        output=f"{RESULTS}/tables/text.csv",
+    log:
+        f"{LOGS}/eurollm/text.log",
+    threads: 1
+    resources:
+        mem_mb=memory(1500),
+        runtime=10,
+    params:
+        experiment="eurollm",
+        config=config_of("eurollm", "text"),
+        source=source_of("eurollm", "text"),
+    script:
+        "../scripts/table.py"
+
+
+rule reconstruction:
+    input:
+        updates=f"{RESULTS}/eurollm/updates.zarr",
+    output:
+        output=f"{RESULTS}/tables/reconstruction.csv",
+    log:
+        f"{LOGS}/eurollm/reconstruction.log",
+    threads: 1
+    resources:
+        mem_mb=memory(1500),
+        runtime=10,
+    params:
+        experiment="eurollm",
+        config="{}",
+        source=source_of("eurollm", "reconstruction"),
+    script:
+        "../scripts/table.py"
+
+
+rule subsampling:
+    input:
+        updates=f"{RESULTS}/eurollm/updates.zarr",
+        intervals=explained("intervals", "eurollm", "intervals"),
+    output:
+        output=f"{RESULTS}/tables/subsampling.csv",
+    log:
+        f"{LOGS}/eurollm/subsampling.log",
+    threads: 1
+    resources:
+        mem_mb=memory(1500),
+        runtime=10,
+    params:
+        experiment="eurollm",
+        config="{}",
+        source=source_of("eurollm", "subsampling"),
+    script:
+        "../scripts/table.py"
+
+
+rule extrapolation:
+    input:
+        intervals=explained("intervals", "eurollm", "intervals"),
+    output:
+        output=f"{RESULTS}/tables/extrapolation.csv",
+    log:
+        f"{LOGS}/eurollm/extrapolation.log",
+    threads: 1
+    resources:
+        mem_mb=memory(1500),
+        runtime=10,
+    params:
+        experiment="eurollm",
+        config="{}",
+        source=source_of("eurollm", "extrapolation"),
+    script:
+        "../scripts/table.py"
+
+
+rule findings_pretraining:
+    input:
+        updates=f"{RESULTS}/eurollm/updates.zarr",
+        reconstruction=f"{RESULTS}/tables/reconstruction.csv",
+        languages=explained("update_languages", "eurollm", "languages"),
+        losses=f"{RESULTS}/eurollm/losses.csv" if own_checkpoints("eurollm") else [],
+    output:
+        output=f"{RESULTS}/tables/findings_pretraining.csv",
+    log:
+        f"{LOGS}/eurollm/findings_pretraining.log",
+    threads: 1
+    resources:
+        mem_mb=memory(1500),
+        runtime=10,
+    params:
+        experiment="eurollm",
+        config=config_of("eurollm", "findings_pretraining"),
+        source=source_of("eurollm", "findings_pretraining"),
     script:
         "../scripts/table.py"

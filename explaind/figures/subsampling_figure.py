@@ -1,0 +1,69 @@
+"""What checkpoints alone say, against every update in between; and how well a batch's later momentum is extrapolated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from explaind.figures.style import new_figure, panel
+from explaind.figures.terms import COMPONENT_COLOURS
+
+__all__ = ["draw"]
+
+TERMS = {"batch": "#000000", "momentum": "#0072B2", "regularization": "#D55E00"}
+
+
+def draw(config: Mapping[str, Any], subsampling: Path, extrapolation: Path, *, stem: Path) -> None:
+    """Draw the figure.
+
+    Args:
+        config: resolved configuration; read is `figure.dpi`.
+        subsampling, extrapolation: the tables of these names.
+        stem: output path without its suffix.
+    """
+    pairs, momentum = pd.read_csv(subsampling), pd.read_csv(extrapolation)
+    with new_figure(2.9, stem, config["figure"]["dpi"]) as figure:
+        left, middle, right = figure.subplots(1, 3)
+        for term, colour in TERMS.items():
+            one = pairs[pairs.term == term]
+            left.plot(one.start, one.full, "o-", color=colour, markersize=2.5, label=term)
+            left.plot(one.start, one.subsampled, "x--", color=colour, markersize=3, linewidth=0.7)
+            middle.plot(one.start, one.cosine, "o-", color=colour, markersize=2.5, label=term)
+        left.plot([], [], "o-", color="0.5", markersize=2.5, label="every update")
+        left.plot([], [], "x--", color="0.5", markersize=3, linewidth=0.7, label="first × updates")
+        left.axhline(0, color="0.3", linewidth=0.6, zorder=0)
+        left.set_yscale("symlog", linthresh=1e-3)
+        left.set_ylabel("change of the held-out loss\n(nats per token)")
+        left.legend(loc="best", fontsize=6)
+        panel(left, "a", "Sum over an interval")
+        middle.set_ylim(-1.05, 1.05)
+        middle.axhline(0, color="0.3", linewidth=0.6, zorder=0)
+        middle.set_ylabel("cosine over components and depths")
+        panel(middle, "b", "Agreement in pattern")
+        for axes in (left, middle):
+            axes.set_xlabel("training step")
+        _momentum(right, momentum)
+
+
+def _momentum(axes: Axes, table: pd.DataFrame) -> None:
+    """Extrapolated against measured, by component; on the diagonal they agree."""
+    for name, colour in COMPONENT_COLOURS.items():
+        one = table[table.component == name]
+        axes.plot(one.measured, one.adjusted, "o", color=colour, markersize=3, label=name)
+    one = table[table.component == "all"]
+    axes.plot(one.measured, one.adjusted, "D", color="#000000", markersize=3, label="all")
+    values = table[["measured", "adjusted"]].to_numpy()
+    least = float(np.abs(values[values != 0]).min())
+    limit = float(np.abs(values).max())
+    axes.plot([-limit, limit], [-limit, limit], color="0.6", linewidth=0.6, zorder=0)
+    for scale in (axes.set_xscale, axes.set_yscale):
+        scale("symlog", linthresh=max(least, limit / 1e3))
+    axes.set_xlabel("measured (nats per token)")
+    axes.set_ylabel("extrapolated")
+    axes.legend(loc="upper left", fontsize=6)
+    panel(axes, "c", "A batch's later momentum")

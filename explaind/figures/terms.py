@@ -1,0 +1,71 @@
+"""One term of the simulated updates over the course of training, by kind of component and by depth: figures 6, 14 and 15."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+
+from explaind.figures.style import new_figure, panel
+from explaind.store import read_dataset
+from explaind.studies.components import by_component, by_depth
+
+__all__ = ["COMPONENT_COLOURS", "draw_term"]
+
+COMPONENT_COLOURS = {
+    "input embedding": "#0072B2",
+    "attention": "#D55E00",
+    "MLP": "#009E73",
+    "norms": "#666666",
+    "output embedding": "#CC79A7",
+}
+_DEPTHS = mpl.colormaps["viridis"]
+LEGEND = 8  # layers that are named one by one; more get a colour bar
+
+
+def draw_term(updates: Path, term: str, *, stem: Path, dpi: int) -> None:
+    """Draw the contributions of one term to the change of the held-out loss at every checkpoint.
+
+    Args:
+        updates: store "updates".
+        term: "batch", "momentum" or "regularization".
+        stem: output path without its suffix.
+        dpi: of the PNG.
+    """
+    found = read_dataset(updates, kind="updates")
+    scores, steps = found["score"].sel(term=term), found["step"].values
+    with new_figure(3.0, stem, dpi) as figure:
+        left, right = figure.subplots(1, 2, sharex=True)
+        kinds = by_component(scores)
+        for name in kinds["component"].values.astype(str):
+            left.plot(steps, kinds.sel(component=name), "o-", color=COMPONENT_COLOURS[name], markersize=2, label=name)
+        panel(left, "a", "By kind of component")
+        left.set_ylabel("change of the held-out loss\nby one update (nats per token)")
+        left.legend(loc="best", ncols=1)
+        _depths(right, by_depth(scores).transpose("depth", "checkpoint").values, steps)
+        panel(right, "b", "By depth")
+        for axes in (left, right):
+            axes.axhline(0, color="0.3", linewidth=0.6, zorder=0)
+            axes.set_xlabel("training step")
+            axes.set_xlim(0, 1.02 * steps[-1])
+
+
+def _depths(axes: Axes, curves: np.ndarray, steps: np.ndarray) -> None:
+    """Embeddings in their own colours, the layers from dark (input) to bright (output)."""
+    layers = len(curves) - 2
+    for depth, curve in enumerate(curves):
+        inner = 0 < depth <= layers
+        colour = (
+            _DEPTHS(0.92 * (depth - 1) / max(1, layers - 1))
+            if inner
+            else COMPONENT_COLOURS["input embedding" if depth == 0 else "output embedding"]
+        )
+        name = f"layer {depth}" if inner else "input embedding" if depth == 0 else "output embedding, last norm"
+        style = {"linestyle": "-" if inner else (0, (3, 1.5)), "marker": "o", "markersize": 2}
+        axes.plot(steps, curve, color=colour, label=name if layers <= LEGEND or not inner else None, **style)
+    axes.legend(loc="best", ncols=2 if layers <= LEGEND else 1, columnspacing=1.0)
+    if layers > LEGEND:
+        mappable = mpl.cm.ScalarMappable(mpl.colors.Normalize(1, layers / 0.92), _DEPTHS)
+        axes.figure.colorbar(mappable, ax=axes, label="layer", boundaries=np.arange(0.5, layers + 1))

@@ -1,0 +1,123 @@
+"""Pretraining: a language model trained on packed sequences, with its checkpoints kept as it goes."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from explaind.checkpoints import open_checkpoint
+from explaind.config.checkpoints import checkpoint_name, checkpoint_steps
+from explaind.config.slices import slice_config, slice_json
+from explaind.experiments.eurollm import load
+from explaind.experiments.eurollm.trainer import Trainer, learning_rate
+from explaind.output import write_csv
+from explaind.progress import track
+from explaind.reproducible import reproducible
+
+__all__ = ["pretrain"]
+
+LOGS = ("metrics", "losses")
+
+
+def pretrain(config: Mapping[str, Any], tokens: Path, *, checkpoints: Path, metrics: Path, losses: Path) -> None:
+    """Train, and keep a checkpoint at every step of `checkpoint_steps(config)`.
+
+    What was interrupted continues from its last checkpoint, which waits beside `checkpoints` in a folder named by the configuration
+    and the text; it is renamed into place when all is done.
+
+    Args:
+        config: resolved configuration.
+        tokens: store of packed sequences.
+        checkpoints: folder to write, one sub-folder per checkpoint.
+        metrics: CSV of every update: step, loss (nats per token, of its batch), lr, gradient_norm.
+        losses: CSV by language: step, part (train: mean since the last evaluation; heldout), language, loss.
+    """
+    with reproducible(config["train"]["threads"]):
+        experiment = load(config, tokens)
+        log = _Log(_working_folder(config, tokens, checkpoints))
+        last = log.resume()
+        trainer = Trainer(config, experiment, open_checkpoint(last) if last else None)
+        first, steps = trainer.done, config["train"]["steps"]
+        sequences, languages = experiment.heldout(config["influence"]["heldout"])
+        found = experiment.tokens
+        wanted = set(checkpoint_steps(config))
+        for step in track(range(first, steps + 1), description="pretraining", unit="update"):
+            if step in wanted | {0} and (last is None or step > first):
+                log.by_language(step, "heldout", trainer.evaluate(sequences), languages, found.heldout_languages)
+                log.close_interval(step, found.languages)
+                if step in wanted:
+                    log.save(trainer)
+            if step < steps:
+                each, norm = trainer.step()
+                log.update(step, each, trainer.batch(step)[1], learning_rate(config, step), norm)
+        log.finish(checkpoints, metrics, losses)
+
+
+def _working_folder(config: Mapping[str, Any], tokens: Path, checkpoints: Path) -> Path:
+    """Beside the destination; of another name for every other configuration or text, so that none continues what is not its own."""
+    chosen = slice_json(slice_config(dict(config), "data", "model", "optimizer", "train", "influence.heldout"))
+    digest = hashlib.sha256(chosen.encode() + (tokens / "manifest.json").read_bytes()).hexdigest()[:12]
+    return checkpoints.with_name(f".{checkpoints.name}.{digest}")
+
+
+class _Log:
+    """What a training run writes as it goes, in its working folder: checkpoints, and before each of them the logs up to it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._rows: dict[str, list[dict[str, Any]]] = {name: [] for name in LOGS}
+        self._interval: list[tuple[Tensor, Tensor]] = []
+
+    def resume(self) -> Path | None:
+        """The last checkpoint of an interrupted run, whose logs are read; None at the start."""
+        folders = sorted(path for path in self._folder.glob("step-*") if path.is_dir())
+        if not folders:
+            return None
+        for name in LOGS:
+            self._rows[name] = pd.read_csv(self._folder / f"{name}-{folders[-1].name}.csv").to_dict("records")
+        return folders[-1]
+
+    def update(self, step: int, each: Tensor, languages: Tensor, lr: float, norm: float) -> None:
+        """One update: losses of its sequences, their languages, the learning rate, and the norm of the gradient."""
+        row = {"step": step, "loss": float(each.mean()), "lr": lr, "gradient_norm": norm}
+        self._rows["metrics"].append(row)
+        self._interval.append((each.cpu(), languages))
+
+    def by_language(self, step: int, part: str, each: Tensor, languages: Tensor, names: tuple[str, ...]) -> None:
+        """Mean losses of the languages that have sequences here."""
+        for index, name in enumerate(names):
+            mine = each[languages == index]
+            if len(mine):
+                row = {"step": step, "part": part, "language": name, "loss": float(mine.double().mean())}
+                self._rows["losses"].append(row)
+
+    def close_interval(self, step: int, names: tuple[str, ...]) -> None:
+        """Average the training losses since the last call."""
+        if self._interval:
+            each, languages = (torch.cat(parts) for parts in zip(*self._interval, strict=True))
+            self.by_language(step, "train", each, languages, names)
+            self._interval.clear()
+
+    def save(self, trainer: Trainer) -> None:
+        """Write the logs, then the checkpoint: where there is a checkpoint, its logs are whole."""
+        name = checkpoint_name(trainer.done)
+        for log in LOGS:
+            write_csv(pd.DataFrame(self._rows[log]), self._folder / f"{log}-{name}.csv")
+        trainer.save(self._folder / name)
+
+    def finish(self, checkpoints: Path, metrics: Path, losses: Path) -> None:
+        """Move everything to where it belongs."""
+        write_csv(pd.DataFrame(self._rows["metrics"]), metrics)
+        write_csv(pd.DataFrame(self._rows["losses"]), losses)
+        for path in self._folder.glob("*.csv"):
+            path.unlink()
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        self._folder.replace(checkpoints)

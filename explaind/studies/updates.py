@@ -1,0 +1,32 @@
+"""All checkpoints' explained updates in one store, in the order of training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from explaind.store import read_dataset, write_dataset
+
+__all__ = ["write"]
+
+ATTRIBUTES = ("step", "lr", "seconds")
+
+
+def write(config: Mapping[str, Any], *, updates: list[Path], output: Path) -> None:
+    """Join stores "update" along `checkpoint`, as a store "updates".
+
+    Args:
+        config: not used.
+        updates: the stores, in the order of training.
+        output: the store to write: every variable with a first axis `checkpoint` (its name), and `step`, `lr` and `seconds` along it.
+            `by_nodes` is NaN where fewer nodes were enough.
+    """
+    found = [read_dataset(path, kind="update") for path in updates]
+    names = [dataset.attrs["checkpoint"] for dataset in found]
+    attributes = {key: ("checkpoint", [dataset.attrs[key] for dataset in found]) for key in ATTRIBUTES}
+    together = xr.concat(found, xr.Variable("checkpoint", names), data_vars="all", coords="minimal", compat="equals", join="outer", combine_attrs="drop")
+    together = together.assign(attributes).assign_coords(checkpoint=names)
+    write_dataset(together.assign_attrs(tolerance=found[0].attrs["tolerance"]), output, kind="updates")

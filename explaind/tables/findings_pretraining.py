@@ -1,0 +1,57 @@
+"""The findings on a language model's pretraining: each claim with its definition, the value measured, and a verdict reached by code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from explaind.output import write_csv
+from explaind.store import read_dataset
+from explaind.studies import pretraining
+from explaind.tables.findings import COLUMNS
+
+__all__ = ["write"]
+
+
+def write(
+    config: Mapping[str, Any],
+    *,
+    updates: Path,
+    reconstruction: Path,
+    languages: list[Path],
+    output: Path,
+    losses: Path | None = None,
+) -> None:
+    """Measure every claim and write the verdicts.
+
+    Args:
+        config: `data.languages`.
+        updates: store "updates".
+        reconstruction: the table of this name.
+        languages: stores "update-languages".
+        losses: CSV of `explaind.pretrain`; None for checkpoints of others' runs.
+        output: CSV with `explaind.tables.findings.COLUMNS`.
+    """
+    scores = read_dataset(updates, kind="updates")["score"]
+    found = [
+        *(
+            [pretraining.loss_falls(pd.read_csv(losses, keep_default_na=False), set(config["data"]["languages"]))]
+            if losses
+            else []
+        ),
+        pretraining.reconstruction(pd.read_csv(reconstruction)),
+        pretraining.mlp_first_attention_later(scores),
+        pretraining.embeddings_are_small(scores),
+        pretraining.depth_moves(scores),
+        pretraining.regularization_of_output_turns(scores),
+        pretraining.regularization_grows(scores),
+        pretraining.momentum_oscillates(scores),
+        pretraining.languages_help_themselves(
+            [read_dataset(path, kind="update-languages") for path in languages]
+        ),
+    ]
+    write_csv(pd.DataFrame([asdict(finding) for finding in found], columns=COLUMNS), output)

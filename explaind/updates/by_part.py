@@ -1,0 +1,178 @@
+"""Which part of a batch changes the loss of which part of the held-out samples: training language → held-out language.
+
+Notation: z are the parts of the batch (Z of them), l those of the held-out samples, g_z the gradient of the batch loss restricted to z,
+so that Σ_z g_z = g. The update is linear in its batch's gradient once P is fixed, P being that of the whole batch:
+
+    score[z, l] = −∫ ∇L_l(θ(τ)) · u_z dτ,     u_z = α (1−β1) / (1−β1^t) · c P g_z,     L_l the mean loss of l
+
+Rows u_z are held for a chunk of the parameters at a time, as many as the memory allows; every chunk repeats the backward passes, which
+cost those of one batch and, per node, of the held-out samples. Gradients of several held-out parts are multiplied with the rows at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from explaind.checkpoints import Checkpoint
+from explaind.features import patterson
+from explaind.progress import track
+from explaind.updates.explain import batch_update
+from explaind.updates.path import Losses, Rule, add_gradient
+from explaind.updates.terms import Update
+
+__all__ = ["Parts", "chunks", "influence_by_part"]
+
+TOGETHER = 8  # held-out parts whose gradients are multiplied with the rows in one product
+BLOCK = 1 << 15  # entries summed in float32 before float64 takes over
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Samples sorted by part: samples [n, …], and the part of each [n], 0 … parts − 1 without a gap."""
+
+    samples: Tensor
+    part: Tensor
+
+    def __len__(self) -> int:
+        return int(self.part.max()) + 1
+
+    def of(self, index: int) -> Tensor:
+        """The samples of one part."""
+        return self.samples[(self.part == index).to(self.samples.device)]
+
+
+def influence_by_part(
+    checkpoint: Checkpoint,
+    model: nn.Module,
+    losses: Losses,
+    train: Parts,
+    heldout: Parts,
+    groups: dict[str, int],
+    *,
+    level: int,
+    memory_mb: int,
+    rule: Rule | None = None,
+) -> Tensor:
+    """Contributions to the change of each held-out part's mean loss along one update.
+
+    Args:
+        checkpoint, model, losses: as of `explaind.updates.explain.explain_update`.
+        train, heldout: the batch and the held-out samples, by part.
+        groups: parameter name → index of the group of parameters that it is counted to.
+        level: of the nested quadrature (0: one node, 1: three, …), as `explain_update` found it sufficient.
+        memory_mb: for the rows and gradients of a chunk of parameters, in MB of 10⁶ bytes.
+        rule: its samples per pass.
+
+    Returns:
+        float64 [Z + 2, parts of held-out samples, groups]: of the Z parts of the batch, of the momentum, and of the weight decay.
+    """
+    rule = rule or Rule()
+    update, _ = batch_update(checkpoint, model, losses, train.samples, rule, keep_preconditioner=True)
+    options = checkpoint.hyperparameters
+    first = options.betas[0]
+    scale = options.lr * (1 - first) / (1 - first ** (options.step + 1)) * update.clip
+    scores = torch.zeros(len(train) + 2, len(heldout), max(groups.values()) + 1, dtype=torch.float64)
+    nodes, weights = patterson.nodes(level), patterson.weights(level)
+    entry = 4 * (len(train) + 2 + TOGETHER)  # bytes per parameter of a chunk
+    cut = list(chunks({name: p.numel() for name, p in model.named_parameters()}, memory_mb * 10**6 // entry))
+    for chunk in track(cut, description="languages", unit="chunk"):
+        with _only(model, chunk):
+            update.place(model, 0.0)
+            rows = _rows(update, model, losses, train, scale, rule, chunk)
+            for at, weight in zip(nodes, weights, strict=True):
+                update.place(model, at)
+                _add(scores, weight, rows, model, losses, heldout, groups, rule)
+    update.place(model, 1.0)
+    return scores
+
+
+def chunks(sizes: dict[str, int], limit: int) -> Iterator[list[str]]:
+    """Parameter names in order, cut into runs of at most `limit` entries; a larger tensor is a run of its own."""
+    run: list[str] = []
+    for name, size in sizes.items():
+        if run and sum(sizes[other] for other in run) + size > limit:
+            yield run
+            run = []
+        run.append(name)
+    yield run
+
+
+def _rows(
+    update: Update,
+    model: nn.Module,
+    losses: Losses,
+    train: Parts,
+    scale: float,
+    rule: Rule,
+    chunk: Sequence[str],
+) -> dict[str, Tensor]:
+    """The terms of a chunk's parameters as rows [Z + 2, entries]: u_z, u_momentum, u_decay."""
+    rows = {}
+    for name in chunk:
+        start = update.start[name].flatten()
+        rows[name] = start.new_zeros(len(train) + 2, len(start))
+        rows[name][-2] = update.momentum[name].flatten()
+        rows[name][-1] = update.decay[name] * start
+    for z in range(len(train)):
+        mine = train.of(z)
+        share = scale * len(mine) / len(train.samples)  # add_gradient takes the mean over the part
+
+        def use(name: str, gradient: Tensor, z: int = z, share: float = share) -> None:
+            rows[name][z].add_((gradient * update.preconditioner[name]).flatten(), alpha=share)
+
+        add_gradient(model, losses, mine, rule, use)
+    return rows
+
+
+def _add(
+    scores: Tensor,
+    weight: float,
+    rows: dict[str, Tensor],
+    model: nn.Module,
+    losses: Losses,
+    heldout: Parts,
+    groups: dict[str, int],
+    rule: Rule,
+) -> None:
+    """One node: subtract weight · (rows · gradients of every held-out part)."""
+    count = min(TOGETHER, len(heldout))
+    gradients = {name: row.new_zeros(count, row.shape[1]) for name, row in rows.items()}
+    for first in range(0, len(heldout), TOGETHER):
+        parts = range(first, min(first + TOGETHER, len(heldout)))
+        for gradient in gradients.values():
+            gradient.zero_()
+        for place, part in enumerate(parts):
+
+            def use(name: str, gradient: Tensor, place: int = place) -> None:
+                gradients[name][place].add_(gradient.flatten())
+
+            add_gradient(model, losses, heldout.of(part), rule, use)
+        for name, row in rows.items():
+            products = _product(row, gradients[name][: len(parts)])
+            scores[:, parts.start : parts.stop, groups[name]] -= weight * products.cpu()
+
+
+def _product(rows: Tensor, gradients: Tensor) -> Tensor:
+    """rows [R, n] · gradients [L, n]ᵀ, float64 [R, L]: float32 within blocks of entries, float64 between them."""
+    total = torch.zeros(len(rows), len(gradients), dtype=torch.float64, device=rows.device)
+    whole = rows.shape[1] // BLOCK * BLOCK
+    if whole:
+        left, right = (side[:, :whole].unflatten(1, (-1, BLOCK)).transpose(0, 1) for side in (rows, gradients))
+        total += torch.bmm(left, right.transpose(1, 2)).double().sum(0)
+    return total + (rows[:, whole:] @ gradients[:, whole:].T).double()
+
+
+@contextmanager
+def _only(model: nn.Module, names: Sequence[str]) -> Iterator[None]:
+    """Inside, only the named parameters need gradients."""
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in names)
+    try:
+        yield
+    finally:
+        model.requires_grad_(True)

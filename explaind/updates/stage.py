@@ -1,0 +1,212 @@
+"""The workflow's stages on checkpoints: one update of each explained, by unit and by language, and whole intervals of our own run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import xarray as xr
+from torch import nn
+
+from explaind.allocator import keep_memory
+from explaind.checkpoints import Checkpoint, open_checkpoint
+from explaind.config.checkpoints import checkpoint_names
+from explaind.device import find_device, on
+from explaind.errors import ConfigError, DataError
+from explaind.experiments.eurollm import Pretraining, load
+from explaind.experiments.eurollm.model import COMPONENTS, describe, make_llama, sequence_losses
+from explaind.experiments.eurollm.trainer import Trainer
+from explaind.features.patterson import LEVELS
+from explaind.reproducible import reproducible
+from explaind.store import read_dataset, write_dataset
+from explaind.updates.by_part import Parts, influence_by_part
+from explaind.updates.explain import explain_update
+from explaind.updates.interval import explain_interval
+from explaind.updates.path import Rule
+from explaind.updates.units import Units, make_units
+
+__all__ = ["explain_checkpoint", "explain_languages", "explain_steps"]
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
+
+
+def explain_checkpoint(
+    config: Mapping[str, Any], tokens: Path, checkpoint: str, *, checkpoints: Path | None, output: Path
+) -> None:
+    """Explain one simulated update from a checkpoint, as a store "update".
+
+    The batch is drawn from the training text once, with the composition of the run's own batches, and is the same at every checkpoint.
+
+    Args:
+        config: resolved configuration; `checkpoints`, `influence` and what `explaind.experiments.eurollm.load` needs.
+        tokens: store of packed sequences.
+        checkpoint: its name.
+        checkpoints: the folder that our own training wrote; None for other sources.
+        output: the store to write.
+    """
+    keep_memory()
+    experiment, opened, model = _open(config, tokens, checkpoint, checkpoints)
+    device = next(model.parameters()).device
+    sequences, languages = experiment.heldout(config["influence"]["heldout"])
+    batch = experiment.batches("simulated")(0)
+    found = explain_update(
+        opened,
+        model,
+        sequence_losses,
+        experiment.tokens.train[batch].to(device),
+        sequences.to(device),
+        units=_units(opened),
+        rule=_rule(config),
+    )
+    names = [experiment.tokens.heldout_languages[index] for index in languages.tolist()]
+    write_dataset(found.assign_coords(language=("heldout", names)), output, kind="update")
+
+
+def explain_languages(
+    config: Mapping[str, Any],
+    tokens: Path,
+    checkpoint: str,
+    explained: Path,
+    *,
+    checkpoints: Path | None,
+    output: Path,
+) -> None:
+    """Training language → held-out language at one checkpoint, by kind of component, as a store "update-languages".
+
+    With the fewest nodes that were within the tolerance when the checkpoint was explained as a whole.
+
+    Args:
+        config, tokens, checkpoint, checkpoints: as of `explain_checkpoint`.
+        explained: its store.
+        output: the store to write.
+    """
+    keep_memory()
+    experiment, opened, model = _open(config, tokens, checkpoint, checkpoints)
+    device, found = next(model.parameters()).device, experiment.tokens
+    sequences, languages = experiment.heldout(config["influence"]["heldout"])
+    batch = experiment.batches("simulated")(0)
+    known = read_dataset(explained, kind="update")
+    groups = {
+        name: COMPONENTS.index(describe(opened.config, name, opened.shape(name)).component)
+        for name in opened.names()
+    }
+    scores = influence_by_part(
+        opened,
+        model,
+        sequence_losses,
+        Parts(found.train[batch].to(device), found.train_language[batch]),
+        Parts(sequences.to(device), languages),
+        groups,
+        level=_level(known, config["influence"]["tolerance"]),
+        memory_mb=config["execution"]["rows_mb"],
+        rule=_rule(config),
+    ).numpy()
+    axes = ("heldout_language", "component")
+    change = (known["after"] - known["before"]).groupby("language").mean()
+    dataset = xr.Dataset(
+        {
+            "batch": (("train_language", *axes), scores[:-2]),
+            "momentum": (axes, scores[-2]),
+            "regularization": (axes, scores[-1]),
+            "per_batch": ("train_language", torch.bincount(found.train_language[batch]).numpy()),
+            "sequences": ("heldout_language", torch.bincount(languages).numpy()),
+            "change": change.sel(language=list(found.heldout_languages)).rename(language="heldout_language").drop_vars("heldout_language"),
+        },
+        coords={
+            "train_language": list(found.languages),
+            "heldout_language": list(found.heldout_languages),
+            "component": list(COMPONENTS),
+        },
+        attrs={"checkpoint": checkpoint, "step": opened.hyperparameters.step},
+    )
+    write_dataset(dataset, output, kind="update-languages")
+
+
+def explain_steps(
+    config: Mapping[str, Any], tokens: Path, checkpoint: str, *, checkpoints: Path, output: Path
+) -> None:
+    """Explain every update from a checkpoint of our own run to the next, as a store "update-interval"."""
+    names = checkpoint_names(config)
+    following = names[names.index(checkpoint) + 1]
+    with reproducible(torch.get_num_threads()):
+        experiment = load(config, tokens)
+        opened = open_checkpoint(checkpoints / checkpoint)
+        options = config["study"]["intervals"]
+        sequences, _ = experiment.heldout(options["heldout"])
+        rule = Rule(options["tolerance"], 1, options["max_nodes"], config["execution"]["samples_per_pass"])
+        found = explain_interval(
+            Trainer(config, experiment, opened),
+            open_checkpoint(checkpoints / following),
+            sequences.to(find_device()),
+            _units(opened),
+            rule,
+        )
+    write_dataset(found.assign_attrs(checkpoint=checkpoint, following=following), output, kind="update-interval")
+
+
+def _open(
+    config: Mapping[str, Any], tokens: Path, name: str, checkpoints: Path | None
+) -> tuple[Pretraining, Checkpoint, nn.Module]:
+    """The data, the checkpoint, and an empty model of its shape where computations run."""
+    opened = _checkpoint(config["checkpoints"], name, checkpoints)
+    experiment = load(config, tokens)
+    for key, got, what in (
+        ("vocab_size", experiment.tokens.vocabulary, "tokens of the vocabulary"),
+        ("max_position_embeddings", experiment.tokens.train.shape[1], "tokens in a sequence"),
+    ):
+        if got > opened.config[key]:
+            raise DataError(
+                f"The text does not fit the checkpoint {name}.",
+                expected=f"at most {opened.config[key]} {what} ({key} in its config.json)",
+                got=f"{got} in {tokens}",
+                remedy="Choose the checkpoint's own tokenizer with data.tokenizer, or a smaller data.context.",
+            )
+    with on(find_device()):
+        model = make_llama(opened.config).to(DTYPES[config["influence"]["weights"]])
+    return experiment, opened, model
+
+
+def _checkpoint(chosen: Mapping[str, Any], name: str, trained: Path | None) -> Checkpoint:
+    """One checkpoint of the configured source."""
+    if chosen["source"] == "trained":
+        return open_checkpoint(trained / name)
+    state, format = chosen["optimizer"]["folder"], chosen["optimizer"]["format"]
+    if state is None and format != "explaind":
+        raise ConfigError(
+            "An update cannot be simulated without the optimizer's state.",
+            expected="checkpoints.optimizer.folder: a folder with one sub-folder of optimizer state per checkpoint",
+            got="null",
+            remedy="The hub holds weights only; ask those who trained the model for the state.",
+        )
+    if chosen["source"] == "hub":
+        from explaind.checkpoints.hub import fetch_revision
+
+        weights = fetch_revision(chosen["repository"], name)
+    else:
+        weights = Path(chosen["folder"]) / name
+    return open_checkpoint(weights, optimizer=Path(state) / name if state else None, format=format, name=name)
+
+
+def _units(checkpoint: Checkpoint) -> Units:
+    shapes = {name: checkpoint.shape(name) for name in checkpoint.names()}
+    return make_units(shapes, lambda name, shape: describe(checkpoint.config, name, shape))
+
+
+def _rule(config: Mapping[str, Any]) -> Rule:
+    options = config["influence"]
+    return Rule(
+        options["tolerance"],
+        options["min_nodes"],
+        options["max_nodes"],
+        config["execution"]["samples_per_pass"],
+    )
+
+
+def _level(explained: xr.Dataset, tolerance: float) -> int:
+    """The first level whose residual was within the tolerance, else the last that was tried."""
+    change = float(explained["change"])
+    errors = abs(explained["by_nodes"] - change)
+    enough = [int(count) for count in errors["nodes"] if errors.sel(nodes=count) <= tolerance * abs(change)]
+    return LEVELS.index(enough[0] if enough else int(explained["nodes_spent"]))
