@@ -63,7 +63,7 @@ def _compare(full: xr.DataArray, alone: xr.DataArray) -> dict[str, float | str]:
     """Two vectors of scores over units, compared over components at each depth."""
     a, b = (by_cell(scores).values for scores in (full, alone))
     kinds = [by_component(scores) for scores in (full, alone)]
-    strongest = [str(kind["component"].values[kind.argmin()]) for kind in kinds]
+    strongest = [str(kind["component"].values[kind.values.argmin()]) for kind in kinds]
     return {
         "full": float(a.sum()),
         "subsampled": float(b.sum()),

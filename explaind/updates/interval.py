@@ -65,15 +65,15 @@ def explain_interval(
     steps = range(trainer.done, following.hyperparameters.step)
     first: tuple[int, Mapping[str, Tensor]] | None = None
     for step in track(steps, description="interval", unit="update"):
-        update, clipped, loss = _own_update(trainer)
+        update, gradient, loss = _own_update(trainer)
         rows = [] if first is None else [_row_of(first, trainer.hyperparameters(), update)]
         parts = integrate(update, trainer.model, sequence_losses, heldout, units, rule, rows=rows)
         dataset = to_dataset(parts, units).drop_dims(["nodes", "heldout"])
         later = parts.scores[3] if rows else torch.zeros(units.size, dtype=torch.float64)
-        replay = _step(trainer, update, clipped)
+        replay = _step(trainer, update, gradient)
         dataset = dataset.assign(later=("unit", later.cpu().numpy()), replay=replay, train_loss=loss)
         found.append(dataset.assign(lr=trainer.optimizer.param_groups[0]["lr"]))
-        first = first or (step, clipped)
+        first = first or (step, {name: part.mul_(update.clip) for name, part in gradient.items()})
     together = xr.concat(found, xr.Variable("update", list(steps)), data_vars="all")
     return together.assign_attrs(
         arrival=_arrival(trainer, origin, following),
@@ -83,7 +83,7 @@ def explain_interval(
 
 
 def _own_update(trainer: Trainer) -> tuple[Update, dict[str, Tensor], float]:
-    """The terms of the run's next update, its clipped gradient, and its loss."""
+    """The terms of the run's next update, its gradient before clipping, and its loss."""
     gradient = sum_gradients(trainer.model)
     sequences, _ = trainer.batch(trainer.done)
     # One pass, as the run makes it: the order of float sums is the run's.
@@ -91,12 +91,10 @@ def _own_update(trainer: Trainer) -> tuple[Update, dict[str, Tensor], float]:
     losses = add_gradient(
         trainer.model, sequence_losses, sequences, whole, lambda name, part: gradient[name].add_(part)
     )
-    clipped = {name: part.clone() for name, part in gradient.items()}
+    whole_gradient = {name: part.clone() for name, part in gradient.items()}
     start = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
     update = make_update(_Present(trainer), start, gradient, keep_preconditioner=True)
-    for part in clipped.values():
-        part.mul_(update.clip)
-    return update, clipped, float(losses.mean())
+    return update, whole_gradient, float(losses.mean())
 
 
 def _row_of(first: tuple[int, Mapping[str, Tensor]], options: Hyperparameters, update: Update) -> dict[str, Tensor]:
@@ -107,12 +105,12 @@ def _row_of(first: tuple[int, Mapping[str, Tensor]], options: Hyperparameters, u
 
 
 @torch.no_grad()
-def _step(trainer: Trainer, update: Update, clipped: Mapping[str, Tensor]) -> float:
+def _step(trainer: Trainer, update: Update, gradient: Mapping[str, Tensor]) -> float:
     """Let torch make the update; the largest relative l2 error of a tensor's terms against it."""
     end = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
     update.place(trainer.model, 0.0)
     for name, parameter in trainer.model.named_parameters():
-        parameter.grad = clipped[name].to(parameter.dtype, copy=True)
+        parameter.grad = gradient[name].to(parameter.dtype, copy=True)
     trainer.apply()
     trainer.optimizer.zero_grad()
     return max(

@@ -102,7 +102,7 @@ def make_update(
     for name, g in gradient.items():
         g.mul_(clip)
         m, v = (
-            read(name).to(device=g.device, dtype=g.dtype)
+            read(name).to(device=g.device, dtype=g.dtype, copy=True)  # a reader may hand out its own memory
             for read in (checkpoint.exp_avg, checkpoint.exp_avg_sq)
         )
         momentum[name], preconditioner = _terms(options, g, m, v)
@@ -140,8 +140,9 @@ def sum_gradients(model: nn.Module) -> dict[str, Tensor]:
 def on_gradients(model: nn.Module, use: Callable[[str, Tensor], None]) -> Iterator[None]:
     """Inside, each parameter's gradient goes to `use(name, gradient)` as soon as the backward pass has it, and is freed after it.
 
-    So at most one tensor's gradient exists at a time.
+    So at most one tensor's gradient exists at a time. Gradients that the parameters hold before are dropped.
     """
+    model.zero_grad(set_to_none=True)
 
     def hook(name: str, parameter: nn.Parameter) -> None:
         use(name, parameter.grad)

@@ -83,31 +83,33 @@ class Trainer:
         """One update: the loss of each sequence of its batch before it [B], and the norm of the gradient before clipping.
 
         Raises:
-            TrainingError: the loss is not finite.
+            TrainingError: the gradient is not finite.
         """
         sequences, _ = self.batch(self.done)
         self.optimizer.zero_grad()
         losses = sequence_losses(self.model, sequences)
         losses.mean().backward()
+        return losses.detach(), self.apply()
+
+    def apply(self) -> float:
+        """Let the optimizer make update `done` with the gradient that the parameters hold; its norm before clipping.
+
+        Raises:
+            TrainingError: the gradient is not finite.
+        """
         limit = self._config["train"]["clip_norm"]
-        norm = nn.utils.clip_grad_norm_(
-            self.model.parameters(), float("inf") if limit is None else limit, foreach=False
-        )
-        if not torch.isfinite(losses).all() or not torch.isfinite(norm):
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), float("inf") if limit is None else limit)
+        if not torch.isfinite(norm):
             raise TrainingError(
-                f"The loss of update {self.done} is not finite.",
-                got=f"loss {float(losses.mean())}, gradient norm {float(norm)}",
+                f"The gradient of update {self.done} is not finite.",
+                got=f"norm {float(norm)}",
                 remedy="Lower optimizer.lr, or lengthen train.warmup.",
             )
-        self.apply()
-        return losses.detach(), float(norm)
-
-    def apply(self) -> None:
-        """Let the optimizer make update `done` with the clipped gradient that the parameters hold."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self._config, self.done)
         self.optimizer.step()
         self.done += 1
+        return float(norm)
 
     def hyperparameters(self) -> Hyperparameters:
         """Of the next update."""
@@ -141,6 +143,6 @@ class Trainer:
                 name = names[parameter]
                 self.optimizer.state[parameter] = {
                     "step": torch.tensor(float(self.done)),
-                    "exp_avg": checkpoint.exp_avg(name).to(parameter),
-                    "exp_avg_sq": checkpoint.exp_avg_sq(name).to(parameter),
+                    "exp_avg": checkpoint.exp_avg(name).to(parameter, copy=True),
+                    "exp_avg_sq": checkpoint.exp_avg_sq(name).to(parameter, copy=True),
                 }

@@ -1,0 +1,163 @@
+"""The explanation of an update against its definition, and its laws."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from explaind import reference_updates
+from explaind.errors import DataError, TrainingError
+from explaind.experiments.eurollm.model import COMPONENTS, describe, sequence_losses
+from explaind.updates.by_part import Parts, chunks, influence_by_part
+from explaind.updates.explain import batch_update, explain_update
+from explaind.updates.path import Rule, add_gradient
+from explaind.updates.terms import TERMS
+from tests.updates.tiny import CONFIG, make, tokens, torch_update, units_of
+
+EXACT = Rule(tolerance=1e-13, min_nodes=15, max_nodes=15, samples_per_pass=3)
+TRAIN, HELDOUT = tokens(7, 1), tokens(5, 2)
+
+
+@pytest.mark.parametrize("updates", [0, 1, 4])
+@pytest.mark.parametrize("clip", [None, 0.3])
+def test_the_end_of_the_path_is_torchs_update(updates: int, clip: float | None) -> None:
+    checkpoint, model, optimizer = make(updates, clip=clip)
+    update, _ = batch_update(checkpoint, model, sequence_losses, TRAIN, EXACT)
+    update.place(model, 1.0)
+    ours = {name: p.detach().clone() for name, p in model.named_parameters()}
+    checkpoint.load_weights(model)
+    torch_update(model, optimizer, TRAIN, clip)
+    assert (update.clip < 1) == (clip is not None)
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(ours[name], parameter.detach(), rtol=0, atol=1e-15, msg=name)
+
+
+def test_scores_are_the_definition() -> None:
+    checkpoint, model, _ = make()
+    units = units_of(model)
+    found = explain_update(checkpoint, model, sequence_losses, TRAIN, HELDOUT, units=units, rule=EXACT)
+    checkpoint.load_weights(model)
+    truth = reference_updates.explain(
+        model, checkpoint.moments, checkpoint.hyperparameters, sequence_losses, [TRAIN], [HELDOUT]
+    )
+    for name in units.names:
+        cut = units.cuts[name]
+        dense = truth.scores[name][:, 0]
+        blocks = dense.chunk(cut.blocks, dim=1 + cut.axis) if cut.blocks > 1 else (dense,)
+        expected = torch.stack([block.flatten(1).sum(1) for block in blocks], dim=1)
+        got = torch.from_numpy(found["score"].values[:, units.slices[name]])
+        torch.testing.assert_close(got, expected, rtol=1e-8, atol=1e-13, msg=name)
+    assert float(found["change"]) == pytest.approx(float(truth.change[0]), rel=1e-12)
+
+
+def test_completeness_and_its_convergence() -> None:
+    checkpoint, model, _ = make(lr=0.1)  # a long way, so that few nodes are too few
+    found = explain_update(checkpoint, model, sequence_losses, TRAIN, HELDOUT, rule=EXACT)
+    assert abs(float(found["residual"])) <= 1e-8
+    assert float(found["change"]) == pytest.approx(
+        float(found["score"].sum()) + float(found["residual"]), rel=1e-14
+    )
+    errors = np.abs(found["by_nodes"].values - float(found["change"]))
+    assert list(found["nodes"].values) == [1, 3, 7, 15]
+    assert (errors[1:] < errors[:-1]).all() and errors[0] > 1e-6
+    assert list(found["term"].values) == list(TERMS)
+
+
+def test_nodes_stop_at_the_tolerance() -> None:
+    checkpoint, model, _ = make(lr=0.1)
+    errors = {}
+    for tolerance in (1e-1, 1e-4, 1e-7):
+        rule = Rule(tolerance, 1, 15, 5)
+        found = explain_update(checkpoint, model, sequence_losses, TRAIN, HELDOUT, rule=rule)
+        errors[int(found["nodes_spent"])] = abs(float(found["residual"] / found["change"]))
+        assert abs(float(found["residual"] / found["change"])) <= tolerance
+    assert len(errors) > 1
+    few = explain_update(checkpoint, model, sequence_losses, TRAIN, HELDOUT, rule=Rule(1e-9, 1, 3, 5))
+    assert int(few["nodes_spent"]) == 3 and abs(float(few["residual"] / few["change"])) > 1e-9  # reported, not hidden
+
+
+def test_passes_and_order_change_nothing() -> None:
+    checkpoint, model, _ = make()
+    reference = explain_update(checkpoint, model, sequence_losses, TRAIN, HELDOUT, rule=Rule(samples_per_pass=100))
+    for size, train in ((1, TRAIN), (4, TRAIN), (2, TRAIN.flip(0))):
+        other = explain_update(checkpoint, model, sequence_losses, train, HELDOUT, rule=Rule(samples_per_pass=size))
+        np.testing.assert_allclose(other["score"], reference["score"], rtol=1e-9, atol=1e-15)
+
+
+def test_one_gradient_at_a_time() -> None:
+    """While the backward pass runs, no parameter keeps a gradient."""
+    _, model, _ = make()
+    seen: list[int] = []
+
+    def use(name: str, gradient: Tensor) -> None:
+        seen.append(sum(p.grad is not None for p in model.parameters()))
+
+    add_gradient(model, sequence_losses, TRAIN, EXACT, use)
+    assert set(seen) == {1} and all(p.grad is None for p in model.parameters())
+    assert len(seen) == 3 * len(list(model.parameters()))  # seven sequences, three at a time
+
+
+def test_low_precision_weights_report_what_they_cost() -> None:
+    checkpoint, model, _ = make()
+    exact = explain_update(checkpoint, model.double(), sequence_losses, TRAIN, HELDOUT)
+    rough = explain_update(checkpoint, model.bfloat16(), sequence_losses, TRAIN, HELDOUT)
+    cost = abs(float(rough["residual"] / rough["change"]))
+    assert np.isfinite(rough["score"]).all()
+    assert cost > 100 * abs(float(exact["residual"] / exact["change"]))
+    model.double()
+
+
+@pytest.mark.parametrize("memory_mb", [1, 1000])
+def test_parts_are_the_definition_and_add_up(memory_mb: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("explaind.updates.by_part.BLOCK", 16)
+    checkpoint, model, _ = make()
+    train_part, heldout_part = torch.tensor([0, 0, 1, 1, 1, 2, 2]), torch.tensor([0, 0, 0, 1, 1])
+    groups = {name: COMPONENTS.index(describe(CONFIG, name, checkpoint.shape(name)).component) for name in checkpoint.names()}
+    scores = influence_by_part(
+        checkpoint,
+        model,
+        sequence_losses,
+        Parts(TRAIN, train_part),
+        Parts(HELDOUT, heldout_part),
+        groups,
+        level=3,
+        memory_mb=memory_mb,
+        rule=EXACT,
+    )
+    checkpoint.load_weights(model)
+    truth = reference_updates.explain(
+        model,
+        checkpoint.moments,
+        checkpoint.hyperparameters,
+        sequence_losses,
+        [TRAIN[train_part == z] for z in range(3)],
+        [HELDOUT[heldout_part == part] for part in range(2)],
+    )
+    expected = torch.zeros_like(scores)
+    for name, dense in truth.scores.items():
+        expected[:, :, groups[name]] += dense.flatten(2).sum(2)
+    torch.testing.assert_close(scores, expected, rtol=1e-7, atol=1e-12)
+    whole = explain_update(checkpoint, model, sequence_losses, TRAIN, HELDOUT, rule=EXACT)
+    shares = torch.tensor([3 / 5, 2 / 5], dtype=torch.float64)
+    terms = torch.stack([scores[:-2].sum(0), scores[-2], scores[-1]]).sum(2) @ shares
+    np.testing.assert_allclose(terms, whole["score"].sum("unit"), rtol=1e-9)
+    assert all(p.requires_grad for p in model.parameters())
+
+
+def test_chunks_keep_the_order_and_the_limit() -> None:
+    sizes = {"a": 3, "b": 9, "c": 2, "d": 2, "e": 4}
+    assert list(chunks(sizes, 5)) == [["a"], ["b"], ["c", "d"], ["e"]]
+    assert list(chunks(sizes, 100)) == [list(sizes)]
+
+
+def test_what_cannot_be_explained_is_refused() -> None:
+    checkpoint, model, _ = make()
+    with pytest.raises(DataError, match="no held-out samples"):
+        explain_update(checkpoint, model, sequence_losses, TRAIN, HELDOUT[:0])
+    with pytest.raises(DataError, match="no training samples"):
+        explain_update(checkpoint, model, sequence_losses, TRAIN[:0], HELDOUT)
+    checkpoint.weights["lm_head.weight"][0, 0] = float("nan")
+    with pytest.raises(TrainingError, match="gradient of the batch at tiny is not finite"):
+        explain_update(checkpoint, model, sequence_losses, TRAIN, HELDOUT)
