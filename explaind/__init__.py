@@ -6,6 +6,8 @@
         ...                                  # the training loop, with run.batch(indices) before optimizer.step()
     scores = explaind.influence("run.zarr", model, loss_fn, train=(x, y), test=x_test, keep=("step", "layer", "test", "output"))
 
+    update = explaind.explain_update(explaind.open_checkpoint("step-1000"), model, losses, batch, heldout)
+
 Importing this package does not import torch; the first use of one of its functions does.
 """
 
@@ -17,20 +19,49 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from explaind.attribution.api import influence, plan
     from explaind.certificate import verify
+    from explaind.checkpoints import Checkpoint, Hyperparameters, TrainingState, open_checkpoint, write_checkpoint
     from explaind.features.samples import Augmented
     from explaind.recording import record
     from explaind.recording.trajectory import Trajectory
+    from explaind.updates.explain import explain_update
+    from explaind.updates.path import Rule
+    from explaind.updates.units import Cut, make_units
 
 __version__ = "0.1.0"
-__all__ = ["Augmented", "Trajectory", "influence", "plan", "record", "verify"]
+__all__ = [
+    "Augmented",
+    "Checkpoint",
+    "Cut",
+    "Hyperparameters",
+    "Rule",
+    "TrainingState",
+    "Trajectory",
+    "explain_update",
+    "influence",
+    "make_units",
+    "open_checkpoint",
+    "plan",
+    "record",
+    "verify",
+    "write_checkpoint",
+]
 
 _HOME = {
     "Augmented": "explaind.features.samples",
+    "Checkpoint": "explaind.checkpoints",
+    "Cut": "explaind.updates.units",
+    "Hyperparameters": "explaind.checkpoints",
+    "Rule": "explaind.updates.path",
+    "TrainingState": "explaind.checkpoints",
     "Trajectory": "explaind.recording.trajectory",
+    "explain_update": "explaind.updates.explain",
     "influence": "explaind.attribution.api",
+    "make_units": "explaind.updates.units",
+    "open_checkpoint": "explaind.checkpoints",
     "plan": "explaind.attribution.api",
     "record": "explaind.recording",
     "verify": "explaind.certificate",
+    "write_checkpoint": "explaind.checkpoints",
 }
 
 

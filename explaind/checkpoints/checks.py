@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -18,13 +17,13 @@ WEIGHT_DTYPES = ("float32", "float16", "bfloat16")
 MOMENT_DTYPES = ("float32", "bfloat16")
 
 
-def check_names(expected: Iterable[str], found: Mapping[str, object], file: Callable[[str], Path]) -> None:
+def check_names(expected: Iterable[str], found: Mapping[str, object], file: Callable[[str], object]) -> None:
     """Are exactly the expected tensors there?
 
     Args:
         expected: names that the configuration implies.
         found: by name.
-        file: tensor → the file that holds it, or should.
+        file: tensor → the file or model that holds it, or should, for messages.
 
     Raises:
         StoreError: the first tensor that is missing, or that the model does not have.
@@ -49,7 +48,7 @@ def check_names(expected: Iterable[str], found: Mapping[str, object], file: Call
 
 
 def check_entry(
-    path: Path, name: str, entry: Entry, shape: tuple[int, ...], dtypes: tuple[str, ...]
+    source: object, name: str, entry: Entry, shape: tuple[int, ...], dtypes: tuple[str, ...]
 ) -> None:
     """Has a tensor the shape that the configuration implies, and a dtype that is read?
 
@@ -58,14 +57,14 @@ def check_entry(
     """
     if entry.shape != shape:
         raise StoreError(
-            f"The tensor {name} in {path} has another shape than config.json implies",
+            f"The tensor {name} in {source} has another shape than config.json implies",
             expected=str(shape),
             got=str(entry.shape),
             remedy="check that the file and config.json belong to one model",
         )
     if entry.dtype not in dtypes:
         raise StoreError(
-            f"The tensor {name} in {path} has a dtype that is not read",
+            f"The tensor {name} in {source} has a dtype that is not read",
             expected=" or ".join(dtypes),
             got=entry.dtype,
             remedy="convert it; quantized tensors are no parameters that an optimizer moves",

@@ -89,7 +89,8 @@ class TorchFile:
         holds: what the file is needed for, for messages.
 
     Raises:
-        StoreError: no such file, a damaged one, one that asks for more than tensors and plain values, or one of torch's old format.
+        StoreError: no such file, a damaged one, one that asks for more than tensors and plain values, or one of torch's old
+            format.
     """
 
     def __init__(self, path: Path, holds: str) -> None:
@@ -106,6 +107,14 @@ class TorchFile:
     def content(self) -> Any:
         """All of it, its tensors mapped from the file."""
         try:
+            with self.path.open("rb") as stream:
+                if stream.read(2) != b"PK":
+                    raise StoreError(
+                        f"{self.path}, which should hold {self._holds}, is no file of torch.save in its present format",
+                        expected="a zip archive, as torch.save writes it since torch 1.6",
+                        got="other bytes at its beginning",
+                        remedy="save the state again with torch.save, or check the path",
+                    )
             return torch.load(self.path, map_location="cpu", weights_only=True, mmap=True)
         except pickle.UnpicklingError as error:
             found = re.search(r"GLOBAL (\S+)", str(error))

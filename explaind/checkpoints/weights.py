@@ -45,14 +45,20 @@ class Weights:
         self.shapes = parameter_shapes(self.config, folder / CONFIG)
         planned = self._planned()
         files: dict[str, SafetensorsFile] = {}
-        for name in self.shapes:  # in the model's order, so that a damaged shard is named with its first tensor
+        for (
+            name
+        ) in self.shapes:  # in the model's order, so that a damaged shard is named with its first tensor
             shard = planned.get(name, MODEL)
-            if shard not in files and (name in planned or not planned):
+            if shard not in files:
                 files[shard] = SafetensorsFile(folder / shard, name)
         self._files = {
             name: file for file in files.values() for name in file.entries if not name.endswith(_BUFFER)
         }
-        check_names(self.shapes, self._files, lambda name: self._where(name, planned))
+
+        def where(name: str) -> Path:
+            return self._files[name].path if name in self._files else folder / planned.get(name, MODEL)
+
+        check_names(self.shapes, self._files, where)
         for name, shape in self.shapes.items():
             file = self._files[name]
             check_entry(file.path, name, file.entries[name], shape, WEIGHT_DTYPES)
@@ -93,9 +99,6 @@ class Weights:
                     expected="the name of a file beside it",
                     got=repr(shard),
                 )
-        return planned
-
-    def _where(self, name: str, planned: dict[str, str]) -> Path:
-        if name in self._files:
-            return self._files[name].path
-        return self.folder / planned.get(name, INDEX if planned else MODEL)
+        named = {name: shard for name, shard in planned.items() if not name.endswith(_BUFFER)}
+        check_names(self.shapes, named, lambda name: self.folder / INDEX)
+        return named

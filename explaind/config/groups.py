@@ -68,7 +68,7 @@ DATA: dict[str, dict[str, Any]] = {
             "languages": _names,
         },
         "tokenizer": {
-            "kind": choice("train", "file"),
+            "kind": choice("train", "file", "hub"),
             "file": optional(text()),
             "vocabulary": _count,
             "paragraphs": optional(_count),

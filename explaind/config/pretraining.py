@@ -31,6 +31,8 @@ def _wrong(config: dict[str, Any]) -> Any:
         yield "data.tokenizer.vocabulary", f"at most model.vocabulary, {model['vocabulary']}", data["tokenizer"]["vocabulary"]
     if data["tokenizer"]["kind"] == "file" and data["tokenizer"]["file"] is None:
         yield "data.tokenizer.file", "the path of a tokenizer.json with data.tokenizer.kind=file", None
+    if data["tokenizer"]["kind"] == "hub" and chosen["source"] != "hub":
+        yield "data.tokenizer.kind", "train or file, where the checkpoints are not on the hub", "hub"
     kind = data["source"]["kind"]
     needed = {"folder": "folder", "huggingface": "dataset"}.get(kind)
     if needed and data["source"][needed] is None:

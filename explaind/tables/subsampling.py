@@ -68,7 +68,8 @@ def _compare(full: xr.DataArray, alone: xr.DataArray) -> dict[str, float | str]:
         "full": float(a.sum()),
         "subsampled": float(b.sum()),
         "cosine": float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b) or 1.0)),
-        "spearman": float(spearmanr(a, b).statistic),
+        # The ranks of a constant vector are not defined.
+        "spearman": float(spearmanr(a, b).statistic) if np.ptp(a) and np.ptp(b) else np.nan,
         "same_sign": float(np.mean(np.sign(a) == np.sign(b))),
         "strongest_full": strongest[0],
         "strongest_subsampled": strongest[1],

@@ -35,7 +35,7 @@ def explain_update(
 
     Args:
         checkpoint: parameters, moments and hyperparameters (`explaind.open_checkpoint`).
-        model: of the checkpoint's shape, on any device and in any floating dtype; its parameters are overwritten.
+        model: of the checkpoint's shape, on any device and in any floating dtype; it is left at the checkpoint's parameters.
         losses: (model, samples [n, …]) → the loss of each sample [n].
         train: samples of the update's batch; its loss is their mean.
         heldout: samples whose mean loss is explained.
@@ -61,6 +61,7 @@ def explain_update(
     units = units or make_units({name: tuple(p.shape) for name, p in model.named_parameters()})
     update, train_losses = batch_update(checkpoint, model, losses, train, rule)
     found = integrate(update, model, losses, heldout, units, rule)
+    update.place(model, 0.0)
     dataset = to_dataset(found, units)
     return dataset.assign(
         train_loss=float(train_losses.mean()),
@@ -104,7 +105,7 @@ def take_start(checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:
     """θ by name, in float32 at least, where the model's parameters are."""
     return {
         name: checkpoint.weight(name).to(
-            device=parameter.device, dtype=torch.promote_types(parameter.dtype, torch.float32), copy=True
+            device=parameter.device, dtype=torch.promote_types(parameter.dtype, torch.float32)
         )
         for name, parameter in model.named_parameters()
     }

@@ -28,21 +28,6 @@ from explaind.updates.units import Units
 __all__ = ["explain_interval"]
 
 
-class _Present:
-    """The trainer's present state, read as a checkpoint is read."""
-
-    def __init__(self, trainer: Trainer) -> None:
-        self.name = f"update {trainer.done}"
-        self.hyperparameters: Hyperparameters = trainer.hyperparameters()
-        self._states = {name: trainer.optimizer.state[p] for name, p in trainer.model.named_parameters()}
-
-    def exp_avg(self, name: str) -> Tensor:
-        return self._states[name]["exp_avg"].clone()
-
-    def exp_avg_sq(self, name: str) -> Tensor:
-        return self._states[name]["exp_avg_sq"].clone()
-
-
 def explain_interval(
     trainer: Trainer, following: Checkpoint, heldout: Tensor, units: Units, rule: Rule
 ) -> xr.Dataset:
@@ -93,7 +78,7 @@ def _own_update(trainer: Trainer) -> tuple[Update, dict[str, Tensor], float]:
     )
     whole_gradient = {name: part.clone() for name, part in gradient.items()}
     start = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
-    update = make_update(_Present(trainer), start, gradient, keep_preconditioner=True)
+    update = make_update(trainer.state(), start, gradient, keep_preconditioner=True)
     return update, whole_gradient, float(losses.mean())
 
 

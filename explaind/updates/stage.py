@@ -38,6 +38,7 @@ def explain_checkpoint(
     """Explain one simulated update from a checkpoint, as a store "update".
 
     The batch is drawn from the training text once, with the composition of the run's own batches, and is the same at every checkpoint.
+    The held-out sequences are of the languages that are trained on.
 
     Args:
         config: resolved configuration; `checkpoints`, `influence` and what `explaind.experiments.eurollm.load` needs.
@@ -49,7 +50,7 @@ def explain_checkpoint(
     keep_memory()
     experiment, opened, model = _open(config, tokens, checkpoint, checkpoints)
     device = next(model.parameters()).device
-    sequences, languages = experiment.heldout(config["influence"]["heldout"])
+    sequences, languages = experiment.heldout(config["influence"]["heldout"], trained=True)
     batch = experiment.batches("simulated")(0)
     found = explain_update(
         opened,
@@ -74,6 +75,8 @@ def explain_languages(
     output: Path,
 ) -> None:
     """Training language → held-out language at one checkpoint, by kind of component, as a store "update-languages".
+
+    Every held-out language is resolved, also those that are not trained on.
 
     With the fewest nodes that were within the tolerance when the checkpoint was explained as a whole.
 
@@ -104,7 +107,6 @@ def explain_languages(
         rule=_rule(config),
     ).numpy()
     axes = ("heldout_language", "component")
-    change = (known["after"] - known["before"]).groupby("language").mean()
     dataset = xr.Dataset(
         {
             "batch": (("train_language", *axes), scores[:-2]),
@@ -112,7 +114,6 @@ def explain_languages(
             "regularization": (axes, scores[-1]),
             "per_batch": ("train_language", torch.bincount(found.train_language[batch]).numpy()),
             "sequences": ("heldout_language", torch.bincount(languages).numpy()),
-            "change": change.sel(language=list(found.heldout_languages)).rename(language="heldout_language").drop_vars("heldout_language"),
         },
         coords={
             "train_language": list(found.languages),
@@ -134,7 +135,7 @@ def explain_steps(
         experiment = load(config, tokens)
         opened = open_checkpoint(checkpoints / checkpoint)
         options = config["study"]["intervals"]
-        sequences, _ = experiment.heldout(options["heldout"])
+        sequences, _ = experiment.heldout(options["heldout"], trained=True)
         rule = Rule(options["tolerance"], 1, options["max_nodes"], config["execution"]["samples_per_pass"])
         found = explain_interval(
             Trainer(config, experiment, opened),

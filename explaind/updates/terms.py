@@ -102,7 +102,7 @@ def make_update(
     for name, g in gradient.items():
         g.mul_(clip)
         m, v = (
-            read(name).to(device=g.device, dtype=g.dtype, copy=True)  # a reader may hand out its own memory
+            read(name).to(device=g.device, dtype=g.dtype)
             for read in (checkpoint.exp_avg, checkpoint.exp_avg_sq)
         )
         momentum[name], preconditioner = _terms(options, g, m, v)

@@ -12,8 +12,8 @@ import pytest
 from explaind.cli import main
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "docs/method.md", "docs/own-run.md", "docs/cluster.md", "docs/extending.md")
-WITH_EXAMPLES = ("README.md", "docs/own-run.md")
+PAGES = ("README.md", "docs/method.md", "docs/own-run.md", "docs/checkpoints.md", "docs/cluster.md", "docs/extending.md")
+WITH_EXAMPLES = ("README.md", "docs/own-run.md", "docs/checkpoints.md")
 
 
 def blocks(page: str, language: str) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from explaind.errors import DataError
 from explaind.experiments.eurollm.batches import Batches, composition, spread
 from explaind.experiments.eurollm.model import llama_config, make_llama
 from explaind.text.tokens import Tokens, read_tokens
@@ -43,9 +44,28 @@ class Pretraining:
         """Step → positions of its training sequences: of the run, or of another stream with the same composition."""
         return Batches(self.tokens.train_language, self.counts, self.seed, stream)
 
-    def heldout(self, each: int) -> tuple[Tensor, Tensor]:
-        """`each` held-out sequences of every language [n, T], and their languages [n], sorted by language."""
+    def heldout(self, each: int, *, trained: bool = False) -> tuple[Tensor, Tensor]:
+        """`each` held-out sequences of every language [n, T], and their languages [n], sorted by language.
+
+        Args:
+            each: sequences of a language.
+            trained: only of languages that are trained on, so that they are of the batches' own distribution.
+
+        Raises:
+            DataError: there are no such sequences.
+        """
         chosen = spread(self.tokens.heldout_language, each)
+        languages = self.tokens.heldout_language[chosen]
+        if trained:
+            known = [name in self.tokens.languages for name in self.tokens.heldout_languages]
+            chosen = chosen[torch.tensor(known)[languages]]
+        if len(chosen) == 0:
+            raise DataError(
+                "There is no held-out text of the languages that are trained on.",
+                expected=f"at least one of {', '.join(self.tokens.languages)}",
+                got=", ".join(self.tokens.heldout_languages),
+                remedy="Correct data.heldout.languages.",
+            )
         return self.tokens.heldout[chosen], self.tokens.heldout_language[chosen]
 
 

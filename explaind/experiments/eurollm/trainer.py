@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from explaind.checkpoints import Checkpoint, Hyperparameters, write_checkpoint
+from explaind.checkpoints import Checkpoint, Hyperparameters, TrainingState, write_checkpoint
 from explaind.device import find_device
 from explaind.errors import TrainingError
 from explaind.experiments.eurollm import Pretraining
@@ -124,6 +124,12 @@ class Trainer:
             clip_norm=self._config["train"]["clip_norm"],
         )
 
+    def state(self) -> TrainingState:
+        """The present state as a checkpoint, with the learning rate of the next update."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self._config, self.done)
+        return TrainingState(self.model, self.optimizer, clip_norm=self._config["train"]["clip_norm"], name=f"update {self.done}")
+
     def save(self, folder: Path) -> None:
         """Write a checkpoint of the present step."""
         write_checkpoint(folder, self.model, self.optimizer, self.hyperparameters(), self._experiment.llama)
@@ -143,6 +149,6 @@ class Trainer:
                 name = names[parameter]
                 self.optimizer.state[parameter] = {
                     "step": torch.tensor(float(self.done)),
-                    "exp_avg": checkpoint.exp_avg(name).to(parameter, copy=True),
-                    "exp_avg_sq": checkpoint.exp_avg_sq(name).to(parameter, copy=True),
+                    "exp_avg": checkpoint.exp_avg(name).to(parameter),
+                    "exp_avg_sq": checkpoint.exp_avg_sq(name).to(parameter),
                 }
