@@ -43,6 +43,12 @@ def test_a_damaged_configuration(folder: Path, text: str) -> None:
     refused(folder, "config.json")
 
 
+def test_an_altered_configuration(folder: Path) -> None:
+    path = folder / "config.json"
+    path.write_text(path.read_text().replace("1e-05", "1e-5"))
+    refused(folder, f"{path} is truncated or altered", "bytes")
+
+
 def test_a_damaged_state(folder: Path) -> None:
     body = json.loads((folder / "state.json").read_text())
     body["hyperparameters"]["lr"] = 0.02

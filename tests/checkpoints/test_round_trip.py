@@ -96,6 +96,15 @@ def test_computing_in_place_changes_nothing_for_the_next_reader(trained: Trained
     assert torch.equal(getattr(checkpoint, read)("model.norm.weight"), kept)
 
 
+def test_what_was_read_does_not_follow_the_file(folder: Path) -> None:
+    first = open_checkpoint(folder).weight("model.norm.weight")
+    kept = first.clone()
+    path = folder / "model.safetensors"
+    with path.open("r+b") as stream:  # in place: a mapped tensor would change
+        stream.write(bytes(path.stat().st_size))
+    assert torch.equal(first, kept)
+
+
 def test_transformers_reads_our_folder(trained: Trained) -> None:
     from transformers import AutoModelForCausalLM
 
