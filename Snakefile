@@ -4,6 +4,7 @@
 #                    record → influence parts → accumulate → tables, figures → report
 #                    record + phases → windows → periodicity → tables, figures
 #   data → train …   record → attribution, baselines;  data → retrain;  all three → datamodel → tables, figures
+#   corpus → tokens → pretrain → updates, languages, intervals → tables, figures
 #
 # Examples:
 #   snakemake --cores all figures
@@ -30,6 +31,11 @@
 #   {experiment}/retrained/{fraction}/{start}-{stop}.zarr  outputs of models trained on subsets
 #   {experiment}/datamodel.csv                             linear datamodel scores
 #   {experiment}/sparse.csv                                fidelity by share of steps kept
+#   {experiment}/corpus/, tokenizer.json, tokens.zarr      text by language, and packed sequences of it
+#   {experiment}/checkpoints/{checkpoint}/                 weights and optimizer state of a language model in training
+#   {experiment}/updates/{checkpoint}.zarr, updates.zarr   one simulated update of each checkpoint, by unit
+#   {experiment}/update_languages/{checkpoint}.zarr        the same by training and held-out language
+#   {experiment}/intervals/{checkpoint}.zarr               every update up to the next checkpoint
 #   tables/*.csv · figures/*.{pdf,png} · report.html, and its pages in report/
 #   logs/ · benchmarks/                                    by experiment and rule
 from snakemake.utils import min_version

@@ -1,9 +1,9 @@
 """Explaining one update of a language model: time in forward-backwards, memory in copies of the parameters, and how both grow.
 
 Targets: at most 1.2 × (nodes + 2) forward-backwards of the held-out batch, at most three copies of the parameters besides the
-optimizer's state, cost linear in parameters and in tokens. Parameters are random: time and memory depend on shapes only. The peak of a
-process includes what torch and transformers take, so each size runs in a process of its own, and its memory is measured against the
-same process's after the model was made.
+optimizer's state, cost linear in parameters and in tokens. Parameters are random: time and memory depend on shapes only. The
+peak of a process includes what torch and transformers take, so each size runs in a process of its own, and its memory is
+measured against the same process's after the model was made.
 """
 
 from __future__ import annotations
@@ -46,10 +46,28 @@ def run(folder: Path) -> None:
     )
     rows = []
     for name, width in SIZES.items():
-        command = [sys.executable, "-m", "benchmarks.updates", str(folder / name), str(width), str(torch.get_num_threads())]
-        found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.updates",
+            str(folder / name),
+            str(width),
+            str(torch.get_num_threads()),
+        ]
+        found = json.loads(
+            subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
+        )
         copy = 4 * found["parameters"] / MEGABYTE
-        rows.append((name, found["parameters"] / 1e6, copy, found["peak"] - found["activations"], (found["peak"] - found["activations"]) / copy, found["activations"]))
+        rows.append(
+            (
+                name,
+                found["parameters"] / 1e6,
+                copy,
+                found["peak"] - found["activations"],
+                (found["peak"] - found["activations"]) / copy,
+                found["activations"],
+            )
+        )
     show(
         "Peak of explaining one update beside the model, three sizes (θ, u_batch and u_momentum are three copies)",
         ("size", "parameters, million", "one copy, MB", "peak, MB", "copies", "activations of a pass, MB"),
@@ -58,10 +76,26 @@ def run(folder: Path) -> None:
     rows = []
     for name, width in SIZES.items():
         found = measure(folder, width, BATCHES["default"], 3)
-        rows.append((f"{name} model", found["parameters"] / 1e6, BATCHES["default"] * 128, found["seconds"], found["seconds"] / found["parameters"] * 1e6))
+        rows.append(
+            (
+                f"{name} model",
+                found["parameters"] / 1e6,
+                BATCHES["default"] * 128,
+                found["seconds"],
+                found["seconds"] / found["parameters"] * 1e6,
+            )
+        )
     for name, count in BATCHES.items():
         found = measure(folder, SIZES["default"], count, 3)
-        rows.append((f"{name} batch", found["parameters"] / 1e6, count * 128, found["seconds"], 1e3 * found["seconds"] / (count * 128)))
+        rows.append(
+            (
+                f"{name} batch",
+                found["parameters"] / 1e6,
+                count * 128,
+                found["seconds"],
+                1e3 * found["seconds"] / (count * 128),
+            )
+        )
     show(
         "Growth with parameters (s per million) and with tokens (ms per token)",
         ("what", "parameters, million", "tokens", "s", "per unit"),
@@ -106,7 +140,10 @@ def measure(folder: Path, width: int, sequences: int, nodes: int) -> dict[str, f
     one_pass()
     passes = min(timed(one_pass)[1] for _ in range(3))
     _, seconds = min(
-        (timed(lambda: explain_update(checkpoint, model, sequence_losses, batch, batch, rule=rule)) for _ in range(2)),
+        (
+            timed(lambda: explain_update(checkpoint, model, sequence_losses, batch, batch, rule=rule))
+            for _ in range(2)
+        ),
         key=lambda pair: pair[1],
     )
     assert nodes in LEVELS

@@ -19,7 +19,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from explaind.attribution.api import influence, plan
     from explaind.certificate import verify
-    from explaind.checkpoints import Checkpoint, Hyperparameters, TrainingState, open_checkpoint, write_checkpoint
+    from explaind.checkpoints import (
+        Checkpoint,
+        Hyperparameters,
+        TrainingState,
+        open_checkpoint,
+        write_checkpoint,
+    )
     from explaind.features.samples import Augmented
     from explaind.recording import record
     from explaind.recording.trajectory import Trajectory

@@ -26,11 +26,13 @@ __all__ = ["pretrain"]
 LOGS = ("metrics", "losses")
 
 
-def pretrain(config: Mapping[str, Any], tokens: Path, *, checkpoints: Path, metrics: Path, losses: Path) -> None:
+def pretrain(
+    config: Mapping[str, Any], tokens: Path, *, checkpoints: Path, metrics: Path, losses: Path
+) -> None:
     """Train, and keep a checkpoint at every step of `checkpoint_steps(config)`.
 
-    What was interrupted continues from its last checkpoint, which waits beside `checkpoints` in a folder named by the configuration
-    and the text; it is renamed into place when all is done.
+    What was interrupted continues from its last checkpoint, which waits beside `checkpoints` in a folder named by the
+    configuration and the text; it is renamed into place when all is done.
 
     Args:
         config: resolved configuration.
@@ -50,7 +52,9 @@ def pretrain(config: Mapping[str, Any], tokens: Path, *, checkpoints: Path, metr
         wanted = set(checkpoint_steps(config))
         for step in track(range(first, steps + 1), description="pretraining", unit="update"):
             if step in wanted | {0} and (last is None or step > first):
-                log.by_language(step, "heldout", trainer.evaluate(sequences), languages, found.heldout_languages)
+                log.by_language(
+                    step, "heldout", trainer.evaluate(sequences), languages, found.heldout_languages
+                )
                 log.close_interval(step, found.languages)
                 if step in wanted:
                     log.save(trainer)
@@ -61,8 +65,10 @@ def pretrain(config: Mapping[str, Any], tokens: Path, *, checkpoints: Path, metr
 
 
 def _working_folder(config: Mapping[str, Any], tokens: Path, checkpoints: Path) -> Path:
-    """Beside the destination; of another name for every other configuration or text, so that none continues what is not its own."""
-    chosen = slice_json(slice_config(dict(config), "data", "model", "optimizer", "train", "influence.heldout"))
+    """Beside the destination, named by configuration and text, so that no run continues what is not its own."""
+    chosen = slice_json(
+        slice_config(dict(config), "data", "model", "optimizer", "train", "influence.heldout")
+    )
     digest = hashlib.sha256(chosen.encode() + (tokens / "manifest.json").read_bytes()).hexdigest()[:12]
     return checkpoints.with_name(f".{checkpoints.name}.{digest}")
 
@@ -91,7 +97,9 @@ class _Log:
         self._rows["metrics"].append(row)
         self._interval.append((each.cpu(), languages))
 
-    def by_language(self, step: int, part: str, each: Tensor, languages: Tensor, names: tuple[str, ...]) -> None:
+    def by_language(
+        self, step: int, part: str, each: Tensor, languages: Tensor, names: tuple[str, ...]
+    ) -> None:
         """Mean losses of the languages that have sequences here."""
         for index, name in enumerate(names):
             mine = each[languages == index]

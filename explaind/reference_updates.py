@@ -1,8 +1,8 @@
-"""The definition of a single update's explanation, literally (Remark F.3): slow, dense, float64. Every fast path is tested against it.
+"""The definition of a single update's explanation, literally (Remark F.3): slow, dense, float64; fast paths are tested against it.
 
-Notation as in `explaind.updates.terms`: θ, m, v and the hyperparameters are those of a checkpoint, g_z the gradient of the part of the
-batch loss that belongs to part z, u = −(Σ_z u_z + u_momentum + u_decay). Contributions are −∫_0^1 ∇L_l(θ + τu) · u_term dτ, by
-parameter, term and held-out part l, with Gauss-Legendre nodes.
+Notation as in `explaind.updates.terms`: θ, m, v and the hyperparameters are those of a checkpoint, g_z the gradient of the part
+of the batch loss that belongs to part z, u = −(Σ_z u_z + u_momentum + u_decay). Contributions are −∫_0^1 ∇L_l(θ + τu) · u_term
+dτ, by parameter, term and held-out part l, with Gauss-Legendre nodes.
 """
 
 from __future__ import annotations
@@ -59,7 +59,10 @@ def explain(
     parts = [_gradient(model, losses(model, part).sum() / count) for part in train]
     terms = _terms(start, moments, options, parts)
     total = {name: -sum(rows) for name, rows in terms.items()}
-    scores = {name: torch.zeros(len(terms[name]), len(heldout), *start[name].shape, dtype=torch.float64) for name in start}
+    scores = {
+        name: torch.zeros(len(terms[name]), len(heldout), *start[name].shape, dtype=torch.float64)
+        for name in start
+    }
     at, weights = np.polynomial.legendre.leggauss(nodes)
     for tau, weight in zip((at + 1) / 2, weights / 2, strict=True):
         _place(model, start, total, float(tau))

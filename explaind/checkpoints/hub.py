@@ -5,11 +5,12 @@ The hub holds weights. The state of an optimizer is hardly ever published and mu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from explaind.errors import DataError
 
-__all__ = ["fetch_revision"]
+__all__ = ["fetch_file", "fetch_revision"]
 
 PATTERNS = ("model*.safetensors", "*.json")
 
@@ -24,6 +25,32 @@ def fetch_revision(repository: str, revision: str) -> Path:
     Raises:
         DataError: no connection and not in the cache, no such repository or revision, or no safetensors in it.
     """
+    folder = _snapshot(repository, revision, PATTERNS)
+    if not any(folder.glob("model*.safetensors")):
+        raise DataError(
+            f"There are no weights in {revision} of {repository} that can be read without running code.",
+            expected="model.safetensors, or shards of it",
+            got="none",
+            remedy="Choose a revision with safetensors, or convert the weights.",
+        )
+    return folder
+
+
+def fetch_file(repository: str, revision: str, file: str) -> Path:
+    """One file of a revision, such as tokenizer.json; errors as of `fetch_revision`."""
+    found = _snapshot(repository, revision, (file,)) / file
+    if not found.is_file():
+        raise DataError(
+            f"The revision {revision} of {repository} has no {file}.",
+            expected=file,
+            got="no such file",
+            remedy="Choose another revision, or give a file of your own.",
+        )
+    return found
+
+
+def _snapshot(repository: str, revision: str, patterns: Sequence[str]) -> Path:
+    """The folder of one revision in the hub's cache, with the files that fit the patterns."""
     from huggingface_hub import snapshot_download  # takes a second to import
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -34,10 +61,10 @@ def fetch_revision(repository: str, revision: str) -> Path:
 
     wanted = f"{revision} of {repository}"
     try:
-        folder = Path(snapshot_download(repository, revision=revision, allow_patterns=list(PATTERNS)))
+        folder = Path(snapshot_download(repository, revision=revision, allow_patterns=list(patterns)))
     except GatedRepoError as error:
         problem, remedy = (
-            f"The weights {wanted} are given out after a registration only",
+            f"The files {wanted} are given out after a registration only",
             "Register on the hub and log in",
         )
         raise _failed(problem, error, remedy) from error
@@ -48,16 +75,9 @@ def fetch_revision(repository: str, revision: str) -> Path:
         problem = f"The repository {repository} has no revision {revision}"
         raise _failed(problem, error, "Correct checkpoints.revisions: branches, tags or commits") from error
     except Exception as error:  # the hub's errors, its connection's and the disk's have no common base
-        problem = f"The weights {wanted} could not be fetched from the Hugging Face hub"
+        problem = f"The files {wanted} could not be fetched from the Hugging Face hub"
         remedy = "Check the connection and repeat: what has arrived is kept. Or give a folder: checkpoints.source=folder"
         raise _failed(problem, error, remedy) from error
-    if not any(folder.glob("model*.safetensors")):
-        raise DataError(
-            f"There are no weights in {wanted} that can be read without running code.",
-            expected="model.safetensors, or shards of it",
-            got="none",
-            remedy="Choose a revision with safetensors, or convert the weights.",
-        )
     return folder
 
 

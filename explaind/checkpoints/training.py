@@ -1,4 +1,4 @@
-"""A training run's present state, read as a checkpoint is read: for explaining the update that comes next, without writing a file."""
+"""A training run's present state, read as a checkpoint is read: for explaining the next update without writing a file."""
 
 from __future__ import annotations
 
@@ -42,14 +42,18 @@ class TrainingState:
         self._optimizer, self._parameters = optimizer, dict(model.named_parameters())
         names = {id(parameter): key for key, parameter in self._parameters.items()}
         members = [[id(parameter) for parameter in group["params"]] for group in optimizer.param_groups]
-        if not isinstance(optimizer, torch.optim.AdamW) or {i for some in members for i in some} != set(names):
+        if not isinstance(optimizer, torch.optim.AdamW) or {i for some in members for i in some} != set(
+            names
+        ):
             raise StoreError(
                 "This optimizer's next update cannot be explained",
                 expected="torch.optim.AdamW over exactly the model's parameters",
                 got=f"{type(optimizer).__name__} over {sum(map(len, members))} of {len(names)} parameters",
                 remedy="make it from model.parameters()",
             )
-        steps = {int(optimizer.state.get(parameter, {}).get("step", 0)) for parameter in self._parameters.values()}
+        steps = {
+            int(optimizer.state.get(parameter, {}).get("step", 0)) for parameter in self._parameters.values()
+        }
         if len(steps) > 1:
             raise StoreError(
                 "The parameters were not all trained in every update",

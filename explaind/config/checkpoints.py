@@ -26,7 +26,8 @@ def checkpoint_names(config: Mapping[str, Any]) -> list[str]:
     """All checkpoints, in the order of training.
 
     Args:
-        config: `checkpoints.{source,folder,revisions}`: "trained" here, a "folder" with one sub-folder each, or revisions of a "hub".
+        config: `checkpoints.{source,folder,revisions}`: "trained" here, a "folder" with one sub-folder each, or revisions of
+            a "hub".
 
     Raises:
         ConfigError: the folder holds no checkpoint.

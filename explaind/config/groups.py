@@ -1,6 +1,7 @@
 """The groups of the configuration as data: which options there are, and what they may be.
 
-A group whose options depend on a choice (`data`, `model`, `optimizer` by their `name`; `study` and `figure` by the experiment) has one
+A group whose options depend on a choice (`data`, `model`, `optimizer` by their `name`; `study` and `figure` by the experiment)
+has one
 table per choice: a new data set, model, optimizer or experiment adds an entry and changes nothing else.
 """
 
@@ -29,7 +30,7 @@ METHODS = ("explaind", "trak", "tracin", "gradient_dot", "influence_function")
 _count = integer(1)
 _share = number(0, 1, open_low=True)
 _names = listing(text(), distinct=True)
-_nodes = choice_of(1, 3, 7, 15)
+_nodes = choice_of(1, 3, 7)
 
 
 def _images(channels: int) -> dict[str, Any]:
@@ -81,8 +82,8 @@ MODEL: dict[str, dict[str, Option]] = {
     "mnist_cnn": {"channels": listing(_count, length=2), "hidden": _count},
     "resnet9": {"width": _count},
     "llama": {
-        **{key: _count for key in ("vocabulary", "width", "hidden", "layers", "heads", "key_value_heads")},
-        **{key: _positive for key in ("rope_theta", "rms_norm_eps", "initializer_range")},
+        **dict.fromkeys(("vocabulary", "width", "hidden", "layers", "heads", "key_value_heads"), _count),
+        **dict.fromkeys(("rope_theta", "rms_norm_eps", "initializer_range"), _positive),
     },
 }
 OPTIMIZER: dict[str, dict[str, Option]] = {
@@ -146,7 +147,7 @@ STUDY: dict[str, dict[str, Any]] = {
     "cifar2": _attributed,
     "eurollm": {
         "languages": {"stride": _count},
-        "intervals": {"stride": _count, "heldout": _count, "tolerance": _positive, "max_nodes": _nodes},
+        "intervals": {"stride": _count, "heldout": _count, "tolerance": _positive, "max_nodes": _count},
     },
 }
 _dpi = {"dpi": integer(20, 1200)}
@@ -209,7 +210,7 @@ CHECKPOINTS: dict[str, Any] = {
     "influence": {
         "tolerance": _positive,
         "min_nodes": _nodes,
-        "max_nodes": _nodes,
+        "max_nodes": _count,
         "heldout": _count,
         "weights": choice("float32", "bfloat16", "float64"),
     },

@@ -28,7 +28,11 @@ def _wrong(config: dict[str, Any]) -> Any:
     """(option, what it would have to be, what it is) of each that does not fit."""
     data, model, train, chosen = config["data"], config["model"], config["train"], config["checkpoints"]
     if data["tokenizer"]["vocabulary"] > model["vocabulary"]:
-        yield "data.tokenizer.vocabulary", f"at most model.vocabulary, {model['vocabulary']}", data["tokenizer"]["vocabulary"]
+        yield (
+            "data.tokenizer.vocabulary",
+            f"at most model.vocabulary, {model['vocabulary']}",
+            data["tokenizer"]["vocabulary"],
+        )
     if data["tokenizer"]["kind"] == "file" and data["tokenizer"]["file"] is None:
         yield "data.tokenizer.file", "the path of a tokenizer.json with data.tokenizer.kind=file", None
     if data["tokenizer"]["kind"] == "hub" and chosen["source"] != "hub":
@@ -38,11 +42,23 @@ def _wrong(config: dict[str, Any]) -> Any:
     if needed and data["source"][needed] is None:
         yield f"data.source.{needed}", f"a text with data.source.kind={kind}", None
     if model["width"] % model["heads"] or model["width"] // model["heads"] % 2:
-        yield "model.width", f"an even multiple of model.heads, {model['heads']}: positions rotate pairs", model["width"]
+        yield (
+            "model.width",
+            f"an even multiple of model.heads, {model['heads']}: positions rotate pairs",
+            model["width"],
+        )
     if model["heads"] % model["key_value_heads"]:
-        yield "model.heads", f"a multiple of model.key_value_heads, {model['key_value_heads']}", model["heads"]
+        yield (
+            "model.heads",
+            f"a multiple of model.key_value_heads, {model['key_value_heads']}",
+            model["heads"],
+        )
     if train["batch"] < len(data["languages"]):
-        yield "train.batch", f"at least one sequence of each of the {len(data['languages'])} languages", train["batch"]
+        yield (
+            "train.batch",
+            f"at least one sequence of each of the {len(data['languages'])} languages",
+            train["batch"],
+        )
     if train["checkpoints"] > train["steps"]:
         yield "train.checkpoints", f"at most train.steps, {train['steps']}", train["checkpoints"]
     if train["warmup"] + train["decay"] > train["steps"]:

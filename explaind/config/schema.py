@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from explaind.config.groups import CHECKPOINTS, DATA, EXECUTION, FIGURE, FROM_CHECKPOINTS, MODEL, OPTIMIZER, RECORDED, STUDY
+from explaind.config.groups import (
+    CHECKPOINTS,
+    DATA,
+    EXECUTION,
+    FIGURE,
+    FROM_CHECKPOINTS,
+    MODEL,
+    OPTIMIZER,
+    RECORDED,
+    STUDY,
+)
 from explaind.config.options import choice
 from explaind.config.together import check_together, refusal
 from explaind.errors import ConfigError
@@ -18,7 +28,12 @@ def validate(config: dict[str, Any]) -> None:
     """
     experiment = config.get("name")
     kind = CHECKPOINTS if experiment in FROM_CHECKPOINTS else RECORDED
-    schema = {"name": choice(*STUDY), "scale": choice("smoke", "default", "paper"), **kind, "execution": EXECUTION}
+    schema = {
+        "name": choice(*STUDY),
+        "scale": choice("smoke", "default", "paper"),
+        **kind,
+        "execution": EXECUTION,
+    }
     for group, tables in (("data", DATA), ("model", MODEL), ("optimizer", OPTIMIZER)):
         name = config.get(group, {}).get("name")
         schema[group] = {"name": choice(*tables), **tables.get(name, {})}

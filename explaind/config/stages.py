@@ -56,7 +56,16 @@ BASELINE = (
 #: What changes the training of a language model.
 PRETRAINING = ("name", "data", "model", "optimizer", "train", "influence.heldout")
 #: What changes the explanation of an update from a checkpoint.
-UPDATE = ("name", "data.context", "model", "train.batch", "train.mix", "train.seed", "checkpoints", "influence")
+UPDATE = (
+    "name",
+    "data.context",
+    "model",
+    "train.batch",
+    "train.mix",
+    "train.seed",
+    "checkpoints",
+    "influence",
+)
 UPDATE_MODULES = ("explaind.updates.stage", *EXPERIMENT_MODULES)
 
 # The stages that explain the recorded run rebuild data and model from the configuration stored with it.

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from explaind.figures.style import TERM_COLOURS, layer_colour, mark_phases, new_figure, panel
+from explaind.figures.style import TERM_COLOURS, fit_after, layer_colour, mark_phases, new_figure, panel
 from explaind.output import read_json
 from explaind.store import read_dataset
 from explaind.studies.growth import smooth
@@ -83,7 +83,7 @@ def _curves(axes: Axes, steps: np.ndarray, curves: Mapping[str, np.ndarray], col
         axes.plot(steps, curve, color=colour, alpha=0.25, linewidth=0.4)
         axes.plot(steps, smooth(curve, SMOOTHING), color=colour, label=name)
     axes.set_ylabel(f"importance per step\n(mean over {SMOOTHING} steps)")
-    _limit(axes, steps, np.stack(list(curves.values())), bottom=0)
+    fit_after(axes, steps, np.stack(list(curves.values())), START, bottom=0)
 
 
 def _relative(axes: Axes, scores: Any, layers: list[str], colours: list[str], stride: int) -> None:
@@ -96,19 +96,5 @@ def _relative(axes: Axes, scores: Any, layers: list[str], colours: list[str], st
         )
     axes.axhline(0, color="0.3", linewidth=0.6)
     axes.set_ylabel("$B - B_{\\mathrm{reg}}$ per step")
-    _limit(axes, kept["step"].values, difference.transpose("layer", "step").values)
+    fit_after(axes, kept["step"].values, difference.transpose("layer", "step").values, START)
     panel(axes, "d", f"Relative regularization, every {stride} steps")
-
-
-def _limit(axes: Axes, steps: np.ndarray, curves: np.ndarray, *, bottom: float | None = None) -> None:
-    """Scale the axis to the curves `[C, S]` after the first `START` of the run; say so where earlier values are cut off."""
-    later = curves[:, steps >= START * steps[-1]]
-    low, high = (float(later.min()), float(later.max())) if bottom is None else (bottom, float(later.max()))
-    margin = 0.05 * (high - low) or 1.0
-    axes.set_ylim(low - margin if bottom is None else bottom, high + margin)
-    column = int(np.abs(curves).max(0).argmax())
-    if curves[:, column].max() > high + margin or curves[:, column].min() < low - margin:
-        value = float(curves[:, column][np.abs(curves[:, column]).argmax()])
-        size = f"{value:,.0f}" if abs(value) >= 10 else f"{value:.2g}"
-        note = {"xycoords": "axes fraction", "va": "top", "fontsize": 6, "color": "0.35"}
-        axes.annotate(f"step {steps[column]}: {size}", (0.015, 0.99), **note)

@@ -1,7 +1,7 @@
 """Training language → held-out language: what one training sequence of a language does to the loss of every other.
 
-The mean over the checkpoints that were resolved by language. Each row is divided by the number of sequences that its language has in a
-batch, so that rows can be compared; negative values lower the loss.
+The mean over the checkpoints that were resolved by language. Each row is divided by the number of sequences that its language
+has in a batch, so that rows can be compared; negative values lower the loss.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import SymLogNorm
 
-from explaind.figures.style import DIVERGING, new_figure, panel
+from explaind.figures.style import DIVERGING, decades, new_figure, panel
 from explaind.store import read_dataset
 from explaind.studies.languages import per_sequence
 
@@ -31,9 +31,14 @@ def draw(config: Mapping[str, Any], languages: list[Path], *, stem: Path) -> Non
     """
     found = [read_dataset(path, kind="update-languages") for path in languages]
     half = (len(found) + 1) // 2
-    maps = [np.mean([per_sequence(one) for one in part], axis=0) for part in (found[:half], found[half:] or found)]
+    maps = [
+        np.mean([per_sequence(one) for one in part], axis=0) for part in (found[:half], found[half:] or found)
+    ]
     rows, columns = (found[0][name].values.astype(str) for name in ("train_language", "heldout_language"))
-    order = [*[i for i, name in enumerate(columns) if name in rows], *[i for i, name in enumerate(columns) if name not in rows]]
+    order = [
+        *[i for i, name in enumerate(columns) if name in rows],
+        *[i for i, name in enumerate(columns) if name not in rows],
+    ]
     largest = max(np.abs(one).max() for one in maps)
     norm = SymLogNorm(linthresh=largest / 50, vmin=-largest, vmax=largest)
     height = 1.2 + 0.075 * len(rows)
@@ -45,7 +50,9 @@ def draw(config: Mapping[str, Any], languages: list[Path], *, stem: Path) -> Non
             first, last = (one.attrs["step"] for one in (span[0], span[-1]))
             panel(axes, letter, f"Steps {first} to {last}" if first != last else f"Step {first}")
         pair[0].set_ylabel("one sequence of training language")
-        bar = figure.colorbar(image, ax=list(pair), shrink=0.8, pad=0.01)
+        bar = figure.colorbar(
+            image, ax=list(pair), shrink=0.8, pad=0.01, ticks=decades(largest, largest / 50)
+        )
         bar.set_label("change of the loss (nats per token)")
 
 

@@ -9,12 +9,13 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from explaind.figures.style import TERM_COLOURS, new_figure, panel
+from explaind.figures.style import TERM_COLOURS, legend_below, new_figure, panel
 from explaind.studies.growth import smooth
 
 __all__ = ["draw"]
 
 SMOOTHING = 9  # updates
+APART = 0.03  # of the axis: names closer than this share a line
 
 
 def draw(config: Mapping[str, Any], metrics: Path, losses: Path, *, stem: Path) -> None:
@@ -36,17 +37,16 @@ def draw(config: Mapping[str, Any], metrics: Path, losses: Path, *, stem: Path) 
         rate.plot(run.step, run.lr, color=TERM_COLOURS[1], label="learning rate")
         rate.spines["right"].set_visible(True)
         rate.set_ylim(0, 2.2 * run.lr.max())
+        rate.set_yticks([0, run.lr.max()], ["0", f"{run.lr.max():g}"])
         rate.set_ylabel("learning rate", color=TERM_COLOURS[1])
         panel(left, "a", "Training")
         shown = table[table.part == "train"]
         _languages(middle, shown, "Training text, by language", "b")
         heldout = table[table.part == "heldout"]
         _languages(right, heldout[heldout.language.isin(trained)], "Held-out text, by language", "c")
-        others = heldout[~heldout.language.isin(trained)]
-        for index, (name, one) in enumerate(others.groupby("language")):
-            right.plot(one.step, one.loss, color=TERM_COLOURS[1], linewidth=0.8, label="not trained on" if index == 0 else None)
-            right.annotate(str(name), (one.step.iloc[-1], one.loss.iloc[-1]), (2, 0), textcoords="offset points", va="center", fontsize=5)
-        right.legend(loc="upper right")
+        _unseen(right, heldout[~heldout.language.isin(trained)])
+        for axes, columns in ((middle, 2), (right, 2)):
+            legend_below(axes, columns)
         for axes in (left, middle, right):
             axes.set_xlabel("training step")
 
@@ -54,8 +54,29 @@ def draw(config: Mapping[str, Any], metrics: Path, losses: Path, *, stem: Path) 
 def _languages(axes: Axes, table: pd.DataFrame, title: str, letter: str) -> None:
     """One thin line per language and their mean."""
     for index, (_, one) in enumerate(table.groupby("language")):
-        axes.plot(one.step, one.loss, color="0.65", linewidth=0.5, label="one language" if index == 0 else None)
+        axes.plot(
+            one.step, one.loss, color="0.65", linewidth=0.5, label="one language" if index == 0 else None
+        )
     mean = table.groupby("step").loss.mean()
     axes.plot(mean.index, mean, color=TERM_COLOURS[0], label="mean")
-    axes.legend(loc="upper right")
     panel(axes, letter, title)
+
+
+def _unseen(axes: Axes, table: pd.DataFrame) -> None:
+    """Languages that are held out only, named at their ends; names that would overlap share a line."""
+    ends: list[tuple[float, float, list[str]]] = []
+    for index, (name, one) in enumerate(table.groupby("language")):
+        label = "not trained on" if index == 0 else None
+        axes.plot(one.step, one.loss, color=TERM_COLOURS[1], linewidth=0.8, label=label)
+        ends.append((float(one.loss.iloc[-1]), float(one.step.iloc[-1]), [str(name)]))
+    low, high = axes.get_ylim()
+    shown: list[tuple[float, float, list[str]]] = []
+    for height, step, names in sorted(ends):
+        if shown and height - shown[-1][0] < APART * (high - low):
+            shown[-1][2].extend(names)
+        else:
+            shown.append((height, step, names))
+    for height, step, names in shown:
+        axes.annotate(
+            " ".join(names), (step, height), (2, 0), textcoords="offset points", va="center", fontsize=5
+        )

@@ -5,12 +5,14 @@ Figures are built on `Figure` objects, without pyplot: no global state and no di
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -22,7 +24,10 @@ __all__ = [
     "LAYER_COLOURS",
     "TERM_COLOURS",
     "WIDTH",
+    "decades",
+    "fit_after",
     "layer_colour",
+    "legend_below",
     "mark_phases",
     "new_figure",
     "panel",
@@ -125,3 +130,31 @@ def mark_phases(axes: Axes, phases: Mapping[str, Any], *, label: bool = False) -
                 name, (phases[key], 0.1), (2, 0), xycoords=("data", "axes fraction"), textcoords="offset points",
                 rotation=90, ha="left", va="bottom", fontsize=6, color="0.35",
             )  # fmt: skip
+
+
+def fit_after(
+    axes: Axes, steps: np.ndarray, curves: np.ndarray, start: float, *, bottom: float | None = None
+) -> None:
+    """Scale the axis to the curves [C, S] after the first `start` of the run; say so where earlier values are cut off."""
+    later = curves[:, steps >= start * steps[-1]]
+    low, high = (float(later.min()), float(later.max())) if bottom is None else (bottom, float(later.max()))
+    margin = 0.05 * (high - low) or 1.0
+    axes.set_ylim(low - margin if bottom is None else bottom, high + margin)
+    column = int(np.abs(curves).max(0).argmax())
+    if curves[:, column].max() > high + margin or curves[:, column].min() < low - margin:
+        value = float(curves[:, column][np.abs(curves[:, column]).argmax()])
+        size = f"{value:,.0f}" if abs(value) >= 10 else f"{value:.2g}"
+        note = {"xycoords": "axes fraction", "va": "top", "fontsize": 6, "color": "0.35"}
+        axes.annotate(f"step {steps[column]}: {size}", (0.015, 0.99), **note)
+
+
+def legend_below(axes: Axes, columns: int) -> None:
+    """A panel's legend under its axis label, where it covers nothing."""
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=columns, columnspacing=1.0)
+
+
+def decades(largest: float, smallest: float) -> list[float]:
+    """Ticks of a symmetric logarithmic scale: 0, and the powers of ten between both sizes, every second one if there are many."""
+    powers = list(range(math.ceil(math.log10(smallest)), math.floor(math.log10(largest)) + 1))[::-1]
+    sizes = [10.0**power for power in (powers[::2] if len(powers) > 3 else powers)]
+    return [*(-size for size in sizes), 0.0, *reversed(sizes)]

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from explaind.figures.style import new_figure, panel
+from explaind.figures.style import decades, legend_below, new_figure, panel
 from explaind.figures.terms import COMPONENT_COLOURS
 
 __all__ = ["draw"]
@@ -27,7 +27,7 @@ def draw(config: Mapping[str, Any], subsampling: Path, extrapolation: Path, *, s
         stem: output path without its suffix.
     """
     pairs, momentum = pd.read_csv(subsampling), pd.read_csv(extrapolation)
-    with new_figure(2.9, stem, config["figure"]["dpi"]) as figure:
+    with new_figure(3.2, stem, config["figure"]["dpi"]) as figure:
         left, middle, right = figure.subplots(1, 3)
         for term, colour in TERMS.items():
             one = pairs[pairs.term == term]
@@ -37,13 +37,16 @@ def draw(config: Mapping[str, Any], subsampling: Path, extrapolation: Path, *, s
         left.plot([], [], "o-", color="0.5", markersize=2.5, label="every update")
         left.plot([], [], "x--", color="0.5", markersize=3, linewidth=0.7, label="first × updates")
         left.axhline(0, color="0.3", linewidth=0.6, zorder=0)
-        left.set_yscale("symlog", linthresh=1e-3)
+        largest = float(pairs[["full", "subsampled"]].abs().to_numpy().max())
+        left.set_yscale("symlog", linthresh=largest / 1e3)
+        left.set_yticks(decades(largest, largest / 1e3))
         left.set_ylabel("change of the held-out loss\n(nats per token)")
-        left.legend(loc="best", fontsize=6)
+        legend_below(left, 2)
         panel(left, "a", "Sum over an interval")
-        middle.set_ylim(-1.05, 1.05)
+        middle.set_ylim(min(0.0, pairs.cosine.min()) - 0.05, 1.05)
         middle.axhline(0, color="0.3", linewidth=0.6, zorder=0)
         middle.set_ylabel("cosine over components and depths")
+        legend_below(middle, 2)
         panel(middle, "b", "Agreement in pattern")
         for axes in (left, middle):
             axes.set_xlabel("training step")
@@ -61,9 +64,13 @@ def _momentum(axes: Axes, table: pd.DataFrame) -> None:
     least = float(np.abs(values[values != 0]).min())
     limit = float(np.abs(values).max())
     axes.plot([-limit, limit], [-limit, limit], color="0.6", linewidth=0.6, zorder=0)
+    threshold = max(least, limit / 1e3)
     for scale in (axes.set_xscale, axes.set_yscale):
-        scale("symlog", linthresh=max(least, limit / 1e3))
+        scale("symlog", linthresh=threshold)
+    axes.set_xticks(decades(limit, threshold))
+    axes.tick_params(axis="x", labelrotation=45)
+    axes.set_yticks(decades(limit, threshold))
     axes.set_xlabel("measured (nats per token)")
     axes.set_ylabel("extrapolated")
-    axes.legend(loc="upper left", fontsize=6)
+    legend_below(axes, 2)
     panel(axes, "c", "A batch's later momentum")

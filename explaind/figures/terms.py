@@ -8,7 +8,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 
-from explaind.figures.style import new_figure, panel
+from explaind.figures.style import fit_after, legend_below, new_figure, panel
 from explaind.store import read_dataset
 from explaind.studies.components import by_component, by_depth
 
@@ -22,6 +22,8 @@ COMPONENT_COLOURS = {
     "output embedding": "#CC79A7",
 }
 _DEPTHS = mpl.colormaps["viridis"]
+BRIGHTEST = 0.92  # of the colours: what lies above can hardly be seen on white
+START = 0.1  # of the run: what only the first updates reach is left out, and said
 LEGEND = 8  # layers that are named one by one; more get a colour bar
 
 
@@ -36,16 +38,26 @@ def draw_term(updates: Path, term: str, *, stem: Path, dpi: int) -> None:
     """
     found = read_dataset(updates, kind="updates")
     scores, steps = found["score"].sel(term=term), found["step"].values
-    with new_figure(3.0, stem, dpi) as figure:
+    with new_figure(3.2, stem, dpi) as figure:
         left, right = figure.subplots(1, 2, sharex=True)
         kinds = by_component(scores)
         for name in kinds["component"].values.astype(str):
-            left.plot(steps, kinds.sel(component=name), "o-", color=COMPONENT_COLOURS[name], markersize=2, label=name)
+            left.plot(
+                steps,
+                kinds.sel(component=name),
+                "o-",
+                color=COMPONENT_COLOURS[name],
+                markersize=2,
+                label=name,
+            )
         panel(left, "a", "By kind of component")
         left.set_ylabel("change of the held-out loss\nby one update (nats per token)")
-        left.legend(loc="best", ncols=1)
-        _depths(right, by_depth(scores).transpose("depth", "checkpoint").values, steps)
+        depths = by_depth(scores).transpose("depth", "checkpoint").values
+        _depths(right, depths, steps)
         panel(right, "b", "By depth")
+        legend_below(left, 3)
+        fit_after(left, steps, kinds.transpose("component", "checkpoint").values, START)
+        fit_after(right, steps, depths, START)
         for axes in (left, right):
             axes.axhline(0, color="0.3", linewidth=0.6, zorder=0)
             axes.set_xlabel("training step")
@@ -58,14 +70,14 @@ def _depths(axes: Axes, curves: np.ndarray, steps: np.ndarray) -> None:
     for depth, curve in enumerate(curves):
         inner = 0 < depth <= layers
         colour = (
-            _DEPTHS(0.92 * (depth - 1) / max(1, layers - 1))
+            _DEPTHS(BRIGHTEST * (depth - 1) / max(1, layers - 1))
             if inner
             else COMPONENT_COLOURS["input embedding" if depth == 0 else "output embedding"]
         )
-        name = f"layer {depth}" if inner else "input embedding" if depth == 0 else "output embedding, last norm"
+        name = f"layer {depth}" if inner else "input" if depth == 0 else "output"
         style = {"linestyle": "-" if inner else (0, (3, 1.5)), "marker": "o", "markersize": 2}
         axes.plot(steps, curve, color=colour, label=name if layers <= LEGEND or not inner else None, **style)
-    axes.legend(loc="best", ncols=2 if layers <= LEGEND else 1, columnspacing=1.0)
+    legend_below(axes, 4)
     if layers > LEGEND:
-        mappable = mpl.cm.ScalarMappable(mpl.colors.Normalize(1, layers / 0.92), _DEPTHS)
-        axes.figure.colorbar(mappable, ax=axes, label="layer", boundaries=np.arange(0.5, layers + 1))
+        scale = mpl.cm.ScalarMappable(mpl.colors.Normalize(1, 1 + (layers - 1) / BRIGHTEST), _DEPTHS)
+        axes.figure.colorbar(scale, ax=axes, label="layer").ax.set_ylim(1, layers)

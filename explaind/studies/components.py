@@ -20,7 +20,10 @@ def by_depth(scores: xr.DataArray) -> xr.DataArray:
 
 def by_cell(scores: xr.DataArray) -> xr.DataArray:
     """Sum (…, unit) → (…, cell): one cell for each component at each depth, named "component depth"."""
-    cells = [f"{component} {depth}" for component, depth in zip(scores["component"].values, scores["depth"].values, strict=True)]
+    cells = [
+        f"{component} {depth}"
+        for component, depth in zip(scores["component"].values, scores["depth"].values, strict=True)
+    ]
     return _sum(scores, np.asarray(cells), "cell")
 
 
@@ -32,7 +35,10 @@ def by_head(scores: xr.DataArray, projections: tuple[str, ...]) -> xr.DataArray:
         projections: of one kind of head: ("q_proj", "o_proj") for query heads, ("k_proj", "v_proj") for key-value heads.
     """
     mine = scores.isel(unit=np.flatnonzero(np.isin(scores["projection"].values.astype(str), projections)))
-    depth, head = mine["depth"].values, np.maximum(mine["head"].values, 0)  # −1: a single head, which is not divided
+    depth, head = (
+        mine["depth"].values,
+        np.maximum(mine["head"].values, 0),
+    )  # −1: a single head, which is not divided
     found = _sum(mine, np.asarray([f"{d:06d} {h:06d}" for d, h in zip(depth, head, strict=True)]), "pair")
     depths, heads = np.unique(depth), np.unique(head)
     values = found.sortby("pair").values.reshape(*found.shape[:-1], len(depths), len(heads))

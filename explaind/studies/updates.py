@@ -21,12 +21,20 @@ def write(config: Mapping[str, Any], *, updates: list[Path], output: Path) -> No
     Args:
         config: not used.
         updates: the stores, in the order of training.
-        output: the store to write: every variable with a first axis `checkpoint` (its name), and `step`, `lr` and `seconds` along it.
-            `by_nodes` is NaN where fewer nodes were enough.
+        output: the store to write: every variable but the quadrature's, with a first axis `checkpoint` (its name), and `step`,
+            `lr` and `seconds` along it. `by_nodes` is NaN where fewer nodes were enough.
     """
-    found = [read_dataset(path, kind="update") for path in updates]
+    found = [read_dataset(path, kind="update").drop_dims("place") for path in updates]
     names = [dataset.attrs["checkpoint"] for dataset in found]
     attributes = {key: ("checkpoint", [dataset.attrs[key] for dataset in found]) for key in ATTRIBUTES}
-    together = xr.concat(found, xr.Variable("checkpoint", names), data_vars="all", coords="minimal", compat="equals", join="outer", combine_attrs="drop")
+    together = xr.concat(
+        found,
+        xr.Variable("checkpoint", names),
+        data_vars="all",
+        coords="minimal",
+        compat="equals",
+        join="outer",
+        combine_attrs="drop",
+    )
     together = together.assign(attributes).assign_coords(checkpoint=names)
     write_dataset(together.assign_attrs(tolerance=found[0].attrs["tolerance"]), output, kind="updates")

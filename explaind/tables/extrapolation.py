@@ -1,8 +1,9 @@
 """A batch's later momentum: measured update by update, against its extrapolation from the batch's own update (Remark F.3).
 
-A gradient that enters at update k acts again at every later update j through the first moment, with weight β1^(j−k). Where only the
-checkpoint is known, the remark multiplies the batch's explicit contribution by the sum of these weights. That takes the loss's gradient,
-the preconditioner and the learning rate for constant; the known learning rates and bias corrections can be put in, the rest cannot.
+A gradient that enters at update k acts again at every later update j through the first moment, with weight β1^(j−k). Where only
+the checkpoint is known, the remark multiplies the batch's explicit contribution by the sum of these weights. That takes the
+loss's gradient, the preconditioner and the learning rate for constant; the known learning rates and bias corrections can be put
+in, the rest cannot.
 """
 
 from __future__ import annotations
@@ -25,16 +26,19 @@ def write(intervals: list[Path], *, output: Path) -> None:
 
     Args:
         intervals: stores "update-interval".
-        output: CSV: checkpoint, update (k), later (how many updates follow in the interval), component; explicit (contribution of the
-            batch at its own update), measured (its contributions through momentum at the later ones), extrapolated (explicit × Σ β1^i),
-            adjusted (the same with learning rates and bias corrections); error, error_adjusted (|… − measured| / |measured|).
-            Nats per token.
+        output: CSV: checkpoint, update (k), later (how many updates follow in the interval), component; explicit (contribution
+            of the batch at its own update), measured (its contributions through momentum at the later ones), extrapolated
+            (explicit × Σ β1^i), adjusted (the same with learning rates and bias corrections); error, error_adjusted (|… −
+            measured| / |measured|). Nats per token.
     """
     rows = []
     for path in intervals:
         found = read_dataset(path, kind="update-interval")
         plain, adjusted = factors(found)
-        explicit, measured = found["score"].isel(update=0).sel(term="batch", drop=True), found["later"].sum("update")
+        explicit, measured = (
+            found["score"].isel(update=0).sel(term="batch", drop=True),
+            found["later"].sum("update"),
+        )
         for component, a, b in _pairs(explicit, measured):
             rows.append(
                 {

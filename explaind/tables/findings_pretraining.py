@@ -1,4 +1,4 @@
-"""The findings on a language model's pretraining: each claim with its definition, the value measured, and a verdict reached by code."""
+"""The findings on pretraining: each claim with its definition, the value measured, and a verdict reached by code."""
 
 from __future__ import annotations
 
@@ -39,7 +39,11 @@ def write(
     scores = read_dataset(updates, kind="updates")["score"]
     found = [
         *(
-            [pretraining.loss_falls(pd.read_csv(losses, keep_default_na=False), set(config["data"]["languages"]))]
+            [
+                pretraining.loss_falls(
+                    pd.read_csv(losses, keep_default_na=False), set(config["data"]["languages"])
+                )
+            ]
             if losses
             else []
         ),

@@ -19,8 +19,9 @@ def write(updates: Path, *, output: Path) -> None:
     Args:
         updates: store "updates".
         output: CSV: checkpoint, step, lr, heldout_loss and train_loss (before the update, nats per token), gradient_norm, clip,
-            change, reconstruction, residual, relative_error (|residual / change|), nodes, error_1, error_3, … (the relative error
-            with that many nodes; empty where fewer were enough), batch, momentum, regularization (their sums), seconds.
+            change, reconstruction, residual, relative_error (|residual / change|), passes (over the held-out samples), error_1,
+            error_3, … (the relative error with that many nodes on the whole path; empty where fewer were enough), batch,
+            momentum, regularization (their sums), seconds.
     """
     found = read_dataset(updates, kind="updates")
     change = found["change"].values
@@ -38,7 +39,7 @@ def write(updates: Path, *, output: Path) -> None:
             "reconstruction": found["reconstruction"].values,
             "residual": found["residual"].values,
             "relative_error": np.abs(found["residual"].values / change),
-            "nodes": found["nodes_spent"].values,
+            "passes": found["passes"].values,
             **{
                 f"error_{count}": np.abs(found["by_nodes"].sel(nodes=count).values / change - 1)
                 for count in found["nodes"].values

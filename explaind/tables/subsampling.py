@@ -1,7 +1,7 @@
 """What one explained update says about all updates up to the next checkpoint.
 
-For every interval that was explained update by update: the scores summed over the interval, against the scores of the single simulated
-update at its start times the number of updates, which is all that checkpoints alone can say.
+For every interval that was explained update by update: the scores summed over the interval, against the scores of the single
+simulated update at its start times the number of updates, which is all that checkpoints alone can say.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ def write(updates: Path, intervals: list[Path], *, output: Path) -> None:
     Args:
         updates: store "updates".
         intervals: stores "update-interval".
-        output: CSV: checkpoint, start, stop (updates), term; full and subsampled (sum over all parameters, nats per token); cosine,
-            spearman, same_sign (over the components at each depth: of the two vectors, and the share of cells whose signs agree);
-            strongest_full, strongest_subsampled (the kind of component that lowers the loss most); change, residual (of the whole
+        output: CSV: checkpoint, start, stop (updates), term; full and subsampled (sum over all parameters, nats per token);
+            cosine, spearman, same_sign (over the components at each depth: of the two vectors, and the share of cells whose
+            signs agree); strongest_full, strongest_subsampled (the kind of component that lowers the loss most); change,
+            residual (of the whole
             interval: exact, and not explained by the scores); replay (largest relative error of a repeated update), arrival
             (distance from the next checkpoint at the end, as a share of the way).
     """

@@ -17,6 +17,7 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 
+from explaind.checkpoints.hub import fetch_file
 from explaind.errors import ConfigError, DataError
 from explaind.text.packages import Texts
 
@@ -26,7 +27,9 @@ BEGIN, END = "<s>", "</s>"
 SMALLEST = 256 + 2  # every byte, and the two special tokens
 
 
-def make_tokenizer(options: Mapping[str, Any], train: Texts, repository: tuple[str, str] | None = None) -> Tokenizer:
+def make_tokenizer(
+    options: Mapping[str, Any], train: Texts, repository: tuple[str, str] | None = None
+) -> Tokenizer:
     """The tokenizer that the configuration asks for.
 
     Args:

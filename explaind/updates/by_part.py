@@ -1,12 +1,14 @@
 """Which part of a batch changes the loss of which part of the held-out samples: training language → held-out language.
 
-Notation: z are the parts of the batch (Z of them), l those of the held-out samples, g_z the gradient of the batch loss restricted to z,
-so that Σ_z g_z = g. The update is linear in its batch's gradient once P is fixed, P being that of the whole batch:
+Notation: z are the parts of the batch (Z of them), l those of the held-out samples, g_z the gradient of the batch loss
+restricted to z, so that Σ_z g_z = g. The update is linear in its batch's gradient once P is fixed, P being that of the whole
+batch:
 
     score[z, l] = −∫ ∇L_l(θ(τ)) · u_z dτ,     u_z = α (1−β1) / (1−β1^t) · c P g_z,     L_l the mean loss of l
 
-Rows u_z are held for a chunk of the parameters at a time, as many as the memory allows; every chunk repeats the backward passes, which
-cost those of one batch and, per node, of the held-out samples. Gradients of several held-out parts are multiplied with the rows at once.
+Rows u_z are held for a chunk of the parameters at a time, as many as the memory allows; every chunk repeats the backward
+passes, which cost those of one batch and, per node, of the held-out samples. Gradients of several held-out parts are multiplied
+with the rows at once.
 """
 
 from __future__ import annotations
@@ -19,7 +21,6 @@ import torch
 from torch import Tensor, nn
 
 from explaind.checkpoints import Checkpoint
-from explaind.features import patterson
 from explaind.progress import track
 from explaind.updates.explain import batch_update
 from explaind.updates.path import Losses, Rule, add_gradient
@@ -54,7 +55,7 @@ def influence_by_part(
     heldout: Parts,
     groups: dict[str, int],
     *,
-    level: int,
+    quadrature: tuple[Sequence[float], Sequence[float]],
     memory_mb: int,
     rule: Rule | None = None,
 ) -> Tensor:
@@ -64,7 +65,7 @@ def influence_by_part(
         checkpoint, model, losses: as of `explaind.updates.explain.explain_update`.
         train, heldout: the batch and the held-out samples, by part.
         groups: parameter name → index of the group of parameters that it is counted to.
-        level: of the nested quadrature (0: one node, 1: three, …), as `explain_update` found it sufficient.
+        quadrature: nodes on [0, 1] and their weights, as `explain_update` found them sufficient.
         memory_mb: for the rows and gradients of a chunk of parameters, in MB of 10⁶ bytes.
         rule: its samples per pass.
 
@@ -77,14 +78,13 @@ def influence_by_part(
     first = options.betas[0]
     scale = options.lr * (1 - first) / (1 - first ** (options.step + 1)) * update.clip
     scores = torch.zeros(len(train) + 2, len(heldout), max(groups.values()) + 1, dtype=torch.float64)
-    nodes, weights = patterson.nodes(level), patterson.weights(level)
     entry = 4 * (len(train) + 2 + TOGETHER)  # bytes per parameter of a chunk
     cut = list(chunks({name: p.numel() for name, p in model.named_parameters()}, memory_mb * 10**6 // entry))
     for chunk in track(cut, description="languages", unit="chunk"):
         with _only(model, chunk):
             update.place(model, 0.0)
             rows = _rows(update, model, losses, train, scale, rule, chunk)
-            for at, weight in zip(nodes, weights, strict=True):
+            for at, weight in zip(*quadrature, strict=True):
                 update.place(model, at)
                 _add(scores, weight, rows, model, losses, heldout, groups, rule)
     update.place(model, 1.0)
@@ -162,7 +162,9 @@ def _product(rows: Tensor, gradients: Tensor) -> Tensor:
     total = torch.zeros(len(rows), len(gradients), dtype=torch.float64, device=rows.device)
     whole = rows.shape[1] // BLOCK * BLOCK
     if whole:
-        left, right = (side[:, :whole].unflatten(1, (-1, BLOCK)).transpose(0, 1) for side in (rows, gradients))
+        left, right = (
+            side[:, :whole].unflatten(1, (-1, BLOCK)).transpose(0, 1) for side in (rows, gradients)
+        )
         total += torch.bmm(left, right.transpose(1, 2)).double().sum(0)
     return total + (rows[:, whole:] @ gradients[:, whole:].T).double()
 

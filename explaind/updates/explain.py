@@ -31,7 +31,8 @@ def explain_update(
 ) -> xr.Dataset:
     """One AdamW update from a checkpoint, on a batch of samples, decomposed (Remark F.3 of the paper).
 
-    Held at once: three copies of the parameters besides the momentum, in float32 even where the model is not, and one tensor's gradient.
+    Held at once: three copies of the parameters besides the momentum, in float32 even where the model is not, and one tensor's
+        gradient.
 
     Args:
         checkpoint: parameters, moments and hyperparameters (`explaind.open_checkpoint`).
@@ -43,10 +44,11 @@ def explain_update(
         rule: tolerance, nodes, and samples per pass.
 
     Returns:
-        `score` (term, unit): contributions to the change of the held-out loss, in units of the loss (negative ones lower it); `change`,
-        `reconstruction` and `residual` with change = reconstruction + residual; `by_nodes` (nodes): the reconstruction with 1, 3, …
-        nodes; `before`, `after` (heldout): losses at both ends; scalars `train_loss`, `gradient_norm`, `clip`, `nodes`; unit
-        coordinates `parameter`, `component`, `depth`, `projection`, `head`.
+        `score` (term, unit): contributions to the change of the held-out loss, in units of the loss (negative ones lower it);
+        `change`, `reconstruction` and `residual` with change = reconstruction + residual; `by_nodes` (nodes): the
+        reconstruction with 1, 3, … nodes on the whole path; `node`, `weight` (place): the quadrature that gave the scores;
+        `passes` over the held-out samples; `before`, `after` (heldout): losses at both ends; scalars `train_loss`,
+        `gradient_norm`, `clip`; unit coordinates `parameter`, `component`, `depth`, `projection`, `head`.
 
     Raises:
         DataError: no samples.
@@ -57,7 +59,9 @@ def explain_update(
     rule = rule or Rule()
     for role, samples in (("training", train), ("held-out", heldout)):
         if len(samples) == 0:
-            raise DataError(f"There are no {role} samples to explain an update with.", expected="at least one")
+            raise DataError(
+                f"There are no {role} samples to explain an update with.", expected="at least one"
+            )
     units = units or make_units({name: tuple(p.shape) for name, p in model.named_parameters()})
     update, train_losses = batch_update(checkpoint, model, losses, train, rule)
     found = integrate(update, model, losses, heldout, units, rule)
@@ -123,10 +127,12 @@ def to_dataset(found: Decomposition, units: Units) -> xr.Dataset:
         {
             "score": (("term", "unit"), found.scores[: len(TERMS)].cpu().numpy()),
             "change": found.change,
-            "reconstruction": found.reconstructed[found.nodes],
+            "reconstruction": found.reconstruction,
             "residual": found.residual,
-            "nodes_spent": found.nodes,
+            "passes": found.spent,
             "by_nodes": ("nodes", [found.reconstructed[count] for count in levels]),
+            "node": ("place", list(found.nodes)),
+            "weight": ("place", list(found.weights)),
             "before": ("heldout", found.before.cpu().numpy()),
             "after": ("heldout", found.after.cpu().numpy()),
         },

@@ -1,8 +1,9 @@
 """Every update between two checkpoints of our own run, made again and decomposed: what subsampling leaves out.
 
-A checkpoint holds all that its run needs to go on, so the interval is repeated from there with the batches that the run saw, by torch's
-own optimizer; its end is compared with the next checkpoint. Notation: k is the checkpoint's step, j runs over the interval. Besides the
-three terms of update j, the part of its momentum that is the batch of update k is followed (F.3 extrapolates it):
+A checkpoint holds all that its run needs to go on, so the interval is repeated from there with the batches that the run saw, by
+torch's own optimizer; its end is compared with the next checkpoint. Notation: k is the checkpoint's step, j runs over the
+interval. Besides the three terms of update j, the part of its momentum that is the batch of update k is followed (F.3
+extrapolates it):
 
     u_{k→j} = α_j (1−β1) β1^{j−k} / (1−β1^{j+1}) · P_j c_k g_k
 """
@@ -40,10 +41,10 @@ def explain_interval(
         units, rule: as of `integrate`.
 
     Returns:
-        Per update (`update`: its number): `score` (update, term, unit), `change`, `reconstruction`, `residual`, `nodes_spent`, `lr`,
-        `train_loss`, `replay` (largest relative l2 error of a tensor between the sum of the terms and torch's own update), and `later`
-        (update, unit): contribution of the first update's batch through momentum, 0 at the first. Attribute `arrival`: distance
-        between the interval's end and the next checkpoint, as a share of the distance between the two checkpoints.
+        Per update (`update`: its number): `score` (update, term, unit), `change`, `reconstruction`, `residual`, `passes`, `lr`,
+        `train_loss`, `replay` (largest relative l2 error of a tensor between the sum of the terms and torch's own update), and
+        `later` (update, unit): contribution of the first update's batch through momentum, 0 at the first. Attribute `arrival`:
+        distance between the interval's end and the next checkpoint, as a share of the distance between the two checkpoints.
     """
     begin, found = time.perf_counter(), []
     origin = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
@@ -53,7 +54,7 @@ def explain_interval(
         update, gradient, loss = _own_update(trainer)
         rows = [] if first is None else [_row_of(first, trainer.hyperparameters(), update)]
         parts = integrate(update, trainer.model, sequence_losses, heldout, units, rule, rows=rows)
-        dataset = to_dataset(parts, units).drop_dims(["nodes", "heldout"])
+        dataset = to_dataset(parts, units).drop_dims(["nodes", "heldout", "place"])
         later = parts.scores[3] if rows else torch.zeros(units.size, dtype=torch.float64)
         replay = _step(trainer, update, gradient)
         dataset = dataset.assign(later=("unit", later.cpu().numpy()), replay=replay, train_loss=loss)
@@ -82,7 +83,9 @@ def _own_update(trainer: Trainer) -> tuple[Update, dict[str, Tensor], float]:
     return update, whole_gradient, float(losses.mean())
 
 
-def _row_of(first: tuple[int, Mapping[str, Tensor]], options: Hyperparameters, update: Update) -> dict[str, Tensor]:
+def _row_of(
+    first: tuple[int, Mapping[str, Tensor]], options: Hyperparameters, update: Update
+) -> dict[str, Tensor]:
     """u_{k→j}, in the memory of P_j."""
     beta, correction = options.betas[0], 1 - options.betas[0] ** (options.step + 1)
     weight = options.lr * (1 - beta) * beta ** (options.step - first[0]) / correction
@@ -112,4 +115,3 @@ def _arrival(trainer: Trainer, origin: Mapping[str, Tensor], following: Checkpoi
         error += float((parameter - there).double().square().sum())
         distance += float((origin[name] - there).double().square().sum())
     return (error / distance) ** 0.5
-

@@ -1,9 +1,13 @@
 """The change of a held-out loss along one update, decomposed by term and unit, in reverse mode.
 
-Along θ(τ) the loss changes by −∫ ∇L(θ(τ)) · u dτ, u the update's terms together. One backward pass per node τ gives every parameter's
-gradient; it is multiplied with the terms and summed into units while the pass runs, and freed. The nodes nest (see
-`explaind.features.patterson`), and the exact change is known from the two ends, so the number of nodes grows only until the residual is
-within the tolerance.
+Along θ(τ) the loss changes by −∫ ∇L(θ(τ)) · u dτ, u the update's terms together. One backward pass per node τ gives every
+parameter's gradient; it is multiplied with the terms and summed into units while the pass runs, and freed.
+
+The exact change over any stretch of the path is known from the losses at its ends, so every quadrature has an exact error. The
+whole path is tried with 1, 3 and 7 nested nodes (`explaind.features.patterson`). Where that is not enough, the stretch with the
+largest error is halved; each
+half gets three nodes, and seven if it has the largest error again: a loss is smooth, but hardly so where a normalised vector
+passes close to zero.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ __all__ = ["Decomposition", "Losses", "Rule", "add_gradient", "integrate", "meas
 
 Losses = Callable[[nn.Module, Tensor], Tensor]
 """(model, samples [n, …]) → the loss of each sample [n]; a batch's loss is their mean."""
+HALF = 3  # nodes of each half of a stretch, at first
 
 
 @dataclass(frozen=True)
@@ -29,14 +34,15 @@ class Rule:
     """How exact, and how the work is cut.
 
     Attributes:
-        tolerance: |residual| accepted, as a share of |change of the loss|.
-        min_nodes, max_nodes: nodes spent at least and at most; of 1, 3, 7 and 15.
+        tolerance: Σ |residual| over the stretches that is accepted, as a share of |change of the loss|.
+        min_nodes: nodes at least: 1, 3 or 7.
+        max_nodes: backward passes over the held-out samples at most, those of halved stretches included.
         samples_per_pass: samples in one forward and backward pass; it bounds the memory of activations.
     """
 
     tolerance: float = 1e-3
     min_nodes: int = 1
-    max_nodes: int = 15
+    max_nodes: int = 63
     samples_per_pass: int = 16
 
 
@@ -47,13 +53,18 @@ class Decomposition:
     Attributes:
         scores: contributions to the change [terms and further rows, units], float64; negative ones lower the loss.
         before, after: loss of every held-out sample at both ends, float64 [n].
-        reconstructed: the change that the scores imply, by number of nodes spent.
+        reconstructed: the change that the scores imply over the whole path, by number of nested nodes.
+        nodes, weights: of the quadrature that gave the scores, on [0, 1].
+        spent: backward passes over the held-out samples.
     """
 
     scores: Tensor
     before: Tensor
     after: Tensor
     reconstructed: dict[int, float]
+    nodes: tuple[float, ...]
+    weights: tuple[float, ...]
+    spent: int
 
     @property
     def change(self) -> float:
@@ -61,14 +72,14 @@ class Decomposition:
         return float((self.after - self.before).mean())
 
     @property
-    def nodes(self) -> int:
-        """Nodes spent."""
-        return max(self.reconstructed)
+    def reconstruction(self) -> float:
+        """The change that the scores imply."""
+        return float(self.scores[: len(TERMS)].sum())
 
     @property
     def residual(self) -> float:
         """Exact change − sum of the scores."""
-        return self.change - self.reconstructed[self.nodes]
+        return self.change - self.reconstruction
 
 
 @torch.no_grad()
@@ -80,7 +91,7 @@ def measure(model: nn.Module, losses: Losses, samples: Tensor, rule: Rule) -> Te
 def add_gradient(
     model: nn.Module, losses: Losses, samples: Tensor, rule: Rule, use: Callable[[str, Tensor], None]
 ) -> Tensor:
-    """Pass the gradient of the samples' mean loss to `use`, in as many pieces as passes are needed; the loss of each, float64 [n]."""
+    """Pass the gradient of the samples' mean loss to `use`, in as many pieces as there are passes; each loss, float64 [n]."""
     found = []
     with torch.enable_grad(), on_gradients(model, use):
         for part in samples.split(rule.samples_per_pass):
@@ -110,33 +121,125 @@ def integrate(
         units: of the model's parameters.
         rule: tolerance and nodes.
         before: the losses at θ(0), where they are known; measured otherwise.
-        rows: further directions by parameter name, whose ∫ −∇L · row dτ are added to the scores below the three terms; they are no part
-            of the update and do not enter the residual.
+        rows: further directions by parameter name, whose ∫ −∇L · row dτ are added to the scores below the three terms; they are
+            no part of the update and do not enter the residual.
     """
-    if before is None:
-        update.place(model, 0.0)
-        before = measure(model, losses, heldout, rule)
-    update.place(model, 1.0)
-    after = measure(model, losses, heldout, rule)
-    change = float((after - before).mean())
-    found: list[Tensor] = []
-    reconstructed: dict[int, float] = {}
-    for level, count in enumerate(patterson.LEVELS):
+
+    def loss_at(at: float) -> Tensor:
+        update.place(model, at)
+        return measure(model, losses, heldout, rule)
+
+    def scores_at(at: float) -> Tensor:
+        update.place(model, at)
+        return _scores(update, model, losses, heldout, units, rule, rows)
+
+    before = loss_at(0.0) if before is None else before
+    after = loss_at(1.0)
+    whole = _Stretch(0.0, 1.0, float(before.mean()), float(after.mean()), scores_at)
+    change, reconstructed = whole.change, {}
+    accepted = rule.tolerance * abs(change)
+    for count in patterson.LEVELS:
         if count > rule.max_nodes:
             break
-        for at in patterson.new_nodes(level):
-            update.place(model, at)
-            found.append(_scores_at(update, model, losses, heldout, units, rule, rows))
-        weights = torch.tensor(patterson.weights(level), dtype=torch.float64, device=before.device)
-        scores = torch.einsum("n,nru->ru", weights, torch.stack(found))
-        reconstructed[count] = float(scores[: len(TERMS)].sum())
-        if count >= rule.min_nodes and abs(change - reconstructed[count]) <= rule.tolerance * abs(change):
+        whole.refine()
+        reconstructed[count] = whole.reconstruction
+        if count >= rule.min_nodes and abs(whole.residual) <= accepted:
             break
+    stretches, spent = [whole], max(reconstructed)
+    # A residual below the resolution of the loss itself is rounding: no node takes it away.
+    accepted = max(accepted, torch.finfo(next(model.parameters()).dtype).eps * abs(whole.before))
+    while sum(abs(one.residual) for one in stretches) > accepted:
+        worst = max(stretches, key=lambda one: abs(one.residual))
+        cost = worst.next_cost
+        if spent + cost > rule.max_nodes:
+            break
+        if worst.is_finest:
+            stretches.remove(worst)
+            stretches += worst.halves(float(loss_at(worst.middle).mean()))
+        else:
+            worst.refine()
+        spent += cost
+    stretches.sort(key=lambda one: one.start)
     update.place(model, 1.0)
-    return Decomposition(scores, before, after, reconstructed)
+    return Decomposition(
+        scores=torch.stack([one.scores for one in stretches]).sum(0),
+        before=before,
+        after=after,
+        reconstructed=reconstructed,
+        nodes=tuple(node for one in stretches for node in one.nodes()),
+        weights=tuple(weight for one in stretches for weight in one.weights()),
+        spent=spent,
+    )
 
 
-def _scores_at(
+class _Stretch:
+    """A part [start, stop] of the path, the mean losses at its ends, and its quadrature at some level."""
+
+    def __init__(
+        self, start: float, stop: float, before: float, after: float, scores_at: Callable[[float], Tensor]
+    ) -> None:
+        self.start, self.stop, self.before, self._after = start, stop, before, after
+        self.middle = (start + stop) / 2
+        self._scores_at, self._found, self._level = scores_at, [], -1
+
+    @property
+    def change(self) -> float:
+        """The exact change of the loss."""
+        return self._after - self.before
+
+    @property
+    def scores(self) -> Tensor:
+        """Contributions over the stretch."""
+        weights = torch.tensor(self.weights(), dtype=torch.float64, device=self._found[0].device)
+        return torch.einsum("n,nru->ru", weights, torch.stack(self._found))
+
+    @property
+    def reconstruction(self) -> float:
+        """Sum of the terms' scores."""
+        return float(self.scores[: len(TERMS)].sum())
+
+    @property
+    def residual(self) -> float:
+        """What the quadrature missed."""
+        return self.change - self.reconstruction
+
+    def nodes(self) -> list[float]:
+        """Positions on the path."""
+        return [self._place(node) for node in patterson.nodes(self._level)]
+
+    def weights(self) -> list[float]:
+        """Weights of `nodes()`."""
+        return [(self.stop - self.start) * weight for weight in patterson.weights(self._level)]
+
+    @property
+    def is_finest(self) -> bool:
+        """No level has more nodes: the next step is to halve it."""
+        return self._level == len(patterson.LEVELS) - 1
+
+    @property
+    def next_cost(self) -> int:
+        """Nodes that the next step evaluates."""
+        return 2 * HALF if self.is_finest else len(patterson.new_nodes(self._level + 1))
+
+    def refine(self) -> None:
+        """Evaluate the nodes that the next level adds."""
+        self._level += 1
+        self._found += [self._scores_at(self._place(node)) for node in patterson.new_nodes(self._level)]
+
+    def halves(self, at_middle: float) -> list[_Stretch]:
+        """Both halves, with `HALF` nodes each."""
+        first = _Stretch(self.start, self.middle, self.before, at_middle, self._scores_at)
+        second = _Stretch(self.middle, self.stop, at_middle, self._after, self._scores_at)
+        for half in (first, second):
+            for _ in range(patterson.LEVELS.index(HALF) + 1):
+                half.refine()
+        return [first, second]
+
+    def _place(self, node: float) -> float:
+        return self.start + (self.stop - self.start) * node
+
+
+def _scores(
     update: Update,
     model: nn.Module,
     losses: Losses,

@@ -1,4 +1,4 @@
-"""The workflow's stages on checkpoints: one update of each explained, by unit and by language, and whole intervals of our own run."""
+"""The workflow's stages on checkpoints: one update of each, by unit and by language, and whole intervals of our own run."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from explaind.errors import ConfigError, DataError
 from explaind.experiments.eurollm import Pretraining, load
 from explaind.experiments.eurollm.model import COMPONENTS, describe, make_llama, sequence_losses
 from explaind.experiments.eurollm.trainer import Trainer
+from explaind.features import patterson
 from explaind.features.patterson import LEVELS
 from explaind.reproducible import reproducible
 from explaind.store import read_dataset, write_dataset
@@ -37,8 +38,8 @@ def explain_checkpoint(
 ) -> None:
     """Explain one simulated update from a checkpoint, as a store "update".
 
-    The batch is drawn from the training text once, with the composition of the run's own batches, and is the same at every checkpoint.
-    The held-out sequences are of the languages that are trained on.
+    The batch is drawn from the training text once, with the composition of the run's own batches, and is the same at every
+    checkpoint. The held-out sequences are of the languages that are trained on.
 
     Args:
         config: resolved configuration; `checkpoints`, `influence` and what `explaind.experiments.eurollm.load` needs.
@@ -102,7 +103,7 @@ def explain_languages(
         Parts(found.train[batch].to(device), found.train_language[batch]),
         Parts(sequences.to(device), languages),
         groups,
-        level=_level(known, config["influence"]["tolerance"]),
+        quadrature=_quadrature(known, config["influence"]["tolerance"]),
         memory_mb=config["execution"]["rows_mb"],
         rule=_rule(config),
     ).numpy()
@@ -144,7 +145,9 @@ def explain_steps(
             _units(opened),
             rule,
         )
-    write_dataset(found.assign_attrs(checkpoint=checkpoint, following=following), output, kind="update-interval")
+    write_dataset(
+        found.assign_attrs(checkpoint=checkpoint, following=following), output, kind="update-interval"
+    )
 
 
 def _open(
@@ -205,9 +208,12 @@ def _rule(config: Mapping[str, Any]) -> Rule:
     )
 
 
-def _level(explained: xr.Dataset, tolerance: float) -> int:
-    """The first level whose residual was within the tolerance, else the last that was tried."""
+def _quadrature(explained: xr.Dataset, tolerance: float) -> tuple[list[float], list[float]]:
+    """The fewest nested nodes that were within the tolerance, else those that gave the scores."""
     change = float(explained["change"])
-    errors = abs(explained["by_nodes"] - change)
-    enough = [int(count) for count in errors["nodes"] if errors.sel(nodes=count) <= tolerance * abs(change)]
-    return LEVELS.index(enough[0] if enough else int(explained["nodes_spent"]))
+    for level, count in enumerate(LEVELS):
+        if count in explained["nodes"] and abs(
+            float(explained["by_nodes"].sel(nodes=count)) - change
+        ) <= tolerance * abs(change):
+            return patterson.nodes(level), list(patterson.weights(level))
+    return explained["node"].values.tolist(), explained["weight"].values.tolist()

@@ -1,14 +1,14 @@
 """One AdamW update after a checkpoint, tensor by tensor, as the sum of its three terms (Remark F.3 of the paper).
 
-Notation: θ are the parameters of the checkpoint, m and v its moments, t = step + 1 the update that is simulated, g the gradient of the
-batch loss at θ, c the factor of gradient clipping.
+Notation: θ are the parameters of the checkpoint, m and v its moments, t = step + 1 the update that is simulated, g the gradient
+of the batch loss at θ, c the factor of gradient clipping.
 
     v′ = β2 v + (1−β2) (c g)²                     P = 1 / (√(v′ / (1−β2^t)) + ε)
     u_batch    = α (1−β1) / (1−β1^t) · P c g      u_momentum = α β1 / (1−β1^t) · P m      u_decay = α λ θ
     θ(τ) = θ − τ (u_batch + u_momentum + u_decay),  τ from 0 to 1
 
-Held at once, besides what the backward pass needs: θ, the moving parameters, u_batch (in the place of g) and u_momentum (in the place
-of m). The second moment of a tensor is dropped as soon as P was formed.
+Held at once, besides what the backward pass needs: θ, the moving parameters, u_batch (in the place of g) and u_momentum (in the
+place of m). The second moment of a tensor is dropped as soon as P was formed.
 """
 
 from __future__ import annotations

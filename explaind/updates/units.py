@@ -1,7 +1,8 @@
 """Units: what the influences of an update are resolved into, from parameter tensors down to the heads of an attention layer.
 
-Every parameter tensor is cut along one axis into equal blocks (most into one). Influences are reduced to units while the backward pass
-runs; coarser views (kinds of components, depth, heads) are sums over units, chosen afterwards by the units' coordinates.
+Every parameter tensor is cut along one axis into equal blocks (most into one). Influences are reduced to units while the
+backward pass runs; coarser views (kinds of components, depth, heads) are sums over units, chosen afterwards by the units'
+coordinates.
 """
 
 from __future__ import annotations

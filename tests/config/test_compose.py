@@ -77,7 +77,10 @@ def test_overrides_come_as_string_or_list(given: object, expected: list[str]) ->
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("grok",), "no experiment called 'grok'. Expected: one of cifar2, grokking, mnist, mnist_long"),
+        (
+            ("grok",),
+            "no experiment called 'grok'. Expected: one of cifar2, eurollm, grokking, mnist, mnist_long",
+        ),
         (("grokking", "tiny"), "no scale called 'tiny'. Expected: one of default, paper, smoke"),
         (("grokking", "smoke", "train.sead=3"), "no option 'train.sead'. Expected: one of train.seed"),
         (("grokking", "smoke", "trian.seed=3"), "no option 'trian.seed'"),
@@ -113,6 +116,26 @@ def test_overrides_come_as_string_or_list(given: object, expected: list[str]) ->
         (("cifar2", "smoke", "study.datamodel.fractions=[0.1]"), "leave at least 16 samples"),
         (("cifar2", "smoke", "train.schedule=constant"), "the epoch of the highest rate"),
         (("mnist_long", "smoke", "data.heldout=0"), "held-out samples ranks the updates"),
+        (("eurollm", "smoke", "train.batch=2"), "at least one sequence of each of the 3 languages"),
+        (("eurollm", "smoke", "model.heads=3"), "an even multiple of model.heads, 3"),
+        (("eurollm", "smoke", "model.key_value_heads=3"), "a multiple of model.key_value_heads, 3"),
+        (("eurollm", "smoke", "data.tokenizer.vocabulary=301"), "at most model.vocabulary, 300"),
+        (("eurollm", "smoke", "data.tokenizer.kind=file"), "the path of a tokenizer.json"),
+        (
+            ("eurollm", "smoke", "data.tokenizer.kind=hub"),
+            "train or file, where the checkpoints are not on the hub",
+        ),
+        (
+            ("eurollm", "smoke", "data.source.kind=folder"),
+            "'data.source.folder' has a value that is not allowed",
+        ),
+        (("eurollm", "smoke", "data.source.kind=huggingface"), "'data.source.dataset' has a value"),
+        (("eurollm", "smoke", "checkpoints.source=folder"), "a value with checkpoints.source=folder"),
+        (("eurollm", "smoke", "checkpoints.source=hub"), "'checkpoints.repository' has a value"),
+        (("eurollm", "smoke", "train.checkpoints=9"), "at most train.steps, 8"),
+        (("eurollm", "smoke", "train.decay=7"), "with train.warmup at most train.steps, 8"),
+        (("eurollm", "smoke", "influence.min_nodes=5"), "one of 1, 3, 7"),
+        (("eurollm", "smoke", "influence.max_nodes=1"), "at most influence.max_nodes"),
         (("mnist", "smoke", "influence.tests=41"), "at most the 40 test samples"),
     ],
 )

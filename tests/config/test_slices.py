@@ -30,7 +30,7 @@ def test_slice_of_a_missing_key_is_refused(key: str) -> None:
 def test_every_stage_exists_and_leaves_execution_out(stage: str) -> None:
     """Each stage belongs to at least one experiment; one that lacks its options refuses."""
     found = []
-    for experiment in ("grokking", "mnist", "mnist_long", "cifar2"):
+    for experiment in ("grokking", "mnist", "mnist_long", "cifar2", "eurollm"):
         config = compose(experiment, "smoke")
         assert len(source(config, stage)) == 16
         try:

@@ -12,7 +12,14 @@ import pytest
 from explaind.cli import main
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "docs/method.md", "docs/own-run.md", "docs/checkpoints.md", "docs/cluster.md", "docs/extending.md")
+PAGES = (
+    "README.md",
+    "docs/method.md",
+    "docs/own-run.md",
+    "docs/checkpoints.md",
+    "docs/cluster.md",
+    "docs/extending.md",
+)
 WITH_EXAMPLES = ("README.md", "docs/own-run.md", "docs/checkpoints.md")
 
 

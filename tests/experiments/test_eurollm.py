@@ -46,7 +46,9 @@ def test_spread_is_even_and_sorted() -> None:
 
 
 def test_learning_rate_warms_up_and_decays() -> None:
-    config = configuration("train.steps=20", "train.warmup=4", "train.decay=10", "train.final=0.1", "optimizer.lr=1.0")
+    config = configuration(
+        "train.steps=20", "train.warmup=4", "train.decay=10", "train.final=0.1", "optimizer.lr=1.0"
+    )
     rates = [learning_rate(config, step) for step in range(22)]
     assert rates[:4] == [0.25, 0.5, 0.75, 1.0] and rates[4:11] == [1.0] * 7
     assert rates[15] == pytest.approx(0.55) and rates[20] == rates[21] == pytest.approx(0.1)
@@ -79,7 +81,11 @@ def test_training_continues_as_if_never_interrupted(tmp_path: Path, monkeypatch:
     def run(name: str) -> Path:
         folder = tmp_path / name
         stage.pretrain(
-            config, tokens, checkpoints=folder / "checkpoints", metrics=folder / "m.csv", losses=folder / "l.csv"
+            config,
+            tokens,
+            checkpoints=folder / "checkpoints",
+            metrics=folder / "m.csv",
+            losses=folder / "l.csv",
         )
         return folder
 

@@ -25,7 +25,7 @@ def _cut(name: str, shape: object) -> Cut:
     return Cut("input embedding" if name.startswith("in") else "output embedding", depth)
 
 
-UNITS = make_units({name: (2, 2) for name in ("in0", "q1", "v1", "mlp1", "q2", "v2", "mlp2", "out3")}, _cut)
+UNITS = make_units(dict.fromkeys(("in0", "q1", "v1", "mlp1", "q2", "v2", "mlp2", "out3"), (2, 2)), _cut)
 
 
 def scores(values: np.ndarray, **dims: list) -> xr.DataArray:
@@ -34,7 +34,9 @@ def scores(values: np.ndarray, **dims: list) -> xr.DataArray:
     return xr.DataArray(values, dims=(*dims, "unit"), coords={**dims, **coords})
 
 
-def term_scores(batch: np.ndarray, momentum: np.ndarray, regularization: np.ndarray, first: list, name: str) -> xr.DataArray:
+def term_scores(
+    batch: np.ndarray, momentum: np.ndarray, regularization: np.ndarray, first: list, name: str
+) -> xr.DataArray:
     """(first dimension, term, unit) from three arrays [first, units]."""
     return scores(np.stack([batch, momentum, regularization], 1), **{name: first, "term": list(TERMS)})
 
@@ -49,11 +51,14 @@ def write_updates(path: Path, array: xr.DataArray) -> Path:
             "change": ("checkpoint", total / 0.9995),
             "reconstruction": ("checkpoint", total),
             "residual": ("checkpoint", total / 0.9995 - total),
-            "nodes_spent": ("checkpoint", np.full(count, 3)),
+            "passes": ("checkpoint", np.full(count, 3)),
             "by_nodes": (("checkpoint", "nodes"), np.stack([total * 1.1, total], 1)),
             "before": (("checkpoint", "heldout"), np.full((count, 2), 5.0)),
             "after": (("checkpoint", "heldout"), 5.0 + total[:, None] / 0.9995 * np.ones(2)),
-            **{name: ("checkpoint", np.ones(count)) for name in ("train_loss", "gradient_norm", "clip", "lr", "seconds")},
+            **{
+                name: ("checkpoint", np.ones(count))
+                for name in ("train_loss", "gradient_norm", "clip", "lr", "seconds")
+            },
             "step": ("checkpoint", list(STEPS[:count])),
         },
         coords={"nodes": [1, 3]},
@@ -63,7 +68,9 @@ def write_updates(path: Path, array: xr.DataArray) -> Path:
     return path
 
 
-def write_interval(path: Path, array: xr.DataArray, later: np.ndarray, lr: list[float], checkpoint: str) -> Path:
+def write_interval(
+    path: Path, array: xr.DataArray, later: np.ndarray, lr: list[float], checkpoint: str
+) -> Path:
     """A store "update-interval"; `later` [updates, units]."""
     change = array.sum(("term", "unit"))
     dataset = xr.Dataset(

@@ -20,7 +20,7 @@ NAMES = [f"step-{step}" for step in STEPS]
 
 
 def _series(**by_component: list[float]) -> xr.DataArray:
-    """(checkpoint, term, unit): the batch term's kinds over time, each in its first unit; other terms as given under their name."""
+    """(checkpoint, term, unit): kinds of components over time, of the batch or of the term before "__", each in one unit."""
     place = {"attention": 1, "mlp1": 4, "mlp2": 8, "inner": 0, "outer": 9}
     arrays = {term: np.zeros((4, UNITS.size)) for term in ("batch", "momentum", "regularization")}
     for key, values in by_component.items():
@@ -54,9 +54,15 @@ def test_reconstruction_table(tmp_path: Path) -> None:
 
 
 def test_subsampling_compares_sums_with_multiples(tmp_path: Path) -> None:
-    single = write_updates(tmp_path / "u.zarr", _series(attention=[-1, -1, -1, -1], mlp1=[-3, 0, 0, 0], mlp2=[1, 0, 0, 0]))
+    single = write_updates(
+        tmp_path / "u.zarr", _series(attention=[-1, -1, -1, -1], mlp1=[-3, 0, 0, 0], mlp2=[1, 0, 0, 0])
+    )
     batch = np.zeros((2, UNITS.size))
-    batch[:, 1], batch[:, 4], batch[:, 8] = [-2, -2], [-1, -1], [-1, -1]  # attention, MLP 1, MLP 2: another sign, another strongest
+    batch[:, 1], batch[:, 4], batch[:, 8] = (
+        [-2, -2],
+        [-1, -1],
+        [-1, -1],
+    )  # attention, MLP 1, MLP 2: another sign, another strongest
     full = term_scores(batch, 0 * batch, 0 * batch, [10, 11], "update")
     interval = write_interval(tmp_path / "i.zarr", full, 0 * batch, [1.0, 1.0], NAMES[0])
     subsampling.write(single, [interval], output=tmp_path / "t.csv")
@@ -89,7 +95,12 @@ def test_extrapolation_uses_the_geometric_sum(tmp_path: Path) -> None:
 def test_text_table_states_the_mix(tmp_path: Path) -> None:
     rows = [("eng", "train", 90), ("deu", "train", 10), ("eng", "heldout", 3)]
     pd.DataFrame(rows, columns=["language", "part", "sequences"]).to_csv(tmp_path / "l.csv", index=False)
-    losses = [(0, "heldout", "eng", 9.0), (4, "train", "eng", 6.0), (8, "train", "eng", 5.0), (8, "heldout", "eng", 4.0)]
+    losses = [
+        (0, "heldout", "eng", 9.0),
+        (4, "train", "eng", 6.0),
+        (8, "train", "eng", 5.0),
+        (8, "heldout", "eng", 4.0),
+    ]
     pd.DataFrame(losses, columns=["step", "part", "language", "loss"]).to_csv(tmp_path / "x.csv", index=False)
     config = {"train": {"batch": 6, "mix": 0.5}}
     text.write(config, languages=tmp_path / "l.csv", losses=tmp_path / "x.csv", output=tmp_path / "t.csv")
@@ -102,16 +113,48 @@ def test_text_table_states_the_mix(tmp_path: Path) -> None:
 
 
 VERDICTS = {
-    "two phases": (pretraining.mlp_first_attention_later, {"mlp1": [-3, -2, -2, -2], "attention": [-1, -1, -2, -3]}, REPRODUCED),
-    "attention first": (pretraining.mlp_first_attention_later, {"mlp1": [-1, -1, -1, -1], "attention": [-3, -3, -3, -2]}, NOT_REPRODUCED),
-    "attention shrinks": (pretraining.mlp_first_attention_later, {"mlp1": [-2, -2, -2, -9], "attention": [-1, -1, -1, -1]}, PARTLY),
-    "small embeddings": (pretraining.embeddings_are_small, {"mlp1": [-8] * 4, "inner": [1] * 4, "outer": [-1] * 4}, REPRODUCED),
+    "two phases": (
+        pretraining.mlp_first_attention_later,
+        {"mlp1": [-3, -2, -2, -2], "attention": [-1, -1, -2, -3]},
+        REPRODUCED,
+    ),
+    "attention first": (
+        pretraining.mlp_first_attention_later,
+        {"mlp1": [-1, -1, -1, -1], "attention": [-3, -3, -3, -2]},
+        NOT_REPRODUCED,
+    ),
+    "attention shrinks": (
+        pretraining.mlp_first_attention_later,
+        {"mlp1": [-2, -2, -2, -9], "attention": [-1, -1, -1, -1]},
+        PARTLY,
+    ),
+    "small embeddings": (
+        pretraining.embeddings_are_small,
+        {"mlp1": [-8] * 4, "inner": [1] * 4, "outer": [-1] * 4},
+        REPRODUCED,
+    ),
     "one large embedding": (pretraining.embeddings_are_small, {"mlp1": [-8] * 4, "outer": [-9] * 4}, PARTLY),
-    "up and back": (pretraining.depth_moves, {"mlp1": [-9, -9, -1, -9], "mlp2": [-1, -1, -9, -1]}, REPRODUCED),
+    "up and back": (
+        pretraining.depth_moves,
+        {"mlp1": [-9, -9, -1, -9], "mlp2": [-1, -1, -9, -1]},
+        REPRODUCED,
+    ),
     "down only": (pretraining.depth_moves, {"mlp1": [-1, -1, -5, -9], "mlp2": [-9, -9, -5, -1]}, PARTLY),
-    "output turns": (pretraining.regularization_of_output_turns, {"regularization__outer": [-1, -1, 1, 2]}, REPRODUCED),
-    "output rises": (pretraining.regularization_of_output_turns, {"regularization__outer": [-2, -1, -1, -1]}, PARTLY),
-    "output falls": (pretraining.regularization_of_output_turns, {"regularization__outer": [2, 1, 1, 1]}, NOT_REPRODUCED),
+    "output turns": (
+        pretraining.regularization_of_output_turns,
+        {"regularization__outer": [-1, -1, 1, 2]},
+        REPRODUCED,
+    ),
+    "output rises": (
+        pretraining.regularization_of_output_turns,
+        {"regularization__outer": [-2, -1, -1, -1]},
+        PARTLY,
+    ),
+    "output falls": (
+        pretraining.regularization_of_output_turns,
+        {"regularization__outer": [2, 1, 1, 1]},
+        NOT_REPRODUCED,
+    ),
     "levels off": (pretraining.regularization_grows, {"regularization__outer": [1, 1, 4, 5]}, REPRODUCED),
     "falls at the end": (pretraining.regularization_grows, {"regularization__outer": [1, 1, 4, 2]}, PARTLY),
     "shrinks": (pretraining.regularization_grows, {"regularization__outer": [4, 4, 2, 1]}, NOT_REPRODUCED),
@@ -130,7 +173,12 @@ def test_verdicts(case: str) -> None:
 
 
 def test_losses_fall() -> None:
-    rows = [(0, "heldout", "eng", 9.0), (8, "heldout", "eng", 7.0), (0, "heldout", "est", 9.0), (8, "heldout", "est", 9.5)]
+    rows = [
+        (0, "heldout", "eng", 9.0),
+        (8, "heldout", "eng", 7.0),
+        (0, "heldout", "est", 9.0),
+        (8, "heldout", "est", 9.5),
+    ]
     rows += [(4, "train", "eng", 8.0), (8, "train", "eng", 6.0)]
     losses = pd.DataFrame(rows, columns=["step", "part", "language", "loss"])
     found = pretraining.loss_falls(losses, {"eng"})
@@ -142,7 +190,10 @@ def test_languages_are_ranked_per_sequence() -> None:
     batch = np.zeros((2, 3, 1))
     batch[:, :, 0] = [[-4, -1, -1], [-3, -2, -9]]  # of two sequences of a, and one of b
     found = xr.Dataset(
-        {"batch": (("train_language", "heldout_language", "component"), batch), "per_batch": ("train_language", [2, 1])},
+        {
+            "batch": (("train_language", "heldout_language", "component"), batch),
+            "per_batch": ("train_language", [2, 1]),
+        },
         coords={"train_language": ["a", "b"], "heldout_language": ["a", "b", "c"]},
     )
     assert languages.per_sequence(found).tolist() == [[-2, -0.5, -0.5], [-3, -2, -9]]

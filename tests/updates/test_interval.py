@@ -56,7 +56,7 @@ def test_the_interval_is_the_runs_own(run) -> None:
         found["change"], found["score"].sum(("term", "unit")) + found["residual"], rtol=1e-12
     )
     assert float((abs(found["residual"]) / abs(found["change"])).max()) < 1e-2
-    config, experiment, first, second = run
+    _, experiment, first, second = run
     heldout, _ = experiment.heldout(2)
     losses = []
     for checkpoint in (first, second):
@@ -69,7 +69,7 @@ def test_the_interval_is_the_runs_own(run) -> None:
 
 def test_a_batchs_later_momentum_is_followed(run) -> None:
     """Against autograd, with the path's nodes, from the checkpoints of every update."""
-    found, units = _explain(run)
+    found, _ = _explain(run)
     config, experiment, first, _ = run
     heldout, _ = experiment.heldout(2)
     trainer = Trainer(config, experiment, first)
@@ -78,7 +78,13 @@ def test_a_batchs_later_momentum_is_followed(run) -> None:
     names = [name for name, _ in model.named_parameters()]
 
     def gradient() -> dict[str, torch.Tensor]:
-        return dict(zip(names, torch.autograd.grad(sequence_losses(model, heldout).mean(), list(model.parameters())), strict=True))
+        return dict(
+            zip(
+                names,
+                torch.autograd.grad(sequence_losses(model, heldout).mean(), list(model.parameters())),
+                strict=True,
+            )
+        )
 
     sequence_losses(model, sequences).mean().backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), config["train"]["clip_norm"])

@@ -14,7 +14,9 @@ from tests.updates.tiny import CONFIG, make, units_of
 
 @pytest.mark.parametrize("block", [1, 7, 1 << 20])
 @pytest.mark.parametrize(("axis", "blocks"), [(0, 1), (0, 3), (1, 2)])
-def test_dot_is_the_sum_over_each_block(axis: int, blocks: int, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dot_is_the_sum_over_each_block(
+    axis: int, blocks: int, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "BLOCK", block)
     a, b = torch.randn(2, 6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     units = make_units({"w": (6, 4)}, lambda name, shape: Cut("x", 1, "w", axis, blocks))
@@ -42,11 +44,19 @@ def test_a_llamas_coordinates() -> None:
     assert ("model.embed_tokens.weight", "input embedding", 0, "embed_tokens", -1) in rows
     assert ("lm_head.weight", "output embedding", 3, "lm_head", -1) in rows
     assert ("model.norm.weight", "norms", 3, "norm", -1) in rows
-    assert ("model.layers.0.post_attention_layernorm.weight", "norms", 1, "post_attention_layernorm", -1) in rows
+    assert (
+        "model.layers.0.post_attention_layernorm.weight",
+        "norms",
+        1,
+        "post_attention_layernorm",
+        -1,
+    ) in rows
     assert {row[1] for row in rows if ".mlp." in row[0]} == {"MLP"}
     assert describe(CONFIG, f"{attention}.o_proj.weight", (16, 16)).axis == 1
 
 
 def test_a_tensor_that_does_not_divide_is_refused() -> None:
-    with pytest.raises(QueryError, match="w cannot be divided into equal units. Expected: axis 0 to be a multiple of 4"):
+    with pytest.raises(
+        QueryError, match="w cannot be divided into equal units. Expected: axis 0 to be a multiple of 4"
+    ):
         make_units({"w": (6, 4)}, lambda name, shape: Cut("x", 1, "w", 0, 4))

@@ -62,7 +62,9 @@ def tokens(count: int, seed: int) -> Tensor:
     return torch.randint(0, SHAPE["vocabulary"], (count, 8), generator=torch.Generator().manual_seed(seed))
 
 
-def make(updates: int = 3, *, clip: float | None = 0.5, lr: float = 1e-2) -> tuple[InMemory, nn.Module, torch.optim.AdamW]:
+def make(
+    updates: int = 3, *, clip: float | None = 0.5, lr: float = 1e-2
+) -> tuple[InMemory, nn.Module, torch.optim.AdamW]:
     """A checkpoint after some of torch's own updates, its model, and the optimizer that would go on."""
     torch.manual_seed(0)
     model = make_llama(CONFIG).double()
@@ -76,17 +78,27 @@ def make(updates: int = 3, *, clip: float | None = 0.5, lr: float = 1e-2) -> tup
     for step in range(updates):
         torch_update(model, optimizer, tokens(5, 100 + step), clip)
     moments = {
-        name: tuple(optimizer.state[p][key].clone() for key in ("exp_avg", "exp_avg_sq")) if updates else (torch.zeros_like(p),) * 2
+        name: tuple(optimizer.state[p][key].clone() for key in ("exp_avg", "exp_avg_sq"))
+        if updates
+        else (torch.zeros_like(p),) * 2
         for name, p in named.items()
     }
     options = Hyperparameters(
-        step=updates, lr=lr, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1, undecayed=undecayed, clip_norm=clip
+        step=updates,
+        lr=lr,
+        betas=(0.9, 0.95),
+        eps=1e-8,
+        weight_decay=0.1,
+        undecayed=undecayed,
+        clip_norm=clip,
     )
     weights = {name: p.detach().clone() for name, p in named.items()}
     return InMemory("tiny", CONFIG, options, weights, moments), model, optimizer
 
 
-def torch_update(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Tensor, clip: float | None) -> None:
+def torch_update(
+    model: nn.Module, optimizer: torch.optim.Optimizer, batch: Tensor, clip: float | None
+) -> None:
     """One update as a user's loop makes it."""
     optimizer.zero_grad()
     sequence_losses(model, batch).mean().backward()

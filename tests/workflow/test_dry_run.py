@@ -31,7 +31,7 @@ def test_default_plan(project: Project) -> None:
 
 
 def test_default_plan_of_all_experiments(project: Project) -> None:
-    planned = project.planned("all", scale="default", experiment="[grokking,mnist,mnist_long,cifar2]")
+    planned = project.planned("all", scale="default", experiment="[grokking,mnist,mnist_long,cifar2,eurollm]")
     assert planned["data"] == 3 and planned["record"] == planned["certify"] == 4
     assert planned["retrain"] == 5 * 2 + 2 + 4, "five fractions, leave-one-out, and CIFAR-2's"
     assert planned["train"] == 5, "only grokking has a rule to choose a seed by"
@@ -79,7 +79,7 @@ def test_planning_never_imports_torch(project: Project, tmp_path: Path) -> None:
     [
         (
             ("experiment=grok",),
-            "There is no experiment called 'grok'. Expected: one of cifar2, grokking, mnist, mnist_long.",
+            "There is no experiment called 'grok'. Expected: one of cifar2, eurollm, grokking, mnist, mnist_long.",
         ),
         (("scale=tiny",), "There is no scale called 'tiny'. Expected: one of default, paper, smoke."),
         (("seed=7",), "The workflow has no setting called 'seed'."),

@@ -6,7 +6,6 @@ A batch is a function of its step alone, so a training run continues from any ch
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from zlib import crc32
 
 import numpy as np
@@ -57,6 +56,7 @@ class Batches:
     def __init__(self, language: Tensor, counts: Sequence[int], seed: int, stream: str = "train") -> None:
         self._members = [torch.nonzero(language == index).squeeze(1) for index in range(len(counts))]
         self._counts, self._seed, self._stream = tuple(counts), seed, stream
+        self._orders: dict[tuple[int, int], Tensor] = {}
 
     def __call__(self, step: int) -> Tensor:
         """Positions of the training sequences of one update, sorted by language, int64 [batch]."""
@@ -68,16 +68,18 @@ class Batches:
                 parts.append(members[self._order(index, epoch)[position]])
         return torch.stack(parts)
 
-    @lru_cache(maxsize=256)  # noqa: B019: a stream lives as long as its job
     def _order(self, language: int, epoch: int) -> Tensor:
-        seed = crc32(f"{self._stream}/{self._seed}/{language}/{epoch}".encode())
-        return torch.randperm(
-            len(self._members[language]), generator=torch.Generator().manual_seed(seed)
-        )
+        """The order in which an epoch draws the sequences of a language."""
+        key = (language, epoch)
+        if key not in self._orders:
+            seed = crc32(f"{self._stream}/{self._seed}/{language}/{epoch}".encode())
+            generator = torch.Generator().manual_seed(seed)
+            self._orders[key] = torch.randperm(len(self._members[language]), generator=generator)
+        return self._orders[key]
 
 
 def spread(language: Tensor, each: int) -> Tensor:
-    """Positions of `each` sequences of every language, evenly spread over its text; all of them if it has fewer. Sorted by language."""
+    """Positions of `each` sequences of every language, evenly spread over its text (all, if it has fewer), sorted by language."""
     parts = []
     for index in range(int(language.max()) + 1):
         members = torch.nonzero(language == index).squeeze(1)

@@ -1,6 +1,7 @@
 """Training a language model, one update at a time, from its initial parameters or from any checkpoint.
 
-Notation: θ_s are the parameters before update s. A checkpoint "after s updates" holds θ_s and the moments before update s, and the
+Notation: θ_s are the parameters before update s. A checkpoint "after s updates" holds θ_s and the moments before update s, and
+the
 hyperparameters of update s: everything that the update needs but its batch.
 """
 
@@ -28,8 +29,8 @@ def learning_rate(config: Mapping[str, Any], step: int) -> float:
     """α_s: linear warm-up, constant, then linear decay to a share of the peak at the last step.
 
     Args:
-        config: `optimizer.lr` (the peak) and `train.{steps,warmup,decay,final}`: updates in all, of warm-up and of decay, and the share
-            that is left at the end.
+        config: `optimizer.lr` (the peak) and `train.{steps,warmup,decay,final}`: updates in all, of warm-up and of decay, and
+            the share that is left at the end.
         step: s.
     """
     train, peak = config["train"], config["optimizer"]["lr"]
@@ -128,7 +129,12 @@ class Trainer:
         """The present state as a checkpoint, with the learning rate of the next update."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self._config, self.done)
-        return TrainingState(self.model, self.optimizer, clip_norm=self._config["train"]["clip_norm"], name=f"update {self.done}")
+        return TrainingState(
+            self.model,
+            self.optimizer,
+            clip_norm=self._config["train"]["clip_norm"],
+            name=f"update {self.done}",
+        )
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint of the present step."""

@@ -1,0 +1,136 @@
+"""The language model's experiment at toy size, on real text: everything is made; a change reruns what depends on it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from explaind.checkpoints import open_checkpoint
+from explaind.store import read_dataset
+from tests.workflow.conftest import Project
+
+pytestmark = pytest.mark.smoke
+
+FIGURES = {
+    "fig06_batch",
+    "fig14_regularization",
+    "fig15_momentum",
+    "eurollm_languages",
+    "eurollm_heads",
+    "eurollm_training",
+    "eurollm_subsampling",
+}
+TABLES = {"text", "reconstruction", "subsampling", "extrapolation", "findings_pretraining"}
+
+
+@pytest.fixture(scope="module")
+def finished(project: Project) -> Project:
+    """The project after `snakemake report` at scale smoke."""
+    result = project.run("report", config=("scale=smoke", "experiment=eurollm"))
+    assert result.returncode == 0, result.stdout[-6000:]
+    return project
+
+
+def _planned(project: Project, *overrides: str) -> set[str]:
+    return set(project.planned(("figures", "tables"), *overrides, experiment="eurollm")) - {
+        "figures",
+        "tables",
+    }
+
+
+def test_everything_is_made(finished: Project) -> None:
+    results = finished.root / "results"
+    for suffix in ("png", "pdf"):
+        assert {path.stem for path in (results / "figures").glob(f"*.{suffix}")} == FIGURES
+    assert {path.stem for path in (results / "tables").glob("*.csv")} == TABLES
+    html = (results / "report.html").read_text()
+    assert all(f"{name}.png" in html for name in FIGURES) and all(f"{name}.html" in html for name in TABLES)
+
+
+def test_updates_add_up_and_intervals_are_the_runs_own(finished: Project) -> None:
+    results = finished.root / "results"
+    updates = read_dataset(results / "eurollm/updates.zarr", kind="updates")
+    total = updates["score"].sum(("term", "unit")) + updates["residual"]
+    np.testing.assert_allclose(total, updates["change"], rtol=1e-9)
+    table = pd.read_csv(results / "tables/reconstruction.csv")
+    assert table.step.tolist() == [2, 4, 6, 8] and (table.relative_error <= 1e-3).all()
+    assert (pd.read_csv(results / "tables/subsampling.csv").arrival == 0).all()
+    by_language = read_dataset(results / "eurollm/update_languages/step-000002.zarr", kind="update-languages")
+    assert by_language["batch"].sizes == {"train_language": 3, "heldout_language": 3, "component": 5}
+    # Held-out languages that are trained on, weighted by their sequences, are what the update was explained on.
+    known = by_language.sel(heldout_language=["eng", "ell"])
+    weights = known["sequences"] / known["sequences"].sum()
+    whole = updates["score"].sel(checkpoint="step-000002", term="batch").sum("unit")
+    assert float((known["batch"].sum(("train_language", "component")) * weights).sum()) == pytest.approx(
+        float(whole), rel=2e-3
+    )
+
+
+def test_nothing_is_left_to_do(finished: Project) -> None:
+    assert _planned(finished) == set()
+
+
+@pytest.mark.parametrize(
+    ("override", "again"),
+    [
+        (
+            "figure.dpi=61",
+            {"fig06", "fig14", "fig15", "heads", "language_influence", "pretraining", "subsampling_figure"},
+        ),
+        (
+            "study.intervals.tolerance=0.02",
+            {"explain_interval", "subsampling", "extrapolation", "subsampling_figure"},
+        ),
+    ],
+)
+def test_a_changed_option_reruns_what_depends_on_it(
+    finished: Project, override: str, again: set[str]
+) -> None:
+    assert _planned(finished, override) == again
+
+
+def test_a_changed_training_keeps_the_text(finished: Project) -> None:
+    planned = _planned(finished, "optimizer.lr=0.001")
+    assert {"pretrain", "explain_update", "explain_languages", "explain_interval"} <= planned
+    assert not {"corpus", "tokens"} & planned
+
+
+def test_checkpoints_of_a_folder_take_the_same_path(finished: Project, tmp_path: Path) -> None:
+    own = finished.root / "results/eurollm/checkpoints"
+    folder = tmp_path / "others"
+    for name in ("step-000004", "step-000008"):
+        shutil.copytree(own / name, folder / name)
+    assert open_checkpoint(folder / "step-000004").hyperparameters.step == 4
+    overrides = f'overrides=["checkpoints.source=folder", "checkpoints.folder={folder}"]'
+    elsewhere = tmp_path / "results"
+    config = ("scale=smoke", "experiment=eurollm", f"results={elsewhere}", overrides)
+    result = finished.run("figures", config=config)
+    assert result.returncode == 0, result.stdout[-6000:]
+    assert {path.stem for path in (elsewhere / "tables").glob("*.csv")} == TABLES - {
+        "subsampling",
+        "extrapolation",
+    }
+    both = [
+        pd.read_csv(root / "tables/reconstruction.csv").set_index("checkpoint")
+        for root in (finished.root / "results", elsewhere)
+    ]
+    assert not (elsewhere / "eurollm/checkpoints").exists()
+    for name in ("step-000004", "step-000008"):
+        assert both[1].loc[name, "change"] == both[0].loc[name, "change"], "the same update, from other files"
+
+
+def test_a_damaged_checkpoint_stops_its_job_with_a_sentence(finished: Project, tmp_path: Path) -> None:
+    folder = tmp_path / "damaged"
+    shutil.copytree(finished.root / "results/eurollm/checkpoints/step-000004", folder / "step-000004")
+    path = folder / "step-000004" / "optimizer.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    overrides = f'overrides=["checkpoints.source=folder", "checkpoints.folder={folder}"]'
+    config = ("scale=smoke", "experiment=eurollm", f"results={tmp_path / 'r'}", overrides)
+    result = finished.run(f"{tmp_path}/r/eurollm/updates/step-000004.zarr", config=config)
+    assert result.returncode != 0
+    assert "optimizer.safetensors" in result.stdout and "Remedy" in result.stdout
+    assert "Traceback" not in result.stdout
