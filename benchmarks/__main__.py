@@ -1,6 +1,6 @@
 """Run the benchmarks: `python -m benchmarks [name …]`.
 
-Names: recording, layers, window, memory, batches, mnist, cifar2, retraining, scaling.
+Names: recording, layers, window, memory, batches, mnist, cifar2, retraining, scaling, updates.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import batches, cifar2, layers, memory, mnist, recording, retraining, scaling, window
+from benchmarks import batches, cifar2, layers, memory, mnist, recording, retraining, scaling, updates, window
 from explaind.allocator import keep_memory
 
 ROOMS = {
@@ -23,6 +23,7 @@ ROOMS = {
     "mnist": mnist,
     "cifar2": cifar2,
     "retraining": retraining,
+    "updates": updates,
     "scaling": scaling,  # last: it switches tracing off
 }
 

@@ -1,4 +1,4 @@
-"""The definition of a single update's explanation (Remark F.3), literally: slow, dense, float64. Fast paths are tested against it.
+"""The definition of a single update's explanation (Remark F.3), literally: slow, dense, float64. All fast paths are held to it.
 
 Notation as in `explaind.updates.terms`: θ, m, v and the hyperparameters are those of a checkpoint, g_z the gradient of the part
 of the batch loss that belongs to part z, u = −(Σ_z u_z + u_momentum + u_decay). Contributions are −∫_0^1 ∇L_l(θ + τu) · u_term

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from explaind.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class Option:
@@ -100,6 +102,16 @@ def power_of_three() -> Option:
     return Option(
         lambda value: _is_int(value) and value > 0 and 3 ** round(math.log(value, 3)) == value,
         "a power of three",
+    )
+
+
+def refusal(key: str, expected: str, got: Any) -> ConfigError:
+    """The error for an option whose value is not allowed."""
+    return ConfigError(
+        f"The option {key!r} has a value that is not allowed.",
+        expected=expected,
+        got=repr(got),
+        remedy="change it in conf/ or in the overrides",
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from explaind.errors import ConfigError
+from explaind.config.options import refusal
 
 __all__ = ["check_pretraining"]
 
@@ -16,15 +17,10 @@ def check_pretraining(config: dict[str, Any]) -> None:
         ConfigError: names the first such option, and what it would have to be.
     """
     for key, expected, got in _wrong(config):
-        raise ConfigError(
-            f"The option {key!r} has a value that is not allowed.",
-            expected=expected,
-            got=repr(got),
-            remedy="change it in conf/ or in the overrides",
-        )
+        raise refusal(key, expected, got)
 
 
-def _wrong(config: dict[str, Any]) -> Any:
+def _wrong(config: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
     """(option, what it would have to be, what it is) of each that does not fit."""
     data, model, train, chosen = config["data"], config["model"], config["train"], config["checkpoints"]
     if data["tokenizer"]["vocabulary"] > model["vocabulary"]:

@@ -4,19 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from explaind.config.groups import (
-    CHECKPOINTS,
-    DATA,
-    EXECUTION,
-    FIGURE,
-    FROM_CHECKPOINTS,
-    MODEL,
-    OPTIMIZER,
-    RECORDED,
-    STUDY,
-)
-from explaind.config.options import choice
-from explaind.config.together import check_together, refusal
+from explaind.config.groups import DATA, FIGURE, MODEL, OPTIMIZER, STUDY
+from explaind.config.options import choice, refusal
+from explaind.config.runs import CHECKPOINTS, EXECUTION, FROM_CHECKPOINTS, RECORDED
+from explaind.config.together import check_together
 from explaind.errors import ConfigError
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from explaind.config.options import refusal
 from explaind.config.pretraining import check_pretraining
-from explaind.errors import ConfigError
 
-__all__ = ["check_together", "refusal"]
+__all__ = ["check_together"]
 
 
 def check_together(config: dict[str, Any]) -> None:
@@ -30,16 +30,6 @@ def check_together(config: dict[str, Any]) -> None:
         _check_datamodel(config)
     if "sparse" in config["study"] and not config["data"].get("heldout"):
         raise refusal("data.heldout", "at least 1: the loss of held-out samples ranks the updates", 0)
-
-
-def refusal(key: str, expected: str, got: Any) -> ConfigError:
-    """The error for an option whose value is not allowed."""
-    return ConfigError(
-        f"The option {key!r} has a value that is not allowed.",
-        expected=expected,
-        got=repr(got),
-        remedy="change it in conf/ or in the overrides",
-    )
 
 
 def _check_training(config: dict[str, Any]) -> None:

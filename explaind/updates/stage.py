@@ -8,15 +8,13 @@ from typing import Any
 
 import torch
 import xarray as xr
-from torch import nn
 
 from explaind.allocator import keep_memory
-from explaind.checkpoints import Checkpoint, open_checkpoint
+from explaind.checkpoints import open_checkpoint
 from explaind.config.checkpoints import checkpoint_names
-from explaind.device import find_device, on
-from explaind.errors import ConfigError, DataError
-from explaind.experiments.eurollm import Pretraining, load
-from explaind.experiments.eurollm.model import COMPONENTS, describe, make_llama, sequence_losses
+from explaind.device import find_device
+from explaind.experiments.eurollm import load
+from explaind.experiments.eurollm.model import COMPONENTS, describe, sequence_losses
 from explaind.experiments.eurollm.trainer import Trainer
 from explaind.features import patterson
 from explaind.features.patterson import LEVELS
@@ -25,12 +23,10 @@ from explaind.store import read_dataset, write_dataset
 from explaind.updates.by_part import Parts, influence_by_part
 from explaind.updates.explain import explain_update
 from explaind.updates.interval import explain_interval
+from explaind.updates.opening import open_for, units_of
 from explaind.updates.path import Rule
-from explaind.updates.units import Units, make_units
 
 __all__ = ["explain_checkpoint", "explain_languages", "explain_steps"]
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
 
 def explain_checkpoint(
@@ -49,7 +45,7 @@ def explain_checkpoint(
         output: the store to write.
     """
     keep_memory()
-    experiment, opened, model = _open(config, tokens, checkpoint, checkpoints)
+    experiment, opened, model = open_for(config, tokens, checkpoint, checkpoints)
     device = next(model.parameters()).device
     sequences, languages = experiment.heldout(config["influence"]["heldout"], trained=True)
     batch = experiment.batches("simulated")(0)
@@ -59,7 +55,7 @@ def explain_checkpoint(
         sequence_losses,
         experiment.tokens.train[batch].to(device),
         sequences.to(device),
-        units=_units(opened),
+        units=units_of(opened),
         rule=_rule(config),
     )
     names = [experiment.tokens.heldout_languages[index] for index in languages.tolist()]
@@ -87,7 +83,7 @@ def explain_languages(
         output: the store to write.
     """
     keep_memory()
-    experiment, opened, model = _open(config, tokens, checkpoint, checkpoints)
+    experiment, opened, model = open_for(config, tokens, checkpoint, checkpoints)
     device, found = next(model.parameters()).device, experiment.tokens
     sequences, languages = experiment.heldout(config["influence"]["heldout"])
     batch = experiment.batches("simulated")(0)
@@ -142,60 +138,12 @@ def explain_steps(
             Trainer(config, experiment, opened),
             open_checkpoint(checkpoints / following),
             sequences.to(find_device()),
-            _units(opened),
+            units_of(opened),
             rule,
         )
     write_dataset(
         found.assign_attrs(checkpoint=checkpoint, following=following), output, kind="update-interval"
     )
-
-
-def _open(
-    config: Mapping[str, Any], tokens: Path, name: str, checkpoints: Path | None
-) -> tuple[Pretraining, Checkpoint, nn.Module]:
-    """The data, the checkpoint, and an empty model of its shape where computations run."""
-    opened = _checkpoint(config["checkpoints"], name, checkpoints)
-    experiment = load(config, tokens)
-    for key, got, what in (
-        ("vocab_size", experiment.tokens.vocabulary, "tokens of the vocabulary"),
-        ("max_position_embeddings", experiment.tokens.train.shape[1], "tokens in a sequence"),
-    ):
-        if got > opened.config[key]:
-            raise DataError(
-                f"The text does not fit the checkpoint {name}.",
-                expected=f"at most {opened.config[key]} {what} ({key} in its config.json)",
-                got=f"{got} in {tokens}",
-                remedy="Choose the checkpoint's own tokenizer with data.tokenizer, or a smaller data.context.",
-            )
-    with on(find_device()):
-        model = make_llama(opened.config).to(DTYPES[config["influence"]["weights"]])
-    return experiment, opened, model
-
-
-def _checkpoint(chosen: Mapping[str, Any], name: str, trained: Path | None) -> Checkpoint:
-    """One checkpoint of the configured source."""
-    if chosen["source"] == "trained":
-        return open_checkpoint(trained / name)
-    state, format = chosen["optimizer"]["folder"], chosen["optimizer"]["format"]
-    if state is None and format != "explaind":
-        raise ConfigError(
-            "An update cannot be simulated without the optimizer's state.",
-            expected="checkpoints.optimizer.folder: a folder with one sub-folder of optimizer state per checkpoint",
-            got="null",
-            remedy="The hub holds weights only; ask those who trained the model for the state.",
-        )
-    if chosen["source"] == "hub":
-        from explaind.checkpoints.hub import fetch_revision
-
-        weights = fetch_revision(chosen["repository"], name)
-    else:
-        weights = Path(chosen["folder"]) / name
-    return open_checkpoint(weights, optimizer=Path(state) / name if state else None, format=format, name=name)
-
-
-def _units(checkpoint: Checkpoint) -> Units:
-    shapes = {name: checkpoint.shape(name) for name in checkpoint.names()}
-    return make_units(shapes, lambda name, shape: describe(checkpoint.config, name, shape))
 
 
 def _rule(config: Mapping[str, Any]) -> Rule:
