@@ -60,6 +60,8 @@ include: "workflow/rules/attribution.smk"
 include: "workflow/rules/pretraining.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/pretraining_tables.smk"
+include: "workflow/rules/pretraining_figures.smk"
 include: "workflow/rules/report.smk"
 
 

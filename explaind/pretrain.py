@@ -88,7 +88,7 @@ class _Log:
         if not folders:
             return None
         for name in LOGS:
-            self._rows[name] = pd.read_csv(self._folder / f"{name}-{folders[-1].name}.csv").to_dict("records")
+            self._rows[name] = _read(self._folder / f"{name}-{folders[-1].name}.csv")
         return folders[-1]
 
     def update(self, step: int, each: Tensor, languages: Tensor, lr: float, norm: float) -> None:
@@ -129,3 +129,8 @@ class _Log:
             path.unlink()
         shutil.rmtree(checkpoints, ignore_errors=True)
         self._folder.replace(checkpoints)
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    """Rows as they were written, "nan" as the name of a language too."""
+    return pd.read_csv(path, keep_default_na=False).to_dict("records")

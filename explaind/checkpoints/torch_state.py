@@ -60,7 +60,7 @@ class TorchState:
         self._index, names, noted = _match(self.path, groups, shapes)
         step = self._check_state(state)
         self.hyperparameters, assumed = self._overridden(options_of(self.path, groups, names, step))
-        self.notes = (*noted, *assumed)
+        self.notes = (*noted, *assumed, *_kind_of_decay(self.path, groups))
 
     def moment(self, kind: str, name: str) -> Tensor:
         """See `OptimizerState.moment`; zeros before the first update."""
@@ -163,4 +163,14 @@ def _by_kind(path: Path, counts: list[int], shapes: Mapping[str, tuple[int, ...]
         expected="one group, or one of the matrices and one of the vectors, or groups with param_names",
         got=f"groups of {', '.join(map(str, counts))} parameters without names",
         remedy="give the optimizer model.named_parameters(), so that its state_dict holds the names",
+    )
+
+
+def _kind_of_decay(path: Path, groups: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Older torch does not say which of Adam and AdamW it was; they differ where weights decay."""
+    unsaid = any("decoupled_weight_decay" not in group and group.get("weight_decay") for group in groups)
+    return (
+        (f"{path.name} does not say whether weights decay as in Adam or AdamW: AdamW was assumed.",)
+        if unsaid
+        else ()
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ def checkpoint_steps(config: Mapping[str, Any]) -> list[int]:
 
 
 def checkpoint_names(config: Mapping[str, Any]) -> list[str]:
-    """All checkpoints, in the order of training.
+    """All checkpoints, in the order of training: those of a folder by the numbers in their names.
 
     Args:
         config: `checkpoints.{source,folder,revisions}`: "trained" here, a "folder" with one sub-folder each, or revisions of
@@ -37,7 +38,10 @@ def checkpoint_names(config: Mapping[str, Any]) -> list[str]:
         return [checkpoint_name(step) for step in checkpoint_steps(config)]
     if chosen["source"] == "hub":
         return list(chosen["revisions"])
-    names = sorted(path.name for path in Path(chosen["folder"]).glob("*") if (path / "config.json").is_file())
+    found = (path.name for path in Path(chosen["folder"]).glob("*") if (path / "config.json").is_file())
+    names = sorted(
+        found, key=lambda name: [(not part.isdigit(), part.zfill(20)) for part in re.split(r"(\d+)", name)]
+    )
     if not names:
         raise ConfigError(
             "There are no checkpoints to explain.",

@@ -55,7 +55,7 @@ DATA: dict[str, dict[str, Any]] = {
             "kind": choice("packages", "folder", "huggingface"),
             "folder": optional(text()),
             "dataset": optional(text()),
-            "configuration": text(),
+            "configuration": optional(text()),
             "split": text(),
             "column": text(),
             "revision": optional(text()),
@@ -70,6 +70,8 @@ DATA: dict[str, dict[str, Any]] = {
         "tokenizer": {
             "kind": choice("train", "file", "hub"),
             "file": optional(text()),
+            "repository": optional(text()),
+            "revision": text(),
             "vocabulary": _count,
             "paragraphs": optional(_count),
         },
@@ -146,7 +148,7 @@ STUDY: dict[str, dict[str, Any]] = {
     "cifar2": _attributed,
     "eurollm": {
         "languages": {"stride": _count},
-        "intervals": {"stride": _count, "heldout": _count, "tolerance": _positive, "max_nodes": _count},
+        "intervals": {"stride": _count, "tolerance": _positive, "max_nodes": _count},
     },
 }
 _dpi = {"dpi": integer(20, 1200)}

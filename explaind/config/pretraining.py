@@ -31,8 +31,15 @@ def _wrong(config: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
         )
     if data["tokenizer"]["kind"] == "file" and data["tokenizer"]["file"] is None:
         yield "data.tokenizer.file", "the path of a tokenizer.json with data.tokenizer.kind=file", None
-    if data["tokenizer"]["kind"] == "hub" and chosen["source"] != "hub":
-        yield "data.tokenizer.kind", "train or file, where the checkpoints are not on the hub", "hub"
+    tokenizer = data["tokenizer"]
+    if tokenizer["kind"] == "hub" and tokenizer["repository"] is None:
+        yield "data.tokenizer.repository", "a repository on the hub with data.tokenizer.kind=hub", None
+    if tokenizer["kind"] == "train" and chosen["source"] != "trained":
+        yield (
+            "data.tokenizer.kind",
+            "file or hub: the checkpoints' own tokenizer, as ids mean other tokens in a new one",
+            "train",
+        )
     kind = data["source"]["kind"]
     needed = {"folder": "folder", "huggingface": "dataset"}.get(kind)
     if needed and data["source"][needed] is None:

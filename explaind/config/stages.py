@@ -63,7 +63,9 @@ UPDATE = (
     "train.batch",
     "train.mix",
     "train.seed",
-    "checkpoints",
+    *(
+        f"checkpoints.{key}" for key in ("source", "folder", "repository", "optimizer")
+    ),  # not which others there are
     "influence",
 )
 UPDATE_MODULES = ("explaind.updates.stage", *EXPERIMENT_MODULES)
@@ -104,11 +106,14 @@ STAGES: dict[str, Stage] = {
     "fidelity": Stage(("model.name", "data.name"), ("explaind.tables.table01_fidelity",)),
     "logits": Stage(("study.logits",), ("explaind.studies.logits", *EXPERIMENT_MODULES)),
     "corpus": Stage(("data.source", "data.languages", "data.heldout"), ("explaind.text.corpus",)),
-    "tokens": Stage(("data", "checkpoints"), ("explaind.text.tokens",)),
+    "tokens": Stage(("data",), ("explaind.text.tokens",)),
     "pretrain": Stage(PRETRAINING, ("explaind.pretrain", *EXPERIMENT_MODULES)),
     "explain_update": Stage(UPDATE, UPDATE_MODULES),
     "explain_languages": Stage(UPDATE, UPDATE_MODULES),
-    "explain_interval": Stage((*PRETRAINING, "checkpoints", "study.intervals"), UPDATE_MODULES),
+    "explain_interval": Stage(
+        (*PRETRAINING, "checkpoints.source", "study.intervals.tolerance", "study.intervals.max_nodes"),
+        UPDATE_MODULES,
+    ),
     "updates": Stage(("name",), ("explaind.studies.updates",)),
     "table01_fidelity": Stage((), ("explaind.tables.table01_fidelity",)),
     "certificate": Stage((), ("explaind.tables.certificate",)),

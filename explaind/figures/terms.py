@@ -74,7 +74,7 @@ def _depths(axes: Axes, curves: np.ndarray, steps: np.ndarray) -> None:
             if inner
             else COMPONENT_COLOURS["input embedding" if depth == 0 else "output embedding"]
         )
-        name = f"layer {depth}" if inner else "input" if depth == 0 else "output"
+        name = f"layer {depth}" if inner else "input" if depth == 0 else "output, norm"
         style = {"linestyle": "-" if inner else (0, (3, 1.5)), "marker": "o", "markersize": 2}
         axes.plot(steps, curve, color=colour, label=name if layers <= LEGEND or not inner else None, **style)
     legend_below(axes, 4)

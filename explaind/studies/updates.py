@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
+from explaind.errors import DataError
 from explaind.store import read_dataset, write_dataset
 
 __all__ = ["write"]
@@ -25,6 +27,16 @@ def write(config: Mapping[str, Any], *, updates: list[Path], output: Path) -> No
             `lr` and `seconds` along it. `by_nodes` is NaN where fewer nodes were enough.
     """
     found = [read_dataset(path, kind="update").drop_dims("place") for path in updates]
+    steps = [dataset.attrs["step"] for dataset in found]
+    if any(later <= earlier for earlier, later in pairwise(steps)):
+        raise DataError(
+            "The checkpoints are not in the order of training.",
+            expected="rising numbers of updates",
+            got=", ".join(
+                f"{dataset.attrs['checkpoint']}: {step}" for dataset, step in zip(found, steps, strict=True)
+            ),
+            remedy="Correct the order of checkpoints.revisions, or the numbers in the names of the folders.",
+        )
     names = [dataset.attrs["checkpoint"] for dataset in found]
     attributes = {key: ("checkpoint", [dataset.attrs[key] for dataset in found]) for key in ATTRIBUTES}
     together = xr.concat(

@@ -11,7 +11,7 @@ import pandas as pd
 
 from explaind.output import write_csv
 from explaind.store import read_dataset
-from explaind.studies import pretraining
+from explaind.studies import dynamics, pretraining
 from explaind.tables.findings import COLUMNS
 
 __all__ = ["write"]
@@ -36,7 +36,8 @@ def write(
         losses: CSV of `explaind.pretrain`; None for checkpoints of others' runs.
         output: CSV with `explaind.tables.findings.COLUMNS`.
     """
-    scores = read_dataset(updates, kind="updates")["score"]
+    explained = read_dataset(updates, kind="updates")
+    scores = explained["score"]
     found = [
         *(
             [
@@ -47,13 +48,13 @@ def write(
             if losses
             else []
         ),
-        pretraining.reconstruction(pd.read_csv(reconstruction)),
-        pretraining.mlp_first_attention_later(scores),
-        pretraining.embeddings_are_small(scores),
-        pretraining.depth_moves(scores),
-        pretraining.regularization_of_output_turns(scores),
-        pretraining.regularization_grows(scores),
-        pretraining.momentum_oscillates(scores),
+        pretraining.reconstruction(pd.read_csv(reconstruction), explained.attrs["tolerance"]),
+        dynamics.mlp_first_attention_later(scores),
+        dynamics.embeddings_are_small(scores),
+        dynamics.depth_moves(scores),
+        dynamics.regularization_of_output_turns(scores),
+        dynamics.regularization_grows(scores, explained["lr"].values),
+        dynamics.momentum_oscillates(scores),
         pretraining.languages_help_themselves(
             [read_dataset(path, kind="update-languages") for path in languages]
         ),

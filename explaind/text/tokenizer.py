@@ -27,23 +27,24 @@ BEGIN, END = "<s>", "</s>"
 SMALLEST = 256 + 2  # every byte, and the two special tokens
 
 
-def make_tokenizer(
-    options: Mapping[str, Any], train: Texts, repository: tuple[str, str] | None = None
-) -> Tokenizer:
+def make_tokenizer(options: Mapping[str, Any], train: Texts) -> Tokenizer:
     """The tokenizer that the configuration asks for.
 
     Args:
-        options: `data.tokenizer`: `kind`, `file`, `vocabulary` (largest number of tokens) and `paragraphs` (to train on,
+        options: `data.tokenizer`: `kind`, `file`, `repository` and `revision` on the hub, `vocabulary` (largest
+            number of tokens) and `paragraphs` (to train on,
             the first of each language; null: all).
         train: paragraphs to train on, by language.
-        repository: on the hub, and its revision, whose tokenizer.json is read with kind=hub.
 
     Raises:
         ConfigError: no file given, or a vocabulary without room for every byte.
         DataError: a file that holds no such tokenizer, or a larger one.
     """
     if options["kind"] == "hub":
-        options = {**options, "file": fetch_file(*repository, "tokenizer.json")}
+        options = {
+            **options,
+            "file": fetch_file(options["repository"], options["revision"], "tokenizer.json"),
+        }
     tokenizer = _train(options, train) if options["kind"] == "train" else _load(options)
     tokenizer.no_padding()
     tokenizer.no_truncation()

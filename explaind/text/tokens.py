@@ -54,7 +54,7 @@ def write_tokens(
     """Make the tokenizer, and the corpus as token sequences.
 
     Args:
-        config: `data.{tokenizer,context}`; with a tokenizer of kind hub `checkpoints.{repository,revisions}`.
+        config: `data.{tokenizer,context}`.
         corpus: the folder that `write_corpus` wrote.
         tokenizer: tokenizer.json to write.
         tokens: store "tokens" to write: train (train_sequence, position) and its language (train_sequence), and the same held
@@ -75,9 +75,7 @@ def write_tokens(
             remedy="Raise data.context.",
         )
     texts = read_corpus(corpus)
-    chosen = config.get("checkpoints", {})
-    published = (chosen["repository"], chosen["revisions"][0]) if data["tokenizer"]["kind"] == "hub" else None
-    made = make_tokenizer(data["tokenizer"], texts.train, published)
+    made = make_tokenizer(data["tokenizer"], texts.train)
     vocabulary = vocabulary_size(made)
     dtype = np.uint16 if vocabulary < NARROW else np.int32
     variables: dict[str, Any] = {}

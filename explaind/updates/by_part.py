@@ -13,7 +13,7 @@ with the rows at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -23,13 +23,15 @@ from torch import Tensor, nn
 from explaind.checkpoints import Checkpoint
 from explaind.progress import track
 from explaind.updates.explain import batch_update
-from explaind.updates.path import Losses, Rule, add_gradient
+from explaind.updates.path import Losses, Rule, add_gradient, measure
 from explaind.updates.terms import Update
 
-__all__ = ["Parts", "chunks", "influence_by_part"]
+__all__ = ["ByPart", "Parts", "chunks", "influence_by_part"]
 
 TOGETHER = 8  # held-out parts whose gradients are multiplied with the rows in one product
 BLOCK = 1 << 15  # entries summed in float32 before float64 takes over
+Chunk = dict[str, slice]
+"""Parameter name → the entries of the flattened tensor that belong to the chunk."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,28 @@ class Parts:
         """The samples of one part."""
         return self.samples[(self.part == index).to(self.samples.device)]
 
+    def mean(self, each: Tensor) -> Tensor:
+        """The mean over every part [parts] of a value per sample [n]."""
+        return torch.stack([each[(self.part == index).to(each.device)].mean() for index in range(len(self))])
+
+
+@dataclass(frozen=True)
+class ByPart:
+    """Contributions to the change of each held-out part's mean loss, on the CPU.
+
+    Attributes:
+        scores: float64 [Z + 2, L, groups]: of the Z parts of the batch, of the momentum, and of the weight decay.
+        change: exact, float64 [L]; what the scores miss of it is the residual of the quadrature.
+    """
+
+    scores: Tensor
+    change: Tensor
+
+    @property
+    def residual(self) -> Tensor:
+        """change − Σ scores, float64 [L]."""
+        return self.change - self.scores.sum((0, 2))
+
 
 def influence_by_part(
     checkpoint: Checkpoint,
@@ -53,24 +77,22 @@ def influence_by_part(
     losses: Losses,
     train: Parts,
     heldout: Parts,
-    groups: dict[str, int],
+    groups: Mapping[str, int],
     *,
     quadrature: tuple[Sequence[float], Sequence[float]],
     memory_mb: int,
     rule: Rule | None = None,
-) -> Tensor:
-    """Contributions to the change of each held-out part's mean loss along one update.
+) -> ByPart:
+    """Explain one update by the parts of its batch and of the held-out samples; the model is left at the checkpoint.
 
     Args:
         checkpoint, model, losses: as of `explaind.updates.explain.explain_update`.
         train, heldout: the batch and the held-out samples, by part.
         groups: parameter name → index of the group of parameters that it is counted to.
         quadrature: nodes on [0, 1] and their weights, as `explain_update` found them sufficient.
-        memory_mb: for the rows and gradients of a chunk of parameters, in MB of 10⁶ bytes.
+        memory_mb: for the rows and gradients of a chunk of parameters, in MB of 10⁶ bytes; besides them there are the model, θ,
+            u_batch, u_momentum and P.
         rule: its samples per pass.
-
-    Returns:
-        float64 [Z + 2, parts of held-out samples, groups]: of the Z parts of the batch, of the momentum, and of the weight decay.
     """
     rule = rule or Rule()
     update, _ = batch_update(checkpoint, model, losses, train.samples, rule, keep_preconditioner=True)
@@ -78,28 +100,39 @@ def influence_by_part(
     first = options.betas[0]
     scale = options.lr * (1 - first) / (1 - first ** (options.step + 1)) * update.clip
     scores = torch.zeros(len(train) + 2, len(heldout), max(groups.values()) + 1, dtype=torch.float64)
-    entry = 4 * (len(train) + 2 + TOGETHER)  # bytes per parameter of a chunk
-    cut = list(chunks({name: p.numel() for name, p in model.named_parameters()}, memory_mb * 10**6 // entry))
-    for chunk in track(cut, description="languages", unit="chunk"):
+    entry = next(iter(update.start.values())).element_size() * (len(train) + 2 + TOGETHER)
+    sizes = {name: p.numel() for name, p in model.named_parameters()}
+    for chunk in track(
+        list(chunks(sizes, memory_mb * 10**6 // entry)), description="languages", unit="chunk"
+    ):
         with _only(model, chunk):
             update.place(model, 0.0)
             rows = _rows(update, model, losses, train, scale, rule, chunk)
             for at, weight in zip(*quadrature, strict=True):
                 update.place(model, at)
-                _add(scores, weight, rows, model, losses, heldout, groups, rule)
-    update.place(model, 1.0)
-    return scores
+                _add(scores, weight, rows, model, losses, heldout, groups, rule, chunk)
+    ends = []
+    for at in (1.0, 0.0):
+        update.place(model, at)
+        ends.append(heldout.mean(measure(model, losses, heldout.samples, rule)).cpu())
+    return ByPart(scores, ends[0] - ends[1])
 
 
-def chunks(sizes: dict[str, int], limit: int) -> Iterator[list[str]]:
-    """Parameter names in order, cut into runs of at most `limit` entries; a larger tensor is a run of its own."""
-    run: list[str] = []
+def chunks(sizes: Mapping[str, int], limit: int) -> Iterator[Chunk]:
+    """Parameters in order, cut into runs of at most `limit` entries; a tensor may be in several."""
+    limit = max(1, limit)
+    chunk: Chunk = {}
+    room = limit
     for name, size in sizes.items():
-        if run and sum(sizes[other] for other in run) + size > limit:
-            yield run
-            run = []
-        run.append(name)
-    yield run
+        done = 0
+        while done < size:
+            if room == 0:
+                yield chunk
+                chunk, room = {}, limit
+            taken = min(room, size - done)
+            chunk[name] = slice(done, done + taken)
+            done, room = done + taken, room - taken
+    yield chunk
 
 
 def _rows(
@@ -109,21 +142,23 @@ def _rows(
     train: Parts,
     scale: float,
     rule: Rule,
-    chunk: Sequence[str],
+    chunk: Chunk,
 ) -> dict[str, Tensor]:
     """The terms of a chunk's parameters as rows [Z + 2, entries]: u_z, u_momentum, u_decay."""
     rows = {}
-    for name in chunk:
-        start = update.start[name].flatten()
+    for name, place in chunk.items():
+        start = update.start[name].flatten()[place]
         rows[name] = start.new_zeros(len(train) + 2, len(start))
-        rows[name][-2] = update.momentum[name].flatten()
+        rows[name][-2] = update.momentum[name].flatten()[place]
         rows[name][-1] = update.decay[name] * start
     for z in range(len(train)):
         mine = train.of(z)
         share = scale * len(mine) / len(train.samples)  # add_gradient takes the mean over the part
 
         def use(name: str, gradient: Tensor, z: int = z, share: float = share) -> None:
-            rows[name][z].add_((gradient * update.preconditioner[name]).flatten(), alpha=share)
+            place = chunk[name]
+            product = gradient.flatten()[place] * update.preconditioner[name].flatten()[place]
+            rows[name][z].add_(product, alpha=share)
 
         add_gradient(model, losses, mine, rule, use)
     return rows
@@ -136,8 +171,9 @@ def _add(
     model: nn.Module,
     losses: Losses,
     heldout: Parts,
-    groups: dict[str, int],
+    groups: Mapping[str, int],
     rule: Rule,
+    chunk: Chunk,
 ) -> None:
     """One node: subtract weight · (rows · gradients of every held-out part)."""
     count = min(TOGETHER, len(heldout))
@@ -149,7 +185,7 @@ def _add(
         for place, part in enumerate(parts):
 
             def use(name: str, gradient: Tensor, place: int = place) -> None:
-                gradients[name][place].add_(gradient.flatten())
+                gradients[name][place].add_(gradient.flatten()[chunk[name]])
 
             add_gradient(model, losses, heldout.of(part), rule, use)
         for name, row in rows.items():
@@ -170,7 +206,7 @@ def _product(rows: Tensor, gradients: Tensor) -> Tensor:
 
 
 @contextmanager
-def _only(model: nn.Module, names: Sequence[str]) -> Iterator[None]:
+def _only(model: nn.Module, names: Mapping[str, object]) -> Iterator[None]:
     """Inside, only the named parameters need gradients."""
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in names)

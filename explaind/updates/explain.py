@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from explaind.checkpoints import Checkpoint
 from explaind.errors import DataError
+from explaind.recording.checks import module_checks
 from explaind.updates.path import Decomposition, Losses, Rule, add_gradient, integrate
 from explaind.updates.terms import TERMS, Update, make_update, sum_gradients
 from explaind.updates.units import Units, make_units
@@ -36,7 +36,8 @@ def explain_update(
 
     Args:
         checkpoint: parameters, moments and hyperparameters (`explaind.open_checkpoint`).
-        model: of the checkpoint's shape, on any device and in any floating dtype; it is left at the checkpoint's parameters.
+        model: of the checkpoint's shape, on any device and in any floating dtype; it is left at the
+            checkpoint's parameters, with the gradients it holds.
         losses: (model, samples [n, …]) → the loss of each sample [n].
         train: samples of the update's batch; its loss is their mean.
         heldout: samples whose mean loss is explained.
@@ -52,8 +53,9 @@ def explain_update(
 
     Raises:
         DataError: no samples.
+        RecordingError: a module that, in training mode, draws random numbers or mixes samples.
         StoreError: the checkpoint does not fit the model.
-        TrainingError: the gradient is not finite.
+        TrainingError: the gradient or a loss is not finite.
     """
     begin = time.perf_counter()
     rule = rule or Rule()
@@ -62,10 +64,17 @@ def explain_update(
             raise DataError(
                 f"There are no {role} samples to explain an update with.", expected="at least one"
             )
+    for check in module_checks(model):
+        check()  # dropout and batch statistics: the loss would be no function of the parameters
+    held = {name: parameter.grad for name, parameter in model.named_parameters()}
     units = units or make_units({name: tuple(p.shape) for name, p in model.named_parameters()})
     update, train_losses = batch_update(checkpoint, model, losses, train, rule)
-    found = integrate(update, model, losses, heldout, units, rule)
-    update.place(model, 0.0)
+    try:
+        found = integrate(update, model, losses, heldout, units, rule)
+    finally:
+        update.place(model, 0.0)
+        for name, parameter in model.named_parameters():
+            parameter.grad = held[name]
     dataset = to_dataset(found, units)
     return dataset.assign(
         train_loss=float(train_losses.mean()),
@@ -87,19 +96,16 @@ def batch_update(
     train: Tensor,
     rule: Rule,
     *,
-    start: Mapping[str, Tensor] | None = None,
     keep_preconditioner: bool = False,
 ) -> tuple[Update, Tensor]:
     """The update on one batch, and the loss of each of its samples [n]; the model is loaded and left at the checkpoint.
 
     Args:
         checkpoint, model, losses, train, rule: as of `explain_update`.
-        start: the checkpoint's parameters, where the model has been loaded already.
         keep_preconditioner: as of `make_update`.
     """
-    if start is None:
-        checkpoint.load_weights(model)
-        start = take_start(checkpoint, model)
+    checkpoint.load_weights(model)
+    start = take_start(checkpoint, model)
     gradient = sum_gradients(model)
     found = add_gradient(model, losses, train, rule, lambda name, part: gradient[name].add_(part))
     return make_update(checkpoint, start, gradient, keep_preconditioner=keep_preconditioner), found

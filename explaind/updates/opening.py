@@ -13,7 +13,7 @@ from explaind.checkpoints import Checkpoint, open_checkpoint
 from explaind.device import find_device, on
 from explaind.errors import ConfigError, DataError
 from explaind.experiments.eurollm import Pretraining, load
-from explaind.experiments.eurollm.model import describe, make_llama
+from explaind.experiments.eurollm.model import cast_parameters, describe, make_llama
 from explaind.updates.units import Units, make_units
 
 __all__ = ["open_for", "units_of"]
@@ -24,8 +24,19 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch
 def open_for(
     config: Mapping[str, Any], tokens: Path, name: str, checkpoints: Path | None
 ) -> tuple[Pretraining, Checkpoint, nn.Module]:
-    """The data, the checkpoint, and an empty model of its shape where computations run."""
+    """The data, the checkpoint, read once and checked, and a model of its shape where computations run.
+
+    Args:
+        config: `checkpoints`, `influence.weights`, and what `explaind.experiments.eurollm.load` needs.
+        tokens: store of packed sequences.
+        name: of the checkpoint.
+        checkpoints: the folder that our own training wrote; None for other sources.
+
+    Raises:
+        ConfigError, DataError, StoreError: what does not exist, does not fit, or is damaged; names file and tensor.
+    """
     opened = _checkpoint(config["checkpoints"], name, checkpoints)
+    opened.verify()
     experiment = load(config, tokens)
     for key, got, what in (
         ("vocab_size", experiment.tokens.vocabulary, "tokens of the vocabulary"),
@@ -39,8 +50,8 @@ def open_for(
                 remedy="Choose the checkpoint's own tokenizer with data.tokenizer, or a smaller data.context.",
             )
     with on(find_device()):
-        model = make_llama(opened.config).to(DTYPES[config["influence"]["weights"]])
-    return experiment, opened, model
+        model = cast_parameters(make_llama(opened.config), DTYPES[config["influence"]["weights"]])
+    return experiment, opened, model.eval()
 
 
 def _checkpoint(chosen: Mapping[str, Any], name: str, trained: Path | None) -> Checkpoint:
@@ -65,5 +76,6 @@ def _checkpoint(chosen: Mapping[str, Any], name: str, trained: Path | None) -> C
 
 
 def units_of(checkpoint: Checkpoint) -> Units:
+    """Attention by head, everything else by tensor."""
     shapes = {name: checkpoint.shape(name) for name in checkpoint.names()}
     return make_units(shapes, lambda name, shape: describe(checkpoint.config, name, shape))

@@ -12,12 +12,14 @@ passes close to zero.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from explaind.errors import TrainingError
 from explaind.features import patterson
 from explaind.updates.stretch import Stretch
 from explaind.updates.terms import TERMS, Update, on_gradients
@@ -34,7 +36,8 @@ class Rule:
     """How exact, and how the work is cut.
 
     Attributes:
-        tolerance: Σ |residual| over the stretches that is accepted, as a share of |change of the loss|.
+        tolerance: Σ |residual| over the stretches that is accepted, as a share of |change of the loss|; stretches are not
+            halved for what is below the resolution of the loss in the model's precision.
         min_nodes: nodes at least: 1, 3 or 7.
         max_nodes: backward passes over the held-out samples at most, those of halved stretches included.
         samples_per_pass: samples in one forward and backward pass; it bounds the memory of activations.
@@ -109,7 +112,6 @@ def integrate(
     units: Units,
     rule: Rule,
     *,
-    before: Tensor | None = None,
     rows: Sequence[Mapping[str, Tensor]] = (),
 ) -> Decomposition:
     """Decompose the change of the held-out loss along the update.
@@ -120,7 +122,6 @@ def integrate(
         losses, heldout: the mean of losses(model, heldout) is what changes.
         units: of the model's parameters.
         rule: tolerance and nodes.
-        before: the losses at θ(0), where they are known; measured otherwise.
         rows: further directions by parameter name, whose ∫ −∇L · row dτ are added to the scores below the three terms; they are
             no part of the update and do not enter the residual.
     """
@@ -133,10 +134,15 @@ def integrate(
         update.place(model, at)
         return _scores(update, model, losses, heldout, units, rule, rows)
 
-    before = loss_at(0.0) if before is None else before
-    after = loss_at(1.0)
+    before, after = loss_at(0.0), loss_at(1.0)
     whole = Stretch(0.0, 1.0, float(before.mean()), float(after.mean()), scores_at)
     change, reconstructed = whole.change, {}
+    if not math.isfinite(change):
+        raise TrainingError(
+            "The held-out loss is not finite along the update.",
+            got=f"{whole.before} before and {float(after.mean())} after it",
+            remedy="Check the checkpoint with its verify(), and the learning rate.",
+        )
     accepted = rule.tolerance * abs(change)
     for count in patterson.LEVELS:
         if count > rule.max_nodes:

@@ -17,7 +17,6 @@ from explaind.experiments.eurollm import load
 from explaind.experiments.eurollm.model import COMPONENTS, describe, sequence_losses
 from explaind.experiments.eurollm.trainer import Trainer
 from explaind.features import patterson
-from explaind.features.patterson import LEVELS
 from explaind.reproducible import reproducible
 from explaind.store import read_dataset, write_dataset
 from explaind.updates.by_part import Parts, influence_by_part
@@ -75,7 +74,8 @@ def explain_languages(
 
     Every held-out language is resolved, also those that are not trained on.
 
-    With the fewest nodes that were within the tolerance when the checkpoint was explained as a whole.
+    With the fewest nodes that were within the tolerance when the checkpoint was explained as a whole, but at least
+    `influence.min_nodes`; what they miss of each language's own change is stored as its `residual`.
 
     Args:
         config, tokens, checkpoint, checkpoints: as of `explain_checkpoint`.
@@ -92,17 +92,18 @@ def explain_languages(
         name: COMPONENTS.index(describe(opened.config, name, opened.shape(name)).component)
         for name in opened.names()
     }
-    scores = influence_by_part(
+    by_part = influence_by_part(
         opened,
         model,
         sequence_losses,
         Parts(found.train[batch].to(device), found.train_language[batch]),
         Parts(sequences.to(device), languages),
         groups,
-        quadrature=_quadrature(known, config["influence"]["tolerance"]),
+        quadrature=_quadrature(known, config["influence"]),
         memory_mb=config["execution"]["rows_mb"],
         rule=_rule(config),
-    ).numpy()
+    )
+    scores = by_part.scores.numpy()
     axes = ("heldout_language", "component")
     dataset = xr.Dataset(
         {
@@ -110,6 +111,8 @@ def explain_languages(
             "momentum": (axes, scores[-2]),
             "regularization": (axes, scores[-1]),
             "per_batch": ("train_language", torch.bincount(found.train_language[batch]).numpy()),
+            "change": ("heldout_language", by_part.change.numpy()),
+            "residual": ("heldout_language", by_part.residual.numpy()),
             "sequences": ("heldout_language", torch.bincount(languages).numpy()),
         },
         coords={
@@ -128,11 +131,12 @@ def explain_steps(
     """Explain every update from a checkpoint of our own run to the next, as a store "update-interval"."""
     names = checkpoint_names(config)
     following = names[names.index(checkpoint) + 1]
-    with reproducible(torch.get_num_threads()):
+    with reproducible(config["train"]["threads"]):  # the run's own order of float sums
         experiment = load(config, tokens)
         opened = open_checkpoint(checkpoints / checkpoint)
+        opened.verify()
         options = config["study"]["intervals"]
-        sequences, _ = experiment.heldout(options["heldout"], trained=True)
+        sequences, _ = experiment.heldout(config["influence"]["heldout"], trained=True)
         rule = Rule(options["tolerance"], 1, options["max_nodes"], config["execution"]["samples_per_pass"])
         found = explain_interval(
             Trainer(config, experiment, opened),
@@ -156,12 +160,12 @@ def _rule(config: Mapping[str, Any]) -> Rule:
     )
 
 
-def _quadrature(explained: xr.Dataset, tolerance: float) -> tuple[list[float], list[float]]:
+def _quadrature(explained: xr.Dataset, options: Mapping[str, Any]) -> tuple[list[float], list[float]]:
     """The fewest nested nodes that were within the tolerance, else those that gave the scores."""
     change = float(explained["change"])
-    for level, count in enumerate(LEVELS):
-        if count in explained["nodes"] and abs(
-            float(explained["by_nodes"].sel(nodes=count)) - change
-        ) <= tolerance * abs(change):
-            return patterson.nodes(level), list(patterson.weights(level))
+    for level, count in enumerate(patterson.LEVELS):
+        if count >= options["min_nodes"] and count in explained["nodes"]:
+            error = abs(float(explained["by_nodes"].sel(nodes=count)) - change)
+            if error <= options["tolerance"] * abs(change):
+                return patterson.nodes(level), list(patterson.weights(level))
     return explained["node"].values.tolist(), explained["weight"].values.tolist()

@@ -9,7 +9,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
-from explaind.checkpoints.hub import fetch_revision
+from explaind.checkpoints.hub import fetch_file, fetch_revision
 from explaind.errors import DataError
 
 
@@ -66,3 +66,18 @@ def test_answers_of_the_hub(monkeypatch: pytest.MonkeyPatch, name: str, words: s
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
     with pytest.raises(DataError, match=words):
         fetch_revision("someone/model", "step-9")
+
+
+def test_one_file_of_a_revision(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[object] = []
+
+    def snapshot(repository: str, *, revision: str, allow_patterns: list[str]) -> str:
+        asked.append((repository, revision, allow_patterns))
+        return str(tmp_path)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    with pytest.raises(DataError, match=r"The revision main of owner/name has no tokenizer.json"):
+        fetch_file("owner/name", "main", "tokenizer.json")
+    (tmp_path / "tokenizer.json").write_text("{}")
+    assert fetch_file("owner/name", "main", "tokenizer.json") == tmp_path / "tokenizer.json"
+    assert asked[-1] == ("owner/name", "main", ["tokenizer.json"])

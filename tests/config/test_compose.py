@@ -123,15 +123,30 @@ def test_overrides_come_as_string_or_list(given: object, expected: list[str]) ->
         (("eurollm", "smoke", "data.tokenizer.kind=file"), "the path of a tokenizer.json"),
         (
             ("eurollm", "smoke", "data.tokenizer.kind=hub"),
-            "train or file, where the checkpoints are not on the hub",
+            "a repository on the hub with data.tokenizer.kind=hub",
         ),
         (
             ("eurollm", "smoke", "data.source.kind=folder"),
             "'data.source.folder' has a value that is not allowed",
         ),
         (("eurollm", "smoke", "data.source.kind=huggingface"), "'data.source.dataset' has a value"),
-        (("eurollm", "smoke", "checkpoints.source=folder"), "a value with checkpoints.source=folder"),
-        (("eurollm", "smoke", "checkpoints.source=hub"), "'checkpoints.repository' has a value"),
+        (("eurollm", "smoke", "checkpoints.source=folder"), "ids mean other tokens in a new one"),
+        (
+            (
+                "eurollm",
+                "smoke",
+                ["checkpoints.source=folder", "data.tokenizer.kind=file", "data.tokenizer.file=x"],
+            ),
+            "a value with checkpoints.source=folder",
+        ),
+        (
+            (
+                "eurollm",
+                "smoke",
+                ["checkpoints.source=hub", "data.tokenizer.kind=file", "data.tokenizer.file=x"],
+            ),
+            "'checkpoints.repository' has a value",
+        ),
         (("eurollm", "smoke", "train.checkpoints=9"), "at most train.steps, 8"),
         (("eurollm", "smoke", "train.decay=7"), "with train.warmup at most train.steps, 8"),
         (("eurollm", "smoke", "influence.min_nodes=5"), "one of 1, 3, 7"),

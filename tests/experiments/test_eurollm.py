@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from explaind.config.checkpoints import checkpoint_names, checkpoint_steps
 from explaind.errors import ConfigError, DataError, TrainingError
 from explaind.experiments.eurollm import load
 from explaind.experiments.eurollm.batches import Batches, composition, spread
-from explaind.experiments.eurollm.model import llama_config, make_llama, sequence_losses
+from explaind.experiments.eurollm.model import describe, llama_config, make_llama, sequence_losses
 from explaind.experiments.eurollm.trainer import Trainer, learning_rate
 from tests.updates.small_run import configuration, write_tokens
 
@@ -60,6 +61,18 @@ def test_checkpoints_are_spread_and_end_with_the_run() -> None:
     assert checkpoint_names(config)[-1] == "step-000010"
 
 
+def test_checkpoints_of_a_folder_are_ordered_by_their_numbers(tmp_path: Path) -> None:
+    for name in ("checkpoint-500", "checkpoint-1500", "checkpoint-1000", "logs"):
+        (tmp_path / name).mkdir()
+        if name != "logs":
+            (tmp_path / name / "config.json").write_text("{}")
+    config = {"checkpoints": {"source": "folder", "folder": str(tmp_path)}}
+    assert checkpoint_names(config) == ["checkpoint-500", "checkpoint-1000", "checkpoint-1500"]
+    config["checkpoints"]["folder"] = str(tmp_path / "logs")
+    with pytest.raises(ConfigError, match="no checkpoints to explain"):
+        checkpoint_names(config)
+
+
 def test_losses_are_transformers_own_and_float64_is_float64() -> None:
     shape = configuration()["model"]
     torch.manual_seed(0)
@@ -73,6 +86,19 @@ def test_losses_are_transformers_own_and_float64_is_float64() -> None:
     with torch.no_grad():
         model.model.embed_tokens.weight.mul_(1 + 1e-12)
     assert 0 < float((sequence_losses(model, tokens) - double).detach().abs().max()) < 1e-9
+
+
+def test_a_config_that_transformers_wrote_makes_the_model(tmp_path: Path) -> None:
+    made = llama_config(configuration()["model"], 16)
+    make_llama(made).save_pretrained(tmp_path)
+    written = json.loads((tmp_path / "config.json").read_text())
+    assert written["use_cache"] is False and "transformers_version" in written
+    again = make_llama(written)
+    assert {n: p.shape for n, p in again.named_parameters()} == {
+        n: p.shape for n, p in make_llama(made).named_parameters()
+    }
+    del written["num_key_value_heads"]
+    assert describe(written, "model.layers.0.self_attn.k_proj.weight", (16, 16)).blocks == 4
 
 
 def test_training_continues_as_if_never_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +134,7 @@ def test_training_continues_as_if_never_interrupted(tmp_path: Path, monkeypatch:
     again = run("again")
     assert steps == [4, 5, 6, 7], "it went on from the checkpoint after four updates"
     for name in ("m.csv", "l.csv"):
-        pd.testing.assert_frame_equal(pd.read_csv(whole / name), pd.read_csv(again / name))
+        assert (whole / name).read_bytes() == (again / name).read_bytes()
     for name in checkpoint_names(config):
         one, two = (open_checkpoint(folder / "checkpoints" / name) for folder in (whole, again))
         assert one.hyperparameters == two.hyperparameters and one.hyperparameters.step == int(name[-6:])

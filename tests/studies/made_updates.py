@@ -86,3 +86,18 @@ def write_interval(
     )
     write_dataset(dataset, path, kind="update-interval")
     return path
+
+
+def series(**by_component: list[float]) -> xr.DataArray:
+    """(checkpoint, term, unit): kinds of components over time, of the batch or of the term before "__", each in one unit."""
+    place = {"attention": 1, "mlp1": 4, "mlp2": 8, "inner": 0, "outer": 9}
+    count = len(next(iter(by_component.values())))
+    arrays = {term: np.zeros((count, UNITS.size)) for term in TERMS}
+    for key, values in by_component.items():
+        term, _, name = key.rpartition("__")
+        arrays[term or "batch"][:, place[name]] = values
+    return term_scores(
+        *arrays.values(),
+        [f"step-{step}" for step in range(10, 10 * len(arrays["batch"]) + 1, 10)],
+        "checkpoint",
+    )

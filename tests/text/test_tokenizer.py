@@ -56,6 +56,22 @@ def test_a_tokenizer_from_a_file_is_used_as_it_is(tmp_path: Path, options: dict[
     assert torch.equal(first.train, second.train)
 
 
+def test_a_tokenizer_from_the_hub_is_that_of_a_revision(
+    tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(options, tmp_path)
+    first = read_tokens(tmp_path / "tokens.zarr")
+    (tmp_path / "tokenizer.json").rename(tmp_path / "published.json")
+
+    def fetch(repository: str, revision: str, file: str) -> Path:
+        assert (repository, revision, file) == ("owner/name", "step-1", "tokenizer.json")
+        return tmp_path / "published.json"
+
+    monkeypatch.setattr("explaind.text.tokenizer.fetch_file", fetch)
+    options["data"]["tokenizer"].update(kind="hub", repository="owner/name", revision="step-1")
+    assert torch.equal(first.train, read_tokens(write(options, tmp_path)).train)
+
+
 def test_a_large_vocabulary_takes_four_bytes(tmp_path: Path, options: dict[str, Any]) -> None:
     words = {"<s>": 0, "</s>": 1, "[unknown]": 65_536}
     _given(options, tmp_path, words, vocabulary=70_000)

@@ -38,6 +38,23 @@ def test_default_plan_of_all_experiments(project: Project) -> None:
     assert planned["table01_fidelity"] == planned["lds"] == planned["fig07"] == planned["fig08"] == 1
 
 
+def test_the_language_model_explains_every_checkpoint(project: Project) -> None:
+    planned = project.planned("all", scale="default", experiment="eurollm")
+    assert (planned["explain_update"], planned["explain_languages"], planned["explain_interval"]) == (
+        37,
+        13,
+        6,
+    )
+    assert planned["pretrain"] == planned["fig06"] == planned["fig14"] == planned["fig15"] == 1
+
+
+def test_published_checkpoints_need_no_training(project: Project) -> None:
+    planned = project.planned("all", "checkpoints.revisions=[a,b,c]", scale="paper", experiment="eurollm")
+    assert planned["explain_update"] == 3 and not {"pretrain", "explain_interval", "pretraining"} & set(
+        planned
+    )
+
+
 def test_one_experiment_of_two_alone(project: Project) -> None:
     planned = project.planned("all", scale="smoke", experiment="mnist")
     assert planned["fig07"] == planned["lds"] == 1 and "fig08" not in planned

@@ -35,6 +35,18 @@ def finished(project: Project) -> Project:
     return project
 
 
+def _of_folder(project: Project, folder: Path) -> str:
+    """Overrides that read checkpoints of a folder, with the tokenizer that they were trained with."""
+    tokenizer = project.root / "results/eurollm/tokenizer.json"
+    chosen = (
+        "checkpoints.source=folder",
+        f"checkpoints.folder={folder}",
+        "data.tokenizer.kind=file",
+        f"data.tokenizer.file={tokenizer}",
+    )
+    return f"overrides={list(chosen)}"
+
+
 def _planned(project: Project, *overrides: str) -> set[str]:
     return set(project.planned(("figures", "tables"), *overrides, experiment="eurollm")) - {
         "figures",
@@ -61,6 +73,14 @@ def test_updates_add_up_and_intervals_are_the_runs_own(finished: Project) -> Non
     assert (pd.read_csv(results / "tables/subsampling.csv").arrival == 0).all()
     by_language = read_dataset(results / "eurollm/update_languages/step-000002.zarr", kind="update-languages")
     assert by_language["batch"].sizes == {"train_language": 3, "heldout_language": 3, "component": 5}
+    np.testing.assert_allclose(
+        by_language["change"],
+        by_language["batch"].sum(("train_language", "component"))
+        + by_language["momentum"].sum("component")
+        + by_language["regularization"].sum("component")
+        + by_language["residual"],
+        rtol=1e-9,
+    )
     # Held-out languages that are trained on, weighted by their sequences, are what the update was explained on.
     known = by_language.sel(heldout_language=["eng", "ell"])
     weights = known["sequences"] / known["sequences"].sum()
@@ -105,9 +125,8 @@ def test_checkpoints_of_a_folder_take_the_same_path(finished: Project, tmp_path:
     for name in ("step-000004", "step-000008"):
         shutil.copytree(own / name, folder / name)
     assert open_checkpoint(folder / "step-000004").hyperparameters.step == 4
-    overrides = f'overrides=["checkpoints.source=folder", "checkpoints.folder={folder}"]'
     elsewhere = tmp_path / "results"
-    config = ("scale=smoke", "experiment=eurollm", f"results={elsewhere}", overrides)
+    config = ("scale=smoke", "experiment=eurollm", f"results={elsewhere}", _of_folder(finished, folder))
     result = finished.run("figures", config=config)
     assert result.returncode == 0, result.stdout[-6000:]
     assert {path.stem for path in (elsewhere / "tables").glob("*.csv")} == TABLES - {
@@ -128,8 +147,7 @@ def test_a_damaged_checkpoint_stops_its_job_with_a_sentence(finished: Project, t
     shutil.copytree(finished.root / "results/eurollm/checkpoints/step-000004", folder / "step-000004")
     path = folder / "step-000004" / "optimizer.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
-    overrides = f'overrides=["checkpoints.source=folder", "checkpoints.folder={folder}"]'
-    config = ("scale=smoke", "experiment=eurollm", f"results={tmp_path / 'r'}", overrides)
+    config = ("scale=smoke", "experiment=eurollm", f"results={tmp_path / 'r'}", _of_folder(finished, folder))
     result = finished.run(f"{tmp_path}/r/eurollm/updates/step-000004.zarr", config=config)
     assert result.returncode != 0
     assert "optimizer.safetensors" in result.stdout and "Remedy" in result.stdout

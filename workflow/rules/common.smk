@@ -2,6 +2,7 @@
 import json
 import shlex
 import sys
+from pathlib import Path
 
 from explaind.config import compose_all
 from explaind.config.checkpoints import checkpoint_names

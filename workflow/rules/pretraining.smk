@@ -1,7 +1,32 @@
 # Language models: text → tokens → training with checkpoints; one update of each checkpoint explained, by unit and by language; whole
 # intervals of our own run explained update by update. Checkpoints of others' runs are read where they lie.
+def own_text(wildcards):
+    """The user's files of text, if that is where the text comes from: changed ones are read again."""
+    data = CONFIGS[wildcards.experiment]["data"]
+    if data["source"]["kind"] != "folder":
+        return []
+    files = [Path(data["source"]["folder"]) / f"{name}.txt" for name in data["languages"]]
+    return [str(path) for path in files if path.is_file()]  # the stage says what is missing
+
+
+def own_tokenizer(wildcards):
+    """The user's tokenizer, if there is one."""
+    chosen = CONFIGS[wildcards.experiment]["data"]["tokenizer"]
+    return chosen["file"] if chosen["kind"] == "file" else []
+
+
+def foreign_checkpoint(wildcards):
+    """The files of one checkpoint that others trained, as far as they lie in folders."""
+    chosen = CONFIGS[wildcards.experiment]["checkpoints"]
+    folders = [chosen["folder"] if chosen["source"] == "folder" else None, chosen["optimizer"]["folder"]]
+    places = [Path(folder) / wildcards.checkpoint for folder in folders if folder]
+    return sorted(str(path) for place in places for path in place.glob("*") if path.is_file())
+
+
 # Paragraphs of every language, from packages or from files of the user's.
 rule corpus:
+    input:
+        text=own_text,
     output:
         corpus=directory(f"{RESULTS}/{{experiment}}/corpus"),
     log:
@@ -21,6 +46,7 @@ rule corpus:
 rule tokens:
     input:
         corpus=rules.corpus.output.corpus,
+        given=own_tokenizer,
     output:
         tokenizer=f"{RESULTS}/{{experiment}}/tokenizer.json",
         tokens=directory(f"{RESULTS}/{{experiment}}/tokens.zarr"),
@@ -70,6 +96,7 @@ rule explain_update:
     input:
         tokens=rules.tokens.output.tokens,
         checkpoints=trained_checkpoints,
+        files=foreign_checkpoint,
     output:
         explained=directory(f"{RESULTS}/{{experiment}}/updates/{{checkpoint}}.zarr"),
     log:
@@ -93,6 +120,7 @@ rule explain_languages:
     input:
         tokens=rules.tokens.output.tokens,
         checkpoints=trained_checkpoints,
+        files=foreign_checkpoint,
         explained=rules.explain_update.output.explained,
     output:
         languages=directory(f"{RESULTS}/{{experiment}}/update_languages/{{checkpoint}}.zarr"),
@@ -123,7 +151,8 @@ rule explain_interval:
         f"{LOGS}/{{experiment}}/explain_interval/{{checkpoint}}.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/explain_interval/{{checkpoint}}.jsonl"
-    threads: 1
+    # As the run was trained: then its updates are repeated bit for bit.
+    threads: lambda wildcards: CONFIGS[wildcards.experiment]["train"]["threads"]
     resources:
         mem_mb=memory(3000),
         runtime=240,

@@ -26,7 +26,7 @@ def composition(sequences: Sequence[int], batch: int, exponent: float) -> tuple[
         exponent: 1 for the languages' own shares, 0 for equal ones.
 
     Raises:
-        ConfigError: fewer sequences in a batch than languages, or no text of a language.
+        ConfigError: fewer sequences in a batch than languages.
     """
     if batch < len(sequences):
         raise ConfigError(

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from explaind.updates.units import Cut
 
-__all__ = ["COMPONENTS", "describe", "llama_config", "make_llama", "sequence_losses"]
+__all__ = ["COMPONENTS", "cast_parameters", "describe", "llama_config", "make_llama", "sequence_losses"]
 
 #: Kinds of components, from input to output, as the figures name them.
 COMPONENTS = ("input embedding", "attention", "MLP", "norms", "output embedding")
@@ -61,14 +61,22 @@ def make_llama(config: Mapping[str, Any], *, attention: str = "sdpa") -> nn.Modu
     from transformers import LlamaConfig, LlamaForCausalLM  # takes seconds to import
     from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
-    wanted = {key: value for key, value in config.items() if key != "model_type"}
-    model = LlamaForCausalLM(LlamaConfig(**wanted, use_cache=False, attn_implementation=attention))
+    wanted = {key: value for key, value in config.items() if key != "model_type"} | {"use_cache": False}
+    model = LlamaForCausalLM(LlamaConfig(**wanted, attn_implementation=attention))
     for module in list(model.modules()):
         for name, child in module.named_children():
             if isinstance(child, LlamaRMSNorm):
                 norm = nn.RMSNorm(child.weight.shape, eps=child.variance_epsilon)
                 norm.weight = child.weight
                 setattr(module, name, norm)
+    return model
+
+
+def cast_parameters(model: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """The model with parameters of another precision; buffers, such as the frequencies of rotary positions, keep theirs."""
+    model.zero_grad(set_to_none=True)
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
     return model
 
 
@@ -98,7 +106,8 @@ def describe(config: Mapping[str, Any], name: str, shape: Sequence[int]) -> Cut:
         depth, projection = int(words[2]) + 1, words[-2]
         if projection in ("q_proj", "k_proj", "v_proj", "o_proj"):
             keys = projection in ("k_proj", "v_proj")
-            heads = config["num_key_value_heads" if keys else "num_attention_heads"]
+            queries = config["num_attention_heads"]
+            heads = (config.get("num_key_value_heads") or queries) if keys else queries
             return Cut("attention", depth, projection, axis=int(projection == "o_proj"), blocks=heads)
         return Cut("MLP" if words[3] == "mlp" else "norms", depth, projection)
     if words[-2] == "embed_tokens":

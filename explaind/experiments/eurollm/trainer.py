@@ -26,7 +26,8 @@ EVALUATED = 16  # sequences in one forward pass of an evaluation
 
 
 def learning_rate(config: Mapping[str, Any], step: int) -> float:
-    """α_s: linear warm-up, constant, then linear decay to a share of the peak at the last step.
+    """α_s: linear warm-up, constant, then linear decay, which reaches a share of the peak after the last
+    update.
 
     Args:
         config: `optimizer.lr` (the peak) and `train.{steps,warmup,decay,final}`: updates in all, of warm-up and of decay, and
