@@ -145,7 +145,8 @@ def fit_after(
         value = float(curves[:, column][np.abs(curves[:, column]).argmax()])
         size = f"{value:,.0f}" if abs(value) >= 10 else f"{value:.2g}"
         note = {"xycoords": "axes fraction", "va": "top", "fontsize": 6, "color": "0.35"}
-        axes.annotate(f"step {steps[column]}: {size}", (0.015, 0.99), **note)
+        box = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1}
+        axes.annotate(f"step {steps[column]}: {size}", (0.015, 0.99), bbox=box, **note)
 
 
 def legend_below(axes: Axes, columns: int) -> None:

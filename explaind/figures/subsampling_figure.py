@@ -67,9 +67,9 @@ def _momentum(axes: Axes, table: pd.DataFrame) -> None:
     threshold = max(least, limit / 1e3)
     for scale in (axes.set_xscale, axes.set_yscale):
         scale("symlog", linthresh=threshold)
-    axes.set_xticks(decades(limit, threshold))
-    axes.tick_params(axis="x", labelrotation=45)
-    axes.set_yticks(decades(limit, threshold))
+    ticks = decades(limit, threshold)
+    axes.set_yticks(ticks)
+    axes.set_xticks([ticks[0], 0.0, ticks[-1]])  # a narrow panel: more labels would overlap
     axes.set_xlabel("measured (nats per token)")
     axes.set_ylabel("extrapolated")
     legend_below(axes, 2)
