@@ -1,8 +1,7 @@
 """The groups of the configuration as data: which options there are, and what they may be.
 
 A group whose options depend on a choice (`data`, `model`, `optimizer` by their `name`; `study` and `figure` by the experiment)
-has one
-table per choice: a new data set, model, optimizer or experiment adds an entry and changes nothing else.
+has one table per choice: a new data set, model, optimizer or experiment adds an entry and changes nothing else.
 """
 
 from __future__ import annotations

@@ -34,7 +34,8 @@ def draw(config: Mapping[str, Any], updates: Path, *, stem: Path) -> None:
         by_head(scores, pair).transpose("depth", "head", "checkpoint")
         for pair in (("q_proj", "o_proj"), ("k_proj", "v_proj"))
     ]
-    shares = [one.values / np.abs(one.values).sum((0, 1), keepdims=True) for one in maps]
+    tiny = np.finfo(float).tiny  # a column of zeros stays zero
+    shares = [one.values / np.maximum(np.abs(one.values).sum((0, 1), keepdims=True), tiny) for one in maps]
     largest = max(np.abs(one).max() for one in shares)
     rows = maps[0].sizes["depth"] * maps[0].sizes["head"]
     with new_figure(max(2.6, 1.2 + 0.06 * rows), stem, config["figure"]["dpi"]) as figure:

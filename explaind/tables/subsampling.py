@@ -29,9 +29,8 @@ def write(updates: Path, intervals: list[Path], *, output: Path) -> None:
         output: CSV: checkpoint, start, stop (updates), term; full and subsampled (sum over all parameters, nats per token);
             cosine, spearman, same_sign (over the components at each depth: of the two vectors, and the share of cells whose
             signs agree); strongest_full, strongest_subsampled (the kind of component that lowers the loss most); change,
-            residual (of the whole
-            interval: exact, and not explained by the scores); replay (largest relative error of a repeated update), arrival
-            (distance from the next checkpoint at the end, as a share of the way).
+            residual (of the whole interval: exact, and not explained by the scores); replay (largest relative error of a repeated
+            update), arrival (distance from the next checkpoint at the end, as a share of the way).
     """
     single = read_dataset(updates, kind="updates")["score"]
     rows = []

@@ -31,13 +31,13 @@ def explain_update(
 ) -> xr.Dataset:
     """One AdamW update from a checkpoint, on a batch of samples, decomposed (Remark F.3 of the paper).
 
-    Held at once: three copies of the parameters besides the momentum, in float32 even where the model is not, and one tensor's
-        gradient.
+    Held at once: the model, θ, u_batch and u_momentum, the last three in float32 even where the model is not, and one tensor's
+    gradient; of the optimizer's state no more than one tensor beyond that.
 
     Args:
         checkpoint: parameters, moments and hyperparameters (`explaind.open_checkpoint`).
-        model: of the checkpoint's shape, on any device and in any floating dtype; it is left at the
-            checkpoint's parameters, with the gradients it holds.
+        model: of the checkpoint's shape, on any device and in any floating dtype; it is left at the checkpoint's parameters, with
+            the gradients it holds.
         losses: (model, samples [n, …]) → the loss of each sample [n].
         train: samples of the update's batch; its loss is their mean.
         heldout: samples whose mean loss is explained.

@@ -5,9 +5,8 @@ parameter's gradient; it is multiplied with the terms and summed into units whil
 
 The exact change over any stretch of the path is known from the losses at its ends, so every quadrature has an exact error. The
 whole path is tried with 1, 3 and 7 nested nodes (`explaind.features.patterson`). Where that is not enough, the stretch with the
-largest error is halved; each
-half gets three nodes, and seven if it has the largest error again: a loss is smooth, but hardly so where a normalised vector
-passes close to zero.
+largest error is halved; each half gets three nodes, and seven if it has the largest error again: a loss is smooth, but hardly so
+where a normalised vector passes close to zero.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Training a language model, one update at a time, from its initial parameters or from any checkpoint.
 
 Notation: θ_s are the parameters before update s. A checkpoint "after s updates" holds θ_s and the moments before update s, and
-the
-hyperparameters of update s: everything that the update needs but its batch.
+the hyperparameters of update s: everything that the update needs but its batch.
 """
 
 from __future__ import annotations
