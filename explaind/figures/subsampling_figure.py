@@ -43,7 +43,7 @@ def draw(config: Mapping[str, Any], subsampling: Path, extrapolation: Path, *, s
         left.set_ylabel("change of the held-out loss\n(nats per token)")
         legend_below(left, 2)
         panel(left, "a", "Sum over an interval")
-        middle.set_ylim(min(0.0, pairs.cosine.min()) - 0.05, 1.05)
+        middle.set_ylim(min(0.0, pairs.cosine[pairs.term.isin(TERMS)].min()) - 0.05, 1.05)
         middle.axhline(0, color="0.3", linewidth=0.6, zorder=0)
         middle.set_ylabel("cosine over components and depths")
         legend_below(middle, 2)
