@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 
+#: Of an optimizer's state; `explaind.checkpoints` reads them, and a test holds this list to its own.
+FORMATS = ("explaind", "torch", "megatron")
+
 EPILOG = """\
 examples:
   explaind show run.zarr
   explaind verify run.zarr --problem my_training:problem
   explaind plan run.zarr --problem my_training:problem --keep step layer test output
   explaind influence run.zarr --problem my_training:problem --keep layer train --steps 200:250 --output scores.zarr
+  explaind checkpoint run/step-1000 --optimizer states/step-1000 --format torch
 
 A recording holds parameters and batches, not your model's code, loss or data. --problem names a function in a module that can be
 imported from here, which takes no arguments and returns (model, loss_fn, train, test): train and test as for
@@ -27,7 +31,7 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(
-        dest="command", required=True, metavar="show | plan | influence | verify"
+        dest="command", required=True, metavar="show | plan | influence | verify | checkpoint"
     )
 
     show = _command(
@@ -61,6 +65,18 @@ def make_parser() -> argparse.ArgumentParser:
     _quadrature(verify)
     verify.add_argument("--replay-only", action="store_true", help="leave the quadrature out (much faster)")
     verify.add_argument("--output", metavar="CSV", help="write the certificate, a row per step")
+
+    text = (
+        "Read a language model's checkpoint and its optimizer's state once, and check every file and tensor."
+    )
+    checkpoint = commands.add_parser("checkpoint", help=text, description=text)
+    checkpoint.add_argument("folder", metavar="FOLDER", help="config.json and the weights as safetensors")
+    checkpoint.add_argument(
+        "--optimizer", metavar="PATH", help="file or folder of the optimizer's state (beside the weights)"
+    )
+    checkpoint.add_argument(
+        "--format", choices=FORMATS, default=FORMATS[0], help=f"of the optimizer's state ({FORMATS[0]})"
+    )
     return parser
 
 

@@ -80,7 +80,23 @@ def _verify(options: Namespace) -> int:
     return 0 if certificate.attrs["passed"] else 1
 
 
-_COMMANDS = {"show": _show, "plan": _plan, "influence": _influence, "verify": _verify}
+def _checkpoint(options: Namespace) -> int:
+    from explaind.checkpoints import open_checkpoint
+    from explaind.cli.show import print_checkpoint
+
+    opened = open_checkpoint(options.folder, optimizer=options.optimizer, format=options.format)
+    opened.verify()
+    print_checkpoint(opened)
+    return 0
+
+
+_COMMANDS = {
+    "show": _show,
+    "plan": _plan,
+    "influence": _influence,
+    "verify": _verify,
+    "checkpoint": _checkpoint,
+}
 
 
 def _open(options: Namespace) -> tuple[Any, tuple[Any, Any, Any, Any]]:

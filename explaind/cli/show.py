@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import xarray as xr
@@ -9,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from explaind.attribution.plan import Plan
+from explaind.checkpoints import Checkpoint
 from explaind.recording.trajectory import Trajectory
 
 
@@ -41,6 +43,23 @@ def describe(run: Trajectory) -> None:
         if len(metrics):
             rows["last metrics"] = ", ".join(f"{k} {v:.4g}" for k, v in metrics.iloc[-1].items())
     _print("recording", rows)
+
+
+def print_checkpoint(checkpoint: Checkpoint) -> None:
+    """A checkpoint that was read and checked, and the update that follows it."""
+    options = checkpoint.hyperparameters
+    count = sum(math.prod(checkpoint.shape(name)) for name in checkpoint.names())
+    rows = {
+        "checkpoint": f"{checkpoint.name}, every file and tensor read and in order",
+        "parameters": f"{count:,} in {len(checkpoint.names())} tensors",
+        "updates made": f"{options.step:,}",
+        "next update": f"AdamW, lr {options.lr:g}, betas {options.betas[0]:g} and {options.betas[1]:g}, eps {options.eps:g}",
+        "weight decay": f"{options.weight_decay:g}, not of {len(options.undecayed)} tensors",
+        "clipping": "none" if options.clip_norm is None else f"gradient norm {options.clip_norm:g}",
+    }
+    for number, note in enumerate(checkpoint.notes, start=1):
+        rows[f"note {number}"] = note
+    _print("checkpoint", rows)
 
 
 def print_plan(plan: Plan) -> None:
