@@ -14,7 +14,7 @@ from explaind.store import read_dataset, write_dataset
 
 __all__ = ["write"]
 
-ATTRIBUTES = ("step", "lr", "seconds")
+ATTRIBUTES = ("step", "lr", "seconds", "notes")
 
 
 def write(config: Mapping[str, Any], *, updates: list[Path], output: Path) -> None:
@@ -24,7 +24,7 @@ def write(config: Mapping[str, Any], *, updates: list[Path], output: Path) -> No
         config: not used.
         updates: the stores, in the order of training.
         output: the store to write: every variable but the quadrature's, with a first axis `checkpoint` (its name), and `step`,
-            `lr` and `seconds` along it. `by_nodes` is NaN where fewer nodes were enough.
+            `lr`, `seconds` and `notes` along it. `by_nodes` is NaN where fewer nodes were enough.
     """
     found = [read_dataset(path, kind="update").drop_dims("place") for path in updates]
     steps = [dataset.attrs["step"] for dataset in found]

@@ -21,7 +21,7 @@ def write(updates: Path, *, output: Path) -> None:
         output: CSV: checkpoint, step, lr, heldout_loss and train_loss (before the update, nats per token), gradient_norm, clip,
             change, reconstruction, residual, relative_error (|residual / change|), passes (over the held-out samples), error_1,
             error_3, … (the relative error with that many nodes on the whole path; empty where fewer were enough), batch,
-            momentum, regularization (their sums), seconds.
+            momentum, regularization (their sums), seconds, notes (what the readers had to assume; empty for our own).
     """
     found = read_dataset(updates, kind="updates")
     change = found["change"].values
@@ -46,6 +46,7 @@ def write(updates: Path, *, output: Path) -> None:
             },
             **{str(term): terms.sel(term=term).values for term in found["term"].values},
             "seconds": found["seconds"].values,
+            "notes": found["notes"].values,
         }
     )
     write_csv(table, output)

@@ -58,7 +58,8 @@ def explain_checkpoint(
         rule=_rule(config),
     )
     names = [experiment.tokens.heldout_languages[index] for index in languages.tolist()]
-    write_dataset(found.assign_coords(language=("heldout", names)), output, kind="update")
+    found = found.assign_coords(language=("heldout", names)).assign_attrs(notes=" ".join(opened.notes))
+    write_dataset(found, output, kind="update")
 
 
 def explain_languages(

@@ -64,7 +64,7 @@ def test_figures_of_many_layers_have_a_colour_bar(tmp_path: Path, monkeypatch: p
 
 def test_checkpoints_out_of_order_are_refused(tmp_path: Path) -> None:
     def write(name: str, step: int) -> Path:
-        attrs = {"checkpoint": name, "step": step, "lr": 0.1, "seconds": 1.0, "tolerance": 1e-3}
+        attrs = {"checkpoint": name, "step": step, "lr": 0.1, "seconds": 1.0, "tolerance": 1e-3, "notes": ""}
         data = xr.Dataset({"change": -1.0, "node": ("place", [0.5])}, attrs=attrs)
         write_dataset(data, tmp_path / f"{name}.zarr", kind="update")
         return tmp_path / f"{name}.zarr"

@@ -60,6 +60,7 @@ def write_updates(path: Path, array: xr.DataArray) -> Path:
                 for name in ("train_loss", "gradient_norm", "clip", "lr", "seconds")
             },
             "step": ("checkpoint", list(STEPS[:count])),
+            "notes": ("checkpoint", [""] * count),
         },
         coords={"nodes": [1, 3]},
         attrs={"tolerance": 1e-3},
