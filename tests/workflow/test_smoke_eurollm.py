@@ -31,6 +31,8 @@ TABLES = {"text", "reconstruction", "subsampling", "extrapolation", "findings_pr
 def finished(project: Project) -> Project:
     """The project after `snakemake report` at scale smoke."""
     result = project.run("report", config=("scale=smoke", "experiment=eurollm"))
+    if "cannot be had" in result.stdout or "could not be fetched" in result.stdout:
+        pytest.skip("the text's packages cannot be fetched from here")
     assert result.returncode == 0, result.stdout[-6000:]
     return project
 
