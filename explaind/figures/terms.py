@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -12,7 +14,7 @@ from explaind.figures.style import fit_after, legend_below, new_figure, panel
 from explaind.store import read_dataset
 from explaind.studies.components import by_component, by_depth
 
-__all__ = ["COMPONENT_COLOURS", "draw_term"]
+__all__ = ["COMPONENT_COLOURS", "drawer"]
 
 COMPONENT_COLOURS = {
     "input embedding": "#0072B2",
@@ -27,15 +29,24 @@ START = 0.1  # of the run: what only the first updates reach is left out, and sa
 LEGEND = 8  # layers that are named one by one; more get a colour bar
 
 
-def draw_term(updates: Path, term: str, *, stem: Path, dpi: int) -> None:
-    """Draw the contributions of one term to the change of the held-out loss at every checkpoint.
+def drawer(term: str) -> Callable[..., None]:
+    """The function that draws the contributions of one term to the change of the held-out loss at every checkpoint.
 
     Args:
-        updates: store "updates".
         term: "batch", "momentum" or "regularization".
-        stem: output path without its suffix.
-        dpi: of the PNG.
+
+    Returns:
+        draw(config, updates, *, stem): config holds `figure.dpi`; updates is a store "updates"; stem is the output path without
+        its suffix.
     """
+
+    def draw(config: Mapping[str, Any], updates: Path, *, stem: Path) -> None:
+        _draw(updates, term, stem=stem, dpi=config["figure"]["dpi"])
+
+    return draw
+
+
+def _draw(updates: Path, term: str, *, stem: Path, dpi: int) -> None:
     found = read_dataset(updates, kind="updates")
     scores, steps = found["score"].sel(term=term), found["step"].values
     with new_figure(3.2, stem, dpi) as figure:

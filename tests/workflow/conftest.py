@@ -60,6 +60,21 @@ class Project:
             return {}
         return {name: int(count) for name, count in (line.split() for line in table[1].splitlines())}
 
+    def to_do(self, *overrides: str, experiment: str = "grokking") -> set[str]:
+        """The rules that figures and tables still need at scale smoke."""
+        planned = self.planned(("figures", "tables"), *overrides, experiment=experiment)
+        return set(planned) - {"figures", "tables"}
+
+    def check_made(self, figures: set[str], tables: set[str]) -> None:
+        """Exactly these figures and tables are there, and the report shows all of them."""
+        results = self.root / "results"
+        for suffix in ("png", "pdf"):
+            assert {path.stem for path in (results / "figures").glob(f"*.{suffix}")} == figures
+        assert {path.stem for path in (results / "tables").glob("*.csv")} == tables
+        html = (results / "report.html").read_text()
+        assert all(f"{name}.png" in html for name in figures)
+        assert all(f"{name}.html" in html for name in tables)
+
 
 def copy_project(target: Path) -> Project:
     """The files that the workflow needs, without results and caches."""

@@ -23,7 +23,6 @@ EVERYTHING = (
     | {"train", "select", "record", "phases", "certify", "influence", "accumulate", "window", "quadrature"}
     | {"periodicity", "logits", "fidelity"}
 )
-BOTH = ("figures", "tables")
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +31,6 @@ def finished(project: Project) -> Project:
     result = project.run("report")
     assert result.returncode == 0, result.stdout[-6000:]
     return project
-
-
-def _planned(project: Project, *overrides: str) -> set[str]:
-    return set(project.planned(BOTH, *overrides)) - set(BOTH)
 
 
 def test_everything_is_made(finished: Project) -> None:
@@ -74,7 +69,7 @@ def test_benchmarks_are_json_lines(finished: Project) -> None:
 
 
 def test_nothing_is_left_to_do(finished: Project) -> None:
-    assert _planned(finished) == set()
+    assert finished.to_do() == set()
 
 
 @pytest.mark.parametrize(
@@ -102,7 +97,7 @@ def test_nothing_is_left_to_do(finished: Project) -> None:
 def test_a_changed_option_reruns_what_depends_on_it(
     finished: Project, override: str, again: set[str]
 ) -> None:
-    assert _planned(finished, override) == again
+    assert finished.to_do(override) == again
 
 
 def test_one_more_seed_trains_that_seed_alone(finished: Project) -> None:
@@ -122,7 +117,7 @@ def test_editing_a_module_reruns_its_stage(finished: Project, edit: Edit) -> Non
         "from __future__ import annotations",
         "from __future__ import annotations\nX = 1",
     )
-    assert _planned(finished) == {"accumulate", "fig03a", "fidelity", "table01_fidelity", "findings"}
+    assert finished.to_do() == {"accumulate", "fig03a", "fidelity", "table01_fidelity", "findings"}
 
 
 def test_editing_an_inner_module_reruns_every_stage_that_imports_it(finished: Project, edit: Edit) -> None:
@@ -131,20 +126,20 @@ def test_editing_an_inner_module_reruns_every_stage_that_imports_it(finished: Pr
         "from __future__ import annotations",
         "from __future__ import annotations\nX = 1",
     )
-    assert _planned(finished) == FIGURES
+    assert finished.to_do() == FIGURES
 
 
 def test_editing_the_model_reruns_everything(finished: Project, edit: Edit) -> None:
     model = "explaind/experiments/grokking/model.py"
     edit(model, "from __future__ import annotations", "from __future__ import annotations\nX = 1")
-    assert "train" in _planned(finished)
+    assert "train" in finished.to_do()
 
 
 def test_rewording_a_comment_reruns_nothing(finished: Project, edit: Edit) -> None:
     future = "from __future__ import annotations"
     edit("explaind/accumulate.py", future, f"# A comment.\n{future}")
     edit("explaind/errors.py", future, f"{future}\nX = 1")
-    assert _planned(finished) == set()
+    assert finished.to_do() == set()
 
 
 def test_a_seed_that_fails_the_rule_is_refused_in_a_sentence(finished: Project) -> None:

@@ -23,20 +23,8 @@ def finished(project: Project) -> Project:
     return project
 
 
-def _planned(project: Project, *overrides: str) -> set[str]:
-    return set(project.planned(("figures", "tables"), *overrides, experiment=EXPERIMENTS)) - {
-        "figures",
-        "tables",
-    }
-
-
 def test_everything_is_made(finished: Project) -> None:
-    results = finished.root / "results"
-    for suffix in ("png", "pdf"):
-        assert {path.stem for path in (results / "figures").glob(f"*.{suffix}")} == FIGURES
-    assert {path.stem for path in (results / "tables").glob("*.csv")} == TABLES
-    html = (results / "report.html").read_text()
-    assert all(f"{name}.png" in html for name in FIGURES) and all(f"{name}.html" in html for name in TABLES)
+    finished.check_made(FIGURES, TABLES)
 
 
 def test_every_run_is_certified_on_the_images_that_were_seen(finished: Project) -> None:
@@ -63,7 +51,7 @@ def test_scores_of_every_method_have_intervals(finished: Project) -> None:
 
 
 def test_nothing_is_left_to_do(finished: Project) -> None:
-    assert _planned(finished) == set()
+    assert finished.to_do(experiment=EXPERIMENTS) == set()
 
 
 @pytest.mark.parametrize(
@@ -78,4 +66,4 @@ def test_nothing_is_left_to_do(finished: Project) -> None:
 def test_a_changed_option_reruns_what_depends_on_it(
     finished: Project, override: str, again: set[str]
 ) -> None:
-    assert _planned(finished, override) == again
+    assert finished.to_do(override, experiment=EXPERIMENTS) == again
