@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,9 @@ from explaind.features.samples import Samples
 from explaind.features.targets import NEED_LABELS, Loss, make_value
 from explaind.ledger import Ledger
 from explaind.recording.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from explaind.attribution.replay import Replay
 
 CHECK_BLOCK = 256  # test samples evaluated at once while the target is checked
 FLOAT32_FLOOR = 1e-3  # below this tolerance, float32 rounding along the path is no longer negligible
@@ -36,6 +39,7 @@ class Problem:
             `dtype`: float64 for float64 runs and for tolerances below 1e-3, else float32.
         gradients: of the training samples; None if no training set was given.
         outputs: O, the number of columns of the target.
+        replay: how far the updates are from what was recorded; None before that was checked.
     """
 
     trajectory: Trajectory
@@ -49,6 +53,7 @@ class Problem:
     partition: Partition
     gradients: TrainingGradients | None
     outputs: int
+    replay: Replay | None = None
 
     @property
     def window(self) -> tuple[int, int]:

@@ -40,6 +40,8 @@ class StepRecord:
             updates, plus one if a momentum buffer existed before the first.
         clip_factor: norm of the gradient the optimizer saw ÷ its norm right after backward; 1.0 without clipping.
         clip_uniform: whether every parameter's gradient was scaled by that factor, up to rounding.
+        gradient_norms: norm of each tensor's gradient as the optimizer got it.
+        clip_factors: the same divided by its norm right after backward, per tensor of θ.
         batches: the micro-batches, in order.
     """
 
@@ -55,6 +57,8 @@ class StepRecord:
     count: int
     clip_factor: float
     clip_uniform: bool
+    gradient_norms: tuple[float, ...]
+    clip_factors: tuple[float, ...]
     batches: tuple[MicroBatch, ...]
 
 
