@@ -1,7 +1,8 @@
 """Tell whether two Python objects compute the same: a digest of code, constants, captured values and tensors.
 
-A loss or a model has no file of its own. Its digest follows what it is made of: bytecode, defaults, closures, the globals it names,
-the values of tensors. Code of installed libraries counts by name. What cannot be followed has no digest, and nothing is assumed.
+A loss or a model has no file of its own. Its digest follows what it is made of: bytecode, defaults, closures, the globals it
+names, the values of tensors. Code of installed libraries counts by name. What cannot be followed has no digest, and nothing is
+assumed.
 """
 
 from __future__ import annotations

@@ -159,6 +159,7 @@ def _certified(
         "quadrature_error_worst": float(error.max()) if error.size else 0.0,
         "dtype": str(problem.dtype).removeprefix("torch."),
         "run": problem.trajectory.path.name,
+        "complete": int(problem.trajectory.complete),
     }
     return dataset
 

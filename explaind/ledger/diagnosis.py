@@ -16,7 +16,7 @@ from explaind.ledger.rebuild import Rebuilt
 from explaind.ledger.terms import Ledger
 
 EXPLAINED = 0.05  # share of the missing gradient that a reason may leave unexplained
-NEAR = 3  # updates before and after whose batches are tried
+NEAR = 5  # updates before and after whose batches are tried
 
 
 def diagnose(ledger: Ledger, gradient: BatchGradient, update: Rebuilt) -> str:
@@ -40,7 +40,7 @@ def diagnose(ledger: Ledger, gradient: BatchGradient, update: Rebuilt) -> str:
             return f"It fits if the batch of update {name} entered too: it was not announced, or gradients were not reset."
     penalty = _share(missing, theta)
     if penalty is not None:
-        return f"It fits a penalty on the parameters, {penalty:.3g} θ in the gradient: the loss that was trained had one, loss_fn has not."
+        return f"It fits a penalty on the parameters, {penalty:.3g} θ in the gradient: the trained loss had one, loss_fn has not."
     for index, part in enumerate(_parts(gradient, s)):
         if _share(missing, -torch.where(known, part, 0.0), 1.0) is not None:
             return (

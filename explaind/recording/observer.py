@@ -200,7 +200,7 @@ class Observer:
                 f"The model is not where the {step} recorded updates left it",
                 f"θ_{step} as recorded" if step else "parameters as they were when the recording began",
                 "other parameters",
-                "let the optimizer that was given to record() make every update, not one that is made inside the block, and change "
+                "let the optimizer that was given to record() make every update, not one made inside the block, and change "
                 "parameters only after the block; what was recorded stays readable up to its last update",
             )
 
