@@ -75,9 +75,9 @@ def private_copy(model: nn.Module) -> nn.Module:
 def unwrapped(model: nn.Module) -> nn.Module:
     """The module inside torch.compile, DataParallel and DistributedDataParallel."""
     while True:
-        inner = getattr(model, "_modules", {})
-        if isinstance(inner.get("_orig_mod"), nn.Module) and len(inner) == 1:
-            model = inner["_orig_mod"]
+        children = dict(model.named_children())
+        if list(children) == ["_orig_mod"]:
+            model = children["_orig_mod"]
         elif isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
             model = model.module
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -180,7 +180,7 @@ class FunctionalModel:
                 got="other outputs the second time",
                 remedy="Take out what is random (dropout must follow self.training) or remembered between calls.",
             )
-        if leaves and not again.requires_grad:
+        if leaves and not _reaches(again, leaves.values()):
             raise QueryError(
                 "The model's outputs carry no gradient to the recorded parameters.",
                 expected="outputs that autograd can follow back to the parameters",
@@ -203,6 +203,21 @@ class _Called(nn.Module):
 
 
 _DTYPE_WORDS = ("dtype", "scalar type", "Float and Double", "Double and Float")
+
+
+def _reaches(outputs: Tensor, leaves: Iterable[Tensor]) -> bool:
+    """Does the graph behind the outputs end in one of these leaves?"""
+    wanted = {id(leaf) for leaf in leaves}
+    seen, waiting = set(), [outputs.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        if id(getattr(node, "variable", None)) in wanted:
+            return True
+        seen.add(node)
+        waiting.extend(following for following, _ in node.next_functions)
+    return id(outputs) in wanted
 
 
 def _transformed() -> bool:
