@@ -16,6 +16,7 @@ from explaind.attribution.problem import Problem, make_problem
 from explaind.attribution.query import Query
 from explaind.attribution.replay import check_replay
 from explaind.attribution.walk import walk
+from explaind.features.functional import Forward
 from explaind.features.groups import Groups
 from explaind.features.targets import Loss
 from explaind.recording.trajectory import Trajectory
@@ -28,6 +29,7 @@ def influence(
     *,
     train: Any = None,
     test: Any,
+    forward: Forward | None = None,
     keep: Sequence[str] = ("step", "layer"),
     importance: Sequence[str] = (),
     steps: slice | Sequence[int] | None = None,
@@ -54,6 +56,8 @@ def influence(
             for each, remembered beside the recording. Without them, the gradient that each update implies must be as long as
             the recorded one.
         test: the explained samples: inputs, (inputs, targets), or a Dataset.
+        forward: (module, inputs) → outputs [n, …], used in place of module(inputs), for a model that takes several arguments
+            or returns a tuple or an object: forward=lambda module, inputs: module(inputs).logits.
         keep: axes of the answer out of "step", "layer" or "parameter", "train", "test", "output"; the rest is summed.
         importance: axes out of "test" and "output" over which absolute values are summed, last.
         steps: a slice of updates, or a list of them (the rest then appears as `omitted`). All by default.
@@ -81,7 +85,7 @@ def influence(
     query = Query(
         keep, importance, steps, groups, target, lineage, tolerance, max_nodes, nodes, tail_tolerance,
     )  # fmt: skip
-    problem = make_problem(run, model, loss_fn, query, train=train, test=test)
+    problem = make_problem(run, model, loss_fn, query, train=train, test=test, forward=forward)
     keep_memory()
     how = make_plan(problem, timed=False)
     return answer(check_replay(problem, replay_tolerance, replay), how)
@@ -94,12 +98,14 @@ def plan(
     *,
     train: Any = None,
     test: Any,
+    forward: Forward | None = None,
     **options: Any,
 ) -> Plan:
     """What `influence` with the same arguments would do and cost. Evaluates the model on a few samples, nothing more."""
     for name in ("replay", "replay_tolerance"):
         options.pop(name, None)
-    return make_plan(make_problem(run, model, loss_fn, Query(**options), train=train, test=test))
+    query = Query(**options)
+    return make_plan(make_problem(run, model, loss_fn, query, train=train, test=test, forward=forward))
 
 
 def answer(problem: Problem, how: Plan) -> xr.Dataset:

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from explaind.attribution.query import Query, select_steps
 from explaind.device import find_device
 from explaind.errors import QueryError
-from explaind.features.functional import FunctionalModel, Value
+from explaind.features.functional import Forward, FunctionalModel, Value
 from explaind.features.gradients import BatchGradient, TrainingGradients
 from explaind.features.groups import Partition, make_partition
 from explaind.features.samples import Samples
-from explaind.features.targets import NEED_LABELS, Loss, make_value
+from explaind.features.targets import NEED_LABELS, Loss, fit, make_value
 from explaind.ledger import Ledger
 from explaind.recording.trajectory import Trajectory
 
@@ -89,6 +89,7 @@ def make_problem(
     *,
     train: Any = None,
     test: Any,
+    forward: Forward | None = None,
 ) -> Problem:
     """Open the run and check that run, model, samples and query fit together.
 
@@ -114,7 +115,8 @@ def make_problem(
             "Credit to training samples or to their own steps needs the training samples and the loss function.",
             remedy="Pass train=(inputs, targets) and loss_fn.",
         )
-    pure = FunctionalModel(model, trajectory, dtype, device)
+    pure = FunctionalModel(model, trajectory, dtype, device, forward)
+    loss = None if loss is None else fit(loss, pure)
     ledger = Ledger(trajectory, dtype, device)
     value = make_value(pure, query.target, loss)
     partition = make_partition(trajectory.layout, query.effective_groups)

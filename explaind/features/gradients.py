@@ -88,7 +88,7 @@ class TrainingGradients:
             return (self.model(parameters, x.unsqueeze(0)).squeeze(0) * d).sum()
 
         found = vmap(grad(pulled), in_dims=(None, 0, 0))(theta, *arguments[-2:])
-        return [torch.cat([found[name].flatten(1) for name in layout.names], dim=1)]
+        return [layout.flatten(found)]
 
     def _loss(self, batch: MicroBatch, outputs: Tensor, y: Tensor) -> Tensor:
         if batch.weights is None:

@@ -22,7 +22,7 @@ from explaind.recording.gradients import factors
 from explaind.recording.layout import Layout
 from explaind.recording.schema import HYPERPARAMETERS, JOURNAL, KIND, RAGGED
 from explaind.recording.steps import MicroBatch, StepRecord
-from explaind.recording.verify import check_files, check_model
+from explaind.recording.verify import check_files, check_model, match_model
 from explaind.store import read_manifest
 
 CACHED_CHUNKS = 4
@@ -139,6 +139,10 @@ class Trajectory:
     def check_model(self, model: nn.Module) -> None:
         """Raise StoreError, naming the first difference, unless `model` has the recorded names, shapes, dtypes."""
         check_model(self.path, self.layout, self.manifest["constants"], model)
+
+    def match_model(self, model: nn.Module) -> dict[str, str]:
+        """Recorded name → name in `model`, which may be wrapped now or was then; StoreError if it is another model."""
+        return match_model(self.path, self.layout, self.manifest["constants"], model)
 
     def used_entries(self) -> dict[str, int]:
         """Entries of each ragged array that hold batches, padding included."""
