@@ -52,7 +52,7 @@ def explain_update(
     Checked before the expensive work, on the first and the last sample of both sets: losses are one number for each sample; the
     same at a second evaluation, with no random number drawn; independent of buffers that the forward pass changes, and of the
     other samples; gradients of samples add up; the forward pass changes no parameter and no sample. Then every training sample's
-    loss is compared with its loss among other neighbours. Cost: at most 22 forward passes of one sample, three forward-backwards
+    loss is compared with its loss among other neighbours. Cost: at most 24 forward passes of one sample, three forward-backwards
     of one, and one forward pass over the batch. Not detected: held-out samples that mix although the first and the last do not
     (samples of one pass then change each other's scores).
 
