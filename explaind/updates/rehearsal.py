@@ -14,8 +14,7 @@ evaluates every training sample once more, among other neighbours: one forward p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -26,12 +25,11 @@ from explaind.updates.checks import Pure
 from explaind.updates.gradients import Collected
 from explaind.updates.keeping import Buffers, Generators, same
 from explaind.updates.path import Losses, Rule, add_gradient, measure
+from explaind.updates.rounding import beyond_rounding, coarsest, repeats, sharply
 
 __all__ = ["Rehearsal", "rehearse"]
 
-ROUNDING = 64  # in eps: what sums in another order are off by
-SHARP, ROUGH = 0.01, 0.05  # the most that is taken for rounding, however coarse the precision
-ALONE = "expected to be a function of the parameters and of the sample alone"
+ALONE = "a function of the parameters and of the sample alone"
 
 
 class Rehearsal:
@@ -48,7 +46,7 @@ class Rehearsal:
         """
         size = max(1, min(rule.samples_per_pass, len(train)) // 2)
         again = measure(model, self.losses, train.flip(0), Rule(samples_per_pass=size)).flip(0)
-        off = _beyond_rounding(known, again, self.eps)
+        off = beyond_rounding(known, again, self.eps)
         if off.any():
             at = int(off.nonzero()[0])
             raise _mixed(
@@ -86,7 +84,7 @@ def rehearse(
                 if name in start and not same(parameter, start[name].to(parameter.dtype)):
                     raise QueryError(
                         f"The forward pass changes the parameter {name}, which only the optimizer may move.",
-                        expected=f"losses {ALONE.removeprefix('expected to be ')}",
+                        expected=f"a loss that is {ALONE}, and changes neither",
                         got="other values after it",
                         remedy="Constrain parameters outside of the forward pass, or by a parametrization.",
                     )
@@ -99,7 +97,7 @@ def _try(model: nn.Module, pure: Pure, role: str, samples: Tensor, buffers: Buff
     pair = samples[[0, -1]]
     kept = pair.clone()
     generators = Generators(model)
-    with _coarsest(model) as found:
+    with coarsest(model) as found:
         one = _run(pure, model, pair, f"the first and the last {role} sample together")
     eps = max(eps, torch.finfo(one.dtype).eps, *found)
     if not same(pair, kept):
@@ -114,28 +112,28 @@ def _try(model: nn.Module, pure: Pure, role: str, samples: Tensor, buffers: Buff
     pure.moving = known or bool(changed)
     two = pure(model, pair) if changed else from_changed
     drew = generators.drew()
-    if drew or not _repeats(one, two, eps):
+    if drew or not repeats(one, two, eps):
         raise QueryError(
             "The loss of a sample differs between two evaluations with the same parameters.",
-            expected=f"losses without randomness: {ALONE}",
+            expected=f"a loss that is {ALONE}, without randomness",
             got=f"{_numbers(one)}, then {_numbers(two)} for the same two {role} samples"
             + (", and random numbers were drawn" if drew else ""),
             remedy="Switch off what is random, also functional dropout (training=False), and what the model remembers of calls.",
         )
-    if changed and not _repeats(two, from_changed, 0.0 if same(one, two) else eps):
+    if changed and not repeats(two, from_changed, 0.0 if same(one, two) else eps):
         raise QueryError(
             f"The loss of a sample depends on a buffer that the forward pass changes: {', '.join(changed[:3])}.",
-            expected=f"losses that are the same at every evaluation: {ALONE}",
+            expected=f"a loss that is {ALONE}, the same at every evaluation",
             got=f"{_numbers(two)}, then {_numbers(from_changed)} for the same two {role} samples",
             remedy="Call .eval() on the module that keeps this buffer, or let it not be updated.",
         )
     beside = pure(model, pair[[1, 1]])
-    if _sharply(one[1], beside[1], eps).any():
+    if sharply(one[1], beside[1], eps).any():
         raise _mixed(f"the last {role} sample beside another one", float(one[1]), float(beside[1]))
     turned = pure(model, pair.flip(0)).flip(0)
     alone = torch.cat([_run(pure, model, pair[k : k + 1], f"one {role} sample alone") for k in (0, 1)])
     for other, how in ((turned, "in another order"), (alone, "alone")):
-        off = _beyond_rounding(one, other, eps)
+        off = beyond_rounding(one, other, eps)
         if off.any():
             at = int(off.nonzero()[0])
             raise _mixed(f"the {('first', 'last')[at]} {role} sample {how}", float(one[at]), float(other[at]))
@@ -178,49 +176,10 @@ def _run(call: Callable[..., Any], model: nn.Module, samples: Tensor, what: str)
         ) from error
 
 
-@contextmanager
-def _coarsest(model: nn.Module) -> Iterator[list[float]]:
-    """Inside, collects the eps of what modules return: autocast computes more coarsely than parameters are kept."""
-    found = [0.0]
-
-    def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-        for part in output if isinstance(output, tuple | list) else (output,):
-            if isinstance(part, Tensor) and part.is_floating_point():
-                found.append(torch.finfo(part.dtype).eps)
-
-    handles = [
-        module.register_forward_hook(hook)
-        for module in model.modules()
-        if not isinstance(module, torch.jit.ScriptModule)
-    ]
-    try:
-        yield found
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _repeats(one: Tensor, two: Tensor, eps: float) -> bool:
-    """Are two evaluations of the same equal? On the CPU bit for bit; a GPU may add up in another order."""
-    return same(one, two) or (one.is_cuda and not _sharply(one, two, eps).any())
-
-
-def _sharply(one: Tensor, two: Tensor, eps: float) -> Tensor:
-    """Where two evaluations of one shape differ, but for the rounding of sums in another order; NaN equals NaN."""
-    one, two = one.detach().double(), two.detach().double()
-    return (one - two).abs() > min(ROUNDING * eps, SHARP) * torch.maximum(one.abs(), two.abs())
-
-
-def _beyond_rounding(one: Tensor, two: Tensor, eps: float) -> Tensor:
-    """Where evaluations of different shapes differ by more than the rounding of a deep model."""
-    one, two = one.detach().double(), two.detach().double()
-    return (one - two).abs() > eps**0.5 * torch.maximum(one.abs(), two.abs()) + min(ROUNDING * eps, ROUGH)
-
-
 def _mixed(what: str, one: float, two: float) -> QueryError:
     return QueryError(
         "The loss of a sample depends on the other samples of its batch, so contributions would depend on the order of samples.",
-        expected=f"losses {ALONE}",
+        expected=f"a loss that is {ALONE}",
         got=f"{one:.8g}, and {two:.8g} for {what}",
         remedy="Look for statistics over the batch axis, such as a mean over axis 0, and use fixed ones.",
     )

@@ -122,6 +122,7 @@ FAULTS: dict[str, tuple[Callable[[Hooked, Tensor], Tensor], str]] = {
     "the samples before": (among_prefix, MIXED),
     "the place in the batch": (by_position, MIXED),
     "the size of the batch": (by_size, MIXED),
+    "infinite beside others": (lambda model, h: h / (len(h) - 1), MIXED),
     "a buffer that changes late": (now_and_then, "changed a buffer now and then: seen"),
 }
 
