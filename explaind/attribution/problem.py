@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from explaind.errors import QueryError
 from explaind.features.functional import Forward, FunctionalModel, Value
 from explaind.features.gradients import BatchGradient, TrainingGradients
 from explaind.features.groups import Partition, make_partition
+from explaind.features.independence import TOGETHER, check_gradients, check_outputs
 from explaind.features.samples import Samples
 from explaind.features.targets import NEED_LABELS, Loss, fit, make_value
 from explaind.ledger import Ledger
@@ -125,6 +127,9 @@ def make_problem(
         gradients = TrainingGradients(trajectory, pure, loss, Samples(train, "train"))
     steps = select_steps(query.steps, trajectory.n_steps)
     outputs = _columns(value, pure.layout.unflatten(ledger.parameters(0)), samples, query.target)
+    _check_independence(
+        trajectory, pure, value, samples, gradients if query.contracts else None, ledger, steps
+    )
     return Problem(
         trajectory, query, samples, steps, dtype, ledger, pure, value, partition, gradients, outputs
     )
@@ -158,6 +163,32 @@ def _columns(value: Value, theta: dict[str, Tensor], samples: Samples, target: s
                 remedy="Check the labels; a margin needs at least two outputs.",
             )
     return found.shape[1]
+
+
+def _check_independence(
+    trajectory: Trajectory,
+    model: FunctionalModel,
+    value: Value,
+    tests: Samples,
+    gradients: TrainingGradients | None,
+    ledger: Ledger,
+    steps: tuple[int, ...],
+) -> None:
+    """Does each sample's value depend on that sample alone, at both ends of the window? See `features.independence`."""
+    for s in sorted({steps[0], steps[-1] + 1}) if steps else ():
+        theta = model.layout.unflatten(ledger.parameters(s))
+        check_outputs(value, theta, tests, name="test")
+        check_gradients(model, theta, tests.inputs, name="test")
+        if gradients is None:
+            continue
+        batch = trajectory.step(min(s, trajectory.n_steps - 1)).batches[0]
+        inputs, _ = gradients.train.seen(
+            batch.indices[:TOGETHER], None if batch.views is None else batch.views[:TOGETHER]
+        )
+        plain = copy(gradients.train)
+        plain.inputs, plain.targets = inputs, None
+        check_outputs(lambda p, x, y: model(p, x).flatten(1), theta, plain, name="train")
+        check_gradients(model, theta, inputs, name="train")
 
 
 def blocks(total: int, size: int) -> Sequence[slice]:
