@@ -73,6 +73,10 @@ class QueryError(ExplaindError):
     """An influence query asks for something that does not exist or cannot be computed."""
 
 
+class TraceError(ExplaindError):
+    """The traced evaluation of a model stopped agreeing with the model, after numbers were computed with it."""
+
+
 class QuadratureWarning(UserWarning):
     """Some updates keep a quadrature error above the tolerance at the largest number of nodes; the error is reported."""
 

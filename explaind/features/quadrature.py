@@ -2,7 +2,8 @@
 
 The midpoint rule with n nodes t = (k + ½)/n nests under tripling: 1, 3, 9, 27, 81 … nodes reuse all earlier ones. The
 exact change of the value over the step is known from two forward passes, so the error of the quadrature is known too, per
-sample; only samples whose worst output is off by more than the tolerance get the next level.
+sample; only samples whose worst output is off by more than the tolerance get the next level. Where the most nodes do not
+reach the tolerance, traced integrands are compared with plain ones, so that a wrong trace is never taken for curvature.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from explaind.features.spot import checked, traced_calls
 
 Evaluate = Callable[[float, Tensor | None], list[Tensor]]
 """(t, indices of the samples or None for all) → integrands, sample axis as given to `integrate`."""
@@ -65,7 +68,11 @@ def adaptive(
         tolerance: largest accepted |residual| of a sample's worst output, in units of the value.
         max_nodes: a sample stops at the last power of three that is not above this.
         axis: sample axis of the integrands.
+
+    Raises:
+        TraceError: the tolerance is not reached, and the traced integrands are not the model's.
     """
+    traced = traced_calls()
     parts = evaluate(0.5, None)
     residual = change - predict(parts)
     nodes = torch.ones(len(change), dtype=torch.int64)
@@ -89,4 +96,9 @@ def adaptive(
         )
         nodes[active] = count
         residual[active] = change[active] - predict(kept)
+    worst, order = residual.abs().amax(1).sort(descending=True)  # NaN comes first
+    above = order[~(worst <= tolerance)]
+    if len(above) and traced_calls() > traced:
+        with checked():  # the worst first, since the first samples of a block are compared
+            evaluate(0.5, above)
     return Integral(parts, residual, nodes)

@@ -6,18 +6,22 @@ computation is traced to a graph of aten operations (make_fx, functionalized: no
 operations are merged and operations on zeros are folded. Every remaining operation is one that the plain evaluation would
 have done with the same operands. Measured on the modulo Transformer, a node of six layers takes about half the time.
 
-A function that cannot be traced (control flow that depends on values) is evaluated as it is.
+A function that reads values (control flow, .item()) or whose shapes depend on values (nonzero, a boolean index) is never
+traced, since a trace would freeze what it read; nor is one whose trace does not agree with it on other samples and parameters
+as well. Such functions are evaluated as they are.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
+
+from explaind.features.agreement import first_difference
 
 _log = logging.getLogger(__name__)
 _aten = torch.ops.aten
@@ -36,15 +40,27 @@ _ZERO_FIRST = {
     _aten.slice.Tensor, _aten.clone.default, _aten.neg.default, _aten.sum.dim_IntList, _aten.sum.default,
     _aten.div.Tensor, _aten.threshold_backward.default, _aten.embedding.default, _aten.reshape.default,
 }  # fmt: skip
+_READS_VALUES = {torch.Tag.dynamic_output_shape, torch.Tag.data_dependent_output}
+# These read values too, without being tagged so: lengths of sequences and of segments.
+_READS_LENGTHS = (
+    "_pack_padded_sequence", "_pad_packed_sequence", "_ctc_loss", "ctc_loss", "_cudnn_ctc_loss", "segment_reduce",
+    "_nested_tensor_from_mask",
+)  # fmt: skip
+_INDEXED = {_aten.index.Tensor, _aten.index_put.default, _aten.index_put_.default, _aten._unsafe_index.Tensor}
 _ZERO_EITHER = {_aten.mul.Tensor, _aten.mm.default, _aten.bmm.default, _aten.mul.Scalar}
 
 
-def trace(function: Callable[..., Any], *arguments: Tensor) -> Callable[..., Any]:
-    """A function of the same arguments and shapes, with repeated and zero work removed.
+def trace(
+    function: Callable[..., Any], *arguments: Tensor, others: Sequence[Sequence[Tensor]] = ()
+) -> Callable[..., Any]:
+    """A function of the same arguments and shapes, with repeated and zero work removed; `function` itself where a trace
+    would not be the same function.
 
     Args:
         function: pure, from tensors to a tensor or a list of tensors.
-        arguments: tensors of the shapes and dtypes it will be called with; their values do not matter.
+        arguments: tensors of the shapes and dtypes it will be called with.
+        others: more arguments of these shapes and dtypes, with other values, on which the trace must agree too. Those that
+            `function` itself refuses are left out.
     """
     try:
         graph_module = make_fx(torch.func.functionalize(function, remove="mutations"))(*arguments)
@@ -52,25 +68,56 @@ def trace(function: Callable[..., Any], *arguments: Tensor) -> Callable[..., Any
         _log.info("evaluating without tracing: %s", error)
         return function
     graph = graph_module.graph
+    if (reader := _value_reader(graph)) is not None:
+        _log.info("evaluating without tracing: the shapes depend on values (%s)", reader.target)
+        return function
     _drop_identities(graph)
     _fold_zeros(graph)
     _merge_equal(graph)
     graph.eliminate_dead_code()
     graph_module.recompile()
-    return graph_module if _agrees(graph_module, function, arguments) else function
+    agrees = all(_agrees(graph_module, function, given) for given in (arguments, *others))
+    return graph_module if agrees else function
 
 
-def _agrees(traced: Callable[..., Any], function: Callable[..., Any], arguments: tuple[Tensor, ...]) -> bool:
-    """Does the traced function reproduce the plain one on these arguments? Checked once per trace, so never assumed."""
-    try:
-        with torch.no_grad():
-            pairs = zip(_leaves(traced(*arguments)), _leaves(function(*arguments)), strict=True)
-            for ours, plain in pairs:
-                torch.testing.assert_close(ours, plain, equal_nan=True)
-    except (RuntimeError, AssertionError, ValueError) as error:
-        _log.info("evaluating without tracing, the traced function differs: %s", error)
-        return False
-    return True
+def _value_reader(graph: fx.Graph) -> fx.Node | None:
+    """The first operation whose result has a shape, or is a number, that depends on values: a trace would keep the shape or
+    the number that it met."""
+    for node in graph.nodes:
+        if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
+            continue
+        if node.target in _INDEXED:
+            if any(_is_mask(index) for index in node.args[1]):
+                return node
+        elif (
+            _READS_VALUES & set(node.target.tags)
+            or node.target._schema.name.removeprefix("aten::") in _READS_LENGTHS
+        ):
+            return node
+    return None
+
+
+def _is_mask(index: Any) -> bool:
+    value = index.meta.get("val") if isinstance(index, fx.Node) else None
+    known = isinstance(value, Tensor) and value.dtype not in (torch.bool, torch.uint8)
+    return index is not None and not known
+
+
+def _agrees(traced: Callable[..., Any], function: Callable[..., Any], arguments: Sequence[Tensor]) -> bool:
+    """Does the traced function reproduce the plain one on these arguments, up to rounding?"""
+    with torch.no_grad():
+        try:
+            plain = _leaves(function(*arguments))
+        except Exception as error:
+            _log.info("not compared on arguments that the function refuses: %s", error)
+            return True
+        try:
+            found = first_difference(_leaves(traced(*arguments)), plain)
+        except (RuntimeError, ValueError, IndexError) as error:
+            found = str(error)
+    if found is not None:
+        _log.info("evaluating without tracing, the traced function differs: %s", found)
+    return found is None
 
 
 def _leaves(result: Any) -> list[Tensor]:
