@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from tests.properties.loops import Loop
 
@@ -97,9 +98,7 @@ class OtherLossAtQuery(Loop):
 
     def asked_loss(self):
         # Losses are evaluated in float64 where the query is.
-        options = {
-            k: v.double() if isinstance(v, Tensor) else v for k, v in self.options.items()
-        }
+        options = {k: v.double() if isinstance(v, Tensor) else v for k, v in self.options.items()}
         return lambda outputs, targets: F.cross_entropy(outputs, targets, **options)
 
 
@@ -316,4 +315,54 @@ class ScalerStart(Scaler):
         return s < 2
 
 
-KINDS = [kind for kind in list(vars().values()) if isinstance(kind, type) and issubclass(kind, Loop) and kind is not Loop]
+class ScalerFused(Scaler):
+    """A fused optimizer unscales by itself, inside its step."""
+
+    healthy = False
+    choices = ("adamw", "adam")
+    dtypes = (torch.float32,)
+
+    def make_optimizer(self) -> Optimizer:
+        kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[self.chosen]
+        return kind(self.model.parameters(), lr=0.01, weight_decay=0.1, fused=True)
+
+
+class ScalerFusedOverflow(ScalerFused):
+    """… and skips by itself: its step is called and does nothing."""
+
+    def overflows(self, s: int) -> bool:
+        return s == self.at
+
+
+class WrongBatchAtRateZero(Loop):
+    """The wrong batch is announced where the rate is zero: it acts through the momentum alone."""
+
+    choices = ("momentum", "nesterov", "adamw")
+
+    def zero(self, s: int) -> None:
+        group = self.optimizer.param_groups[0]
+        if s == self.at:
+            self.kept, group["lr"] = group["lr"], 0.0
+        if s == self.at + 1:
+            group["lr"] = self.kept
+        super().zero(s)
+
+    def announce(self, s: int) -> None:
+        self.run.batch([(k + 1) % self.samples for k in self.batches[s]] if s == self.at else self.batches[s])
+
+
+class IgnoredTargets(Loop):
+    """Targets that the loss ignores; the mean is over the others."""
+
+    healthy = True
+
+    def setup(self) -> None:
+        self.train[1][0] = -100
+        self.batches = [batch if 0 not in batch else [*(k for k in batch if k), 0] for batch in self.batches]
+
+
+KINDS = [
+    kind
+    for kind in list(vars().values())
+    if isinstance(kind, type) and issubclass(kind, Loop) and kind is not Loop
+]

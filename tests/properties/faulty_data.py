@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+import explaind
 from tests.properties.loops import Loop
 
 
@@ -133,6 +134,44 @@ class RandomDataset(Loop):
                 return x[index] + 0.1 * torch.randn_like(x[index]), y[index]
 
         return Items()
+
+
+class Viewed(Loop):
+    """Training sees mirrored samples, and their views are announced."""
+
+    healthy = True
+    bags = False
+
+    def data(self, indices: list[int]) -> tuple[Tensor, Tensor]:
+        x, y = super().data(indices)
+        self.views = torch.tensor([self.draw.randrange(2) for _ in indices])
+        return self.mirrored(x, self.views), y
+
+    @staticmethod
+    def mirrored(inputs: Tensor, views: Tensor) -> Tensor:
+        return torch.where(views.bool()[:, None], inputs.flip(-1), inputs)
+
+    def announce(self, s: int) -> None:
+        self.run.batch(self.batches[s], views=self.views)
+
+    def asked_train(self) -> Any:
+        return explaind.Augmented(self.train, self.mirrored)
+
+
+class WrongViews(Viewed):
+    healthy = False
+
+    def announce(self, s: int) -> None:
+        self.run.batch(self.batches[s], views=1 - self.views if s == self.at else self.views)
+
+
+class MixedViews(Viewed):
+    """The function that makes the views mixes the samples, which the run did not."""
+
+    healthy = False
+
+    def asked_train(self) -> Any:
+        return explaind.Augmented(self.train, lambda x, views: self.mirrored(x, views) + 0.01 * x.mean(0))
 
 
 KINDS = [

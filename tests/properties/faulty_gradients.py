@@ -122,6 +122,55 @@ class TensorHookNoise(TensorHook):
         return gradient + 0.3 * torch.randn_like(gradient) * gradient.norm() / gradient.numel() ** 0.5
 
 
+class Perturbed(Loop):
+    """The gradient is that of other parameters: of the update before, or moved along the gradient (sharpness-aware)."""
+
+    def setup(self) -> None:
+        self.always = self.draw.random() < 0.4
+
+    def gradients(self, s: int) -> None:
+        if not (self.always or s == self.at):
+            return super().gradients(s)
+        kept = [p.detach().clone() for p in self.model.parameters()]
+        super().gradients(s)
+        with torch.no_grad():
+            for p in self.model.parameters():
+                p.add_(p.grad, alpha=0.5)
+        self.zero(s)
+        super().gradients(s)
+        with torch.no_grad():
+            for p, value in zip(self.model.parameters(), kept, strict=True):
+                p.copy_(value)
+        return None
+
+
+class Assigned(Loop):
+    """Gradients by torch.autograd.grad, put into .grad: the right ones, but no backward pass was seen."""
+
+    def gradients(self, s: int) -> None:
+        x, y = self.data(self.batches[s])
+        outputs = self.forward(s, x)
+        loss = self.objective(s, outputs, y)
+        self.tape.backward(outputs, loss, self.batches[s])
+        leaves = list(self.model.parameters())
+        for p, g in zip(leaves, torch.autograd.grad(loss, leaves), strict=True):
+            p.grad = g
+
+
+class Replaced(Edited):
+    """A gradient of another batch is put into .grad after the announced one's backward pass."""
+
+    factor = False
+
+    def change(self, gradients: list[Tensor]) -> None:
+        x, y = self.data(self.batches[0])
+        with torch.enable_grad():
+            leaves = list(self.model.parameters())
+            found = torch.autograd.grad(self.loss(self.model(x), y), leaves)
+        for p, g in zip(leaves, found, strict=True):
+            p.grad = g.clone()
+
+
 KINDS = [
     kind
     for kind in list(vars().values())

@@ -426,6 +426,134 @@ class Normalised(Loop):
         return Layers()
 
 
+class PositionInBatch(Changed):
+    """The output depends on where in the batch the sample stands; the first is as it would be alone."""
+
+    @staticmethod
+    def change(module: nn.Module, x: Tensor, h: Tensor) -> Tensor:
+        return h * (1 + 0.2 * torch.arange(len(h), dtype=h.dtype)).unsqueeze(1)
+
+
+class MixedWhenMany(Changed):
+    """Samples mix only in batches of more than two."""
+
+    @staticmethod
+    def change(module: nn.Module, x: Tensor, h: Tensor) -> Tensor:
+        return h - 0.5 * h.mean(0) if len(h) > 2 else h
+
+
+class MixedWhenLarge(Changed):
+    """Samples mix through those whose first feature is large, and which may be rare."""
+
+    @staticmethod
+    def change(module: nn.Module, x: Tensor, h: Tensor) -> Tensor:
+        return h + 0.3 * torch.tanh((x[:, 0] - 0.8).relu().sum())
+
+
+class Remembers(Changed):
+    """The forward pass keeps its last activations and adds them."""
+
+    @staticmethod
+    def change(module: nn.Module, x: Tensor, h: Tensor) -> Tensor:
+        last = getattr(module, "last", None)
+        module.last = h.detach().mean(0)
+        return h if last is None else h + 0.3 * last
+
+
+class InPlaceInput(Changed):
+    """The forward pass changes its input in place."""
+
+    @staticmethod
+    def change(module: nn.Module, x: Tensor, h: Tensor) -> Tensor:
+        return h
+
+    def make_model(self) -> nn.Module:
+        class Shifts(Perceptron):
+            def forward(self, x: Tensor) -> Tensor:
+                return super().forward(x.mul_(1.1))
+
+        return Shifts()
+
+    def value_at(self, theta: dict[str, Tensor], x: Tensor) -> Tensor:
+        return super().value_at(theta, x.clone())
+
+    def setup(self) -> None:
+        self.untouched = self.test[0].clone()
+
+    def truth(self):
+        self.test = (self.untouched.clone(), self.test[1])
+        return super().truth()
+
+
+class EvalBeforeStep(Loop):
+    """Dropout acts in the forward pass of some updates, and the model is in evaluation mode again before the step."""
+
+    bags = False
+    dtypes = DOUBLE
+
+    def make_model(self) -> nn.Module:
+        class Dropped(Perceptron):
+            def __init__(self) -> None:
+                super().__init__()
+                self.drop = nn.Dropout(0.4)
+
+            def forward(self, x: Tensor) -> Tensor:
+                return self.readout(self.drop(torch.tanh(self.hidden(x))))
+
+        return Dropped().eval()
+
+    def forward(self, s: int, x: Tensor) -> Tensor:
+        self.model.train(s == self.at)
+        found = self.model(x)
+        self.model.eval()
+        return found
+
+
+class MixedTarget(Loop):
+    """The explained function of the outputs mixes the test samples."""
+
+    bags = False
+    dtypes = DOUBLE
+
+    def queries(self) -> list[dict[str, Any]]:
+        def centred(outputs: Tensor, targets: Tensor) -> Tensor:
+            return outputs - 0.5 * outputs.mean(0)
+
+        return [{**query, "target": centred} for query in super().queries()]
+
+    def value_at(self, theta: dict[str, Tensor], x: Tensor) -> Tensor:
+        return 0.5 * super().value_at(theta, x)
+
+
+class RandomTarget(Loop):
+    """The explained function of the outputs is random."""
+
+    bags = False
+    dtypes = DOUBLE
+
+    def queries(self) -> list[dict[str, Any]]:
+        def noisy(outputs: Tensor, targets: Tensor) -> Tensor:
+            return outputs * (1 + 0.1 * torch.randn(()))
+
+        return [{**query, "target": noisy} for query in super().queries()]
+
+
+class Margin(Loop):
+    """A function of the outputs of each sample alone."""
+
+    healthy = True
+
+    def queries(self) -> list[dict[str, Any]]:
+        def centred(outputs: Tensor, targets: Tensor) -> Tensor:
+            return outputs - 0.5 * outputs.mean(1, keepdim=True)
+
+        return [{**query, "target": centred} for query in super().queries()]
+
+    def value_at(self, theta: dict[str, Tensor], x: Tensor) -> Tensor:
+        found = super().value_at(theta, x)
+        return found - 0.5 * found.mean(1, keepdim=True)
+
+
 assert TESTS > 1  # with a single test sample, nothing could mix
 KINDS = [
     kind

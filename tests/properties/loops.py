@@ -74,9 +74,7 @@ class Loop:
         self.chosen = draw.choice(self.choices)
         self.dtype = draw.choice(self.dtypes)
         self.tokens = self.bags and draw.random() < 0.25
-        self.batches = [
-            draw.sample(range(self.samples), draw.randint(2, 4)) for _ in range(self.length)
-        ]
+        self.batches = [draw.sample(range(self.samples), draw.randint(2, 4)) for _ in range(self.length)]
         self.at = draw.randint(1, self.length - 2)  # the update where something goes wrong
         self.chunk_steps = draw.choice((4, 16))
         generator = torch.Generator().manual_seed(1000 + seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import warnings
 from collections.abc import Callable
@@ -155,12 +156,11 @@ def masked_mean(module: nn.Module, x: Tensor, h: Tensor) -> Tensor:
     return torch.stack([a * t[t > 0].sum() / (1 + len(t[t > 0])) for a, t in zip(h, x, strict=True)])
 
 
-@pytest.mark.parametrize(("count", "nodes"), [(12, None), (300, 1)], ids=["refined", "blocks"])
-def test_python_lengths_that_depend_on_the_sample(tmp_path: Path, count: int, nodes: int | None) -> None:
+def test_python_lengths_that_depend_on_the_sample(tmp_path: Path) -> None:
     path = tmp_path / "run.zarr"
     model, optimizer = make(model=Net(masked_mean))
-    test = torch.randn(count, 3, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
-    ask = {"keep": ("layer", "test", "output"), "target": "output", "nodes": nodes, "tolerance": 1e-6}
+    test = torch.randn(12, 3, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    ask = {"keep": ("layer", "test", "output"), "target": "output", "tolerance": 1e-6}
     with warnings.catch_warnings():
         warnings.simplefilter("error", QuadratureWarning)  # the model is smooth: quadrature is not to blame
         try:
@@ -168,7 +168,7 @@ def test_python_lengths_that_depend_on_the_sample(tmp_path: Path, count: int, no
             together = scores(path, model, test=test, **ask)
         except ExplaindError:
             return
-        for i in (0, 7, count - 1):
+        for i in (0, 7, 11):
             alone = scores(path, model, test=test[i : i + 1], **ask)
             np.testing.assert_allclose(together.kernel.isel(test=[i]), alone.kernel, atol=3e-5)
 
@@ -180,7 +180,7 @@ def test_python_lengths_that_depend_on_the_sample(tmp_path: Path, count: int, no
 def test_an_optimizer_made_again_inside_the_block(tmp_path: Path, when: int) -> None:
     model, optimizer = make()
     path = tmp_path / "run.zarr"
-    with pytest.raises(ExplaindError):  # noqa: PT012 - anywhere from the first lost update on
+    with pytest.raises(ExplaindError):
         with explaind.record(path, model, optimizer) as run:
             for s in range(30):
                 if s == when:
@@ -204,27 +204,27 @@ def test_another_optimizer_object_given_to_the_recorder(tmp_path: Path) -> None:
 
 def test_batches_that_were_announced_and_never_used(tmp_path: Path) -> None:
     model, optimizer = make()
-    with pytest.raises(ExplaindError):
-        with explaind.record(tmp_path / "run.zarr", model, optimizer) as run:
-            for s in range(10):
-                backward(model, optimizer, BATCHES[s])
-                run.batch(BATCHES[s])
-                if s < 9:
-                    optimizer.step()
+    with pytest.raises(ExplaindError), explaind.record(tmp_path / "run.zarr", model, optimizer) as run:
+        for s in range(10):
+            backward(model, optimizer, BATCHES[s])
+            run.batch(BATCHES[s])
+            if s < 9:
+                optimizer.step()
 
 
-@pytest.mark.parametrize("edit", [lambda p: p.mul_(0.9), lambda p: p.clamp_(-0.3, 0.3)], ids=["scaled", "clamped"])
+@pytest.mark.parametrize(
+    "edit", [lambda p: p.mul_(0.9), lambda p: p.clamp_(-0.3, 0.3)], ids=["scaled", "clamped"]
+)
 def test_parameters_changed_after_the_last_update(tmp_path: Path, edit: Callable[[Tensor], Tensor]) -> None:
     model, optimizer = make()
-    with pytest.raises(ExplaindError):
-        with explaind.record(tmp_path / "run.zarr", model, optimizer) as run:
-            for s in range(10):
-                backward(model, optimizer, BATCHES[s])
-                run.batch(BATCHES[s])
-                optimizer.step()
-            with torch.no_grad():
-                for p in model.parameters():
-                    edit(p)
+    with pytest.raises(ExplaindError), explaind.record(tmp_path / "run.zarr", model, optimizer) as run:
+        for s in range(10):
+            backward(model, optimizer, BATCHES[s])
+            run.batch(BATCHES[s])
+            optimizer.step()
+        with torch.no_grad():
+            for p in model.parameters():
+                edit(p)
 
 
 # 4. The optimizer's memory is watched.
@@ -328,10 +328,8 @@ def test_explain_update_leaves_running_buffers_alone() -> None:
     net.register_buffer("mean", torch.zeros(5))
     model, optimizer = make(model=net)
     before = copy.deepcopy(model.state_dict())
-    try:
+    with contextlib.suppress(ExplaindError):
         explained(model, optimizer)
-    except ExplaindError:
-        pass
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name]), name
 

@@ -121,7 +121,10 @@ class Tape:
             for name in ("lr", "weight_decay", "beta1", "beta2", "eps", "momentum", "dampening", "nesterov")
         }
         self._fresh = self._spread(
-            [float(optimizer.state.get(p, {}).get("momentum_buffer") is None) for p in self.parameters.values()]
+            [
+                float(optimizer.state.get(p, {}).get("momentum_buffer") is None)
+                for p in self.parameters.values()
+            ]
         )
         self._decoupled = bool(optimizer.param_groups[0].get("decoupled_weight_decay", False))
         rows = self._memory.setdefault(
@@ -129,6 +132,8 @@ class Tape:
         )
         self._as_it_is(rows, self._buffer(optimizer), first=not bool(rows.any()))
         seen = self._flat([p.grad for p in self.parameters.values()])
+        scale = getattr(optimizer, "grad_scale", None)  # a fused optimizer unscales inside its step
+        seen = seen if scale is None else seen / float(scale)
         self._gradient = self._split(seen)
         self._gradient[self.samples] = 0.0 if self._decoupled else self._options["weight_decay"] * self._start
         self._gradient *= self._stepped
@@ -168,6 +173,10 @@ class Tape:
             part[self.samples + (2 if first else 1)] += is_now - factor * expected
 
     def _after(self, optimizer: Optimizer, *_: object) -> None:
+        if float(
+            getattr(optimizer, "found_inf", None) or 0.0
+        ):  # … and does nothing where something overflowed
+            return
         o, entering, stepped = self._options, self._gradient, self._stepped
         memory = self._memory[id(optimizer)]
         states = [optimizer.state.get(p, {}) for p in self.parameters.values()]
@@ -211,9 +220,9 @@ def _option(group: dict | None, name: str) -> float:
 
 @dataclass
 class Truth:
-    """The whole decomposition: influence [S, D, N, X, O]; regularization, rest, carried [S, D, X, O]; values f(θ_s) [S + 1, X, O].
+    """The whole decomposition: influence [S, D, N, X, O]; regularization, rest, carried [S, D, X, O]; values [S + 1, X, O].
 
-    `values[s]` is taken right before update s, and the last one at the very end of training.
+    `values[s]` = f(θ_s) is taken right before update s, and the last one at the very end of training.
     """
 
     layers: list[str]
