@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from explaind.features.samples import Augmented
     from explaind.recording import record
     from explaind.recording.trajectory import Trajectory
+    from explaind.rehearsal import Rehearsal, rehearse
     from explaind.updates.explain import explain_update
     from explaind.updates.path import Rule
     from explaind.updates.units import Cut, make_units
@@ -39,6 +40,7 @@ __all__ = [
     "Checkpoint",
     "Cut",
     "Hyperparameters",
+    "Rehearsal",
     "Rule",
     "TrainingState",
     "Trajectory",
@@ -48,6 +50,7 @@ __all__ = [
     "open_checkpoint",
     "plan",
     "record",
+    "rehearse",
     "verify",
     "write_checkpoint",
 ]
@@ -57,6 +60,7 @@ _HOME = {
     "Checkpoint": "explaind.checkpoints",
     "Cut": "explaind.updates.units",
     "Hyperparameters": "explaind.checkpoints",
+    "Rehearsal": "explaind.rehearsal",
     "Rule": "explaind.updates.path",
     "TrainingState": "explaind.checkpoints",
     "Trajectory": "explaind.recording.trajectory",
@@ -66,6 +70,7 @@ _HOME = {
     "open_checkpoint": "explaind.checkpoints",
     "plan": "explaind.attribution.api",
     "record": "explaind.recording",
+    "rehearse": "explaind.rehearsal",
     "verify": "explaind.certificate",
     "write_checkpoint": "explaind.checkpoints",
 }

@@ -65,8 +65,9 @@ def _path(problem: Problem) -> Path | None:
     if not trajectory.complete or gradients is None:
         return None
     train = gradients.train
+    loss = getattr(gradients.loss, "__wrapped__", gradients.loss)
     parts = fingerprint(
-        train.inputs, train.targets, train.view, gradients.loss, problem.model.module, str(problem.dtype)
+        train.inputs, train.targets, train.view, loss, problem.model.module, str(problem.dtype)
     )
     if parts is None:
         return None

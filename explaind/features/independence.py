@@ -1,11 +1,11 @@
 """A sample's output may depend on that sample alone. This is looked at, not assumed.
 
-Outputs of all samples are computed twice, in batches of different neighbours: a mean over the batch, attention across it, or noise shows.
-Gradients of a few samples are computed together and alone, and once in forward mode: what mixes in the backward pass only
-(`Embedding(scale_grad_by_freq=True)`), or a backward pass that is not the derivative, shows there.
+Outputs of all samples are computed twice, in batches of different neighbours: a mean over the batch, attention across it, or
+noise shows. Gradients of a few samples are computed together and alone, and once in forward mode: what mixes in the backward pass
+only (`Embedding(scale_grad_by_freq=True)`), or a backward pass that is no derivative, shows there.
 
-Agreement is asked for up to `AGREES` of the largest output, far above the rounding of other batch sizes (about 1e-6 in float32 and
-1e-15 in float64 on the models of the experiments) and far below what mixing does.
+Agreement is asked for up to `AGREES` of the largest output: above the rounding that other batch sizes bring, below what mixing
+does.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def check_gradients(
             "the gradient of a batch that is the sum of the gradients of its samples",
             "another sum, though the outputs may agree",
         )
-    direction = {key: torch.cos(torch.arange(p.numel(), device=p.device, dtype=p.dtype)).reshape(p.shape) for key, p in parameters.items()}  # fmt: skip
+    direction = {key: _waves(part) for key, part in parameters.items()}
     try:
         with torch.no_grad():
             outputs, tangent = torch.func.jvp(lambda p: model(p, few), (parameters,), (direction,))
@@ -108,6 +108,10 @@ def check_gradients(
             f"a directional derivative of {forward:.6g}, as in forward mode",
             f"{reverse:.6g} in reverse mode",
         )
+
+
+def _waves(like: Tensor) -> Tensor:
+    return torch.cos(torch.arange(like.numel(), device=like.device, dtype=like.dtype)).reshape(like.shape)
 
 
 def _weights(outputs: Tensor) -> Tensor:
@@ -146,6 +150,6 @@ def _mixes(problem: str, expected: str, got: str) -> QueryError:
         problem,
         expected=expected,
         got=got,
-        remedy="Explained models treat each sample alone and without chance: use LayerNorm or GroupNorm for statistics of a batch, "
+        remedy="Explained models treat each sample alone and without chance: use LayerNorm or GroupNorm for statistics, "
         "scale_grad_by_freq=False, and dropout modules in place of functional dropout that is always on.",
     )

@@ -102,7 +102,11 @@ class Spotted:
 
 
 def spotted(
-    function: Function, axis: int | None, fixed: Sequence[Tensor], samples: Sequence[Tensor], before: Sequence[Tensor]
+    function: Function,
+    axis: int | None,
+    fixed: Sequence[Tensor],
+    samples: Sequence[Tensor],
+    before: Sequence[Tensor],
 ) -> Spotted | None:
     """The function traced on (*fixed, *samples), or None where a trace would not be the same function.
 

@@ -5,6 +5,8 @@
 | recorder   | `record`: hooks on the user's own optimizer                          |
 | observer   | what the hooks read, and what makes an update unrecordable           |
 | checks     | refusals that need no training step: optimizers, options, modules    |
+| gradients  | what happens to gradients between two updates                        |
+| memory     | that nobody else touches the optimizer's memory                      |
 | state      | the optimizer's memory and options                                   |
 | steps      | one update: its batches and options                                  |
 | layout     | where each parameter lies in the flat vector θ                       |

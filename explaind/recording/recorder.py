@@ -6,7 +6,9 @@ and return. With or without a recorder, training gives the same parameters, bit 
 
 from __future__ import annotations
 
+import tempfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,6 +27,9 @@ from explaind.recording.steps import MicroBatch, micro_batch, scalar
 from explaind.recording.tape import Tape
 from explaind.recording.trajectory import Trajectory
 
+Loss = Callable[[Tensor, Tensor], Tensor]
+Forward = Callable[[nn.Module, Tensor], Tensor]
+
 
 class Recorder:
     """Records the updates of one optimizer while it is open. Made by `record`."""
@@ -39,6 +44,9 @@ class Recorder:
         chunk_steps: int,
         overwrite: bool,
         resume: bool,
+        loss_fn: Loss | None = None,
+        train: Any = None,
+        forward: Forward | None = None,
     ) -> None:
         self.path = Path(path)
         creation.check_config(config)
@@ -50,6 +58,7 @@ class Recorder:
         self._tape: Tape | None = None
         self._batches: list[MicroBatch] = []
         self._metrics: dict[str, float] = {}
+        self._rehearsed = None if loss_fn is None or train is None else (model, loss_fn, train, forward)
         self._dropped = 0
         self._lost = False
 
@@ -128,6 +137,24 @@ class Recorder:
                 rng_bytes=len(self._rng),
             )
         self._tape = Tape(Trajectory(self.path), self._observer, self._rng)
+        if self._rehearsed is not None:
+            self._tape.rehearse = self._rehearse
+
+    def _rehearse(self, tape: Tape) -> None:
+        """Explain the first two updates, and say now what will not be explainable later."""
+        from explaind.rehearsal import rehearse  # recording does not need attribution otherwise
+
+        model, loss_fn, train, forward = self._rehearsed
+        with tempfile.TemporaryDirectory(prefix="explaind-") as folder:
+            tape.excerpt(Path(folder) / "excerpt.zarr")
+            found = rehearse(Path(folder) / "excerpt.zarr", model, loss_fn, train=train, forward=forward)
+        if found.replay is not None:
+            raise RecordingError(
+                f"The first updates cannot be explained. {found.replay}",
+                remedy="Correct what record() and Recorder.batch were given, and begin again.",
+            )
+        if not found.passed:
+            warnings.warn(f"Not everything will be explainable. {found}", RecordingWarning, stacklevel=6)
 
     def _before(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._skips = False
@@ -237,6 +264,9 @@ def record(
     chunk_steps: int = 16,
     overwrite: bool = False,
     resume: bool = False,
+    loss_fn: Loss | None = None,
+    train: Any = None,
+    forward: Forward | None = None,
 ) -> Recorder:
     """Record every update that `optimizer` makes inside a `with` block.
 
@@ -249,6 +279,8 @@ def record(
         overwrite: replace a trajectory that is already there.
         resume: continue one: model, optimizer and torch's CPU generator are set back to its last whole chunk, and
             `Recorder.step` says how many updates exist. Starts afresh if there is nothing to continue.
+        loss_fn, train, forward: as for `explaind.influence`. With them, the run is rehearsed after its first two updates
+            (`explaind.rehearse`): updates that cannot be rebuilt are refused at once, and what will not be explainable is said.
 
     Raises:
         RecordingError, StoreError, ConfigError: before training, when the run could not be recorded faithfully.
@@ -262,5 +294,14 @@ def record(
         ...         optimizer.step()
     """
     return Recorder(
-        path, model, optimizer, config=config, chunk_steps=chunk_steps, overwrite=overwrite, resume=resume
+        path,
+        model,
+        optimizer,
+        config=config,
+        chunk_steps=chunk_steps,
+        overwrite=overwrite,
+        resume=resume,
+        loss_fn=loss_fn,
+        train=train,
+        forward=forward,
     )

@@ -57,9 +57,9 @@ class StepRecord:
     count: int
     clip_factor: float
     clip_uniform: bool
-    gradient_norms: tuple[float, ...]
-    clip_factors: tuple[float, ...]
     batches: tuple[MicroBatch, ...]
+    gradient_norms: tuple[float, ...] = ()
+    clip_factors: tuple[float, ...] = ()
 
 
 def micro_batch(indices: Any, weights: Any = None, views: Any = None) -> MicroBatch:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
@@ -12,12 +16,12 @@ from explaind.recording.gradients import clip_factor
 from explaind.recording.journal import Commit
 from explaind.recording.observer import Observer
 from explaind.recording.resume import ResumePoint
-from explaind.recording.schema import JOURNAL
+from explaind.recording.schema import JOURNAL, KIND, RAGGED
 from explaind.recording.state import OptimizerState, read_hyperparameters, read_state
 from explaind.recording.steps import MicroBatch
 from explaind.recording.trajectory import Trajectory
 from explaind.recording.writer import Writer
-from explaind.store import open_array
+from explaind.store import open_array, read_manifest
 
 
 class Tape:
@@ -32,6 +36,7 @@ class Tape:
     def __init__(self, trajectory: Trajectory, observer: Observer, rng: Tensor) -> None:
         self.step = trajectory.n_steps
         self._path = trajectory.path
+        self.rehearse: Callable[[Tape], None] | None = None
         self._observer = observer
         self._constants = trajectory.constants
         self._initial_count = trajectory.initial_count
@@ -61,6 +66,8 @@ class Tape:
         chunk.metrics.append(metrics)
         chunk.rows += 1
         self.step += 1
+        if self.begins and self.rehearse is not None:
+            self.rehearse(self)
         if chunk.full:
             self._flush()
 
@@ -77,6 +84,26 @@ class Tape:
         self._writer.close()
         if metrics:
             journal.append(self._path / JOURNAL, Commit(self.step, self.step, {}, {}, [], [], [metrics]))
+
+    @property
+    def begins(self) -> bool:
+        """Has the run made its first two updates just now (or its first, if chunks hold no more)?"""
+        return self.step == self._chunk.rows == min(2, self._chunk.capacity)
+
+    def excerpt(self, path: Path) -> None:
+        """Write what the run is so far as a store of its own; only while it begins.
+
+        Args:
+            path: a directory that does not exist yet.
+        """
+        shutil.copytree(self._path, path, ignore=shutil.ignore_patterns(".lock"))
+        specs = creation.specs_of(read_manifest(self._path, KIND))
+        arrays = {spec.name: open_array(path, spec.name) for spec in specs}
+        writer = Writer(path, arrays, specs, dict.fromkeys(RAGGED, 0))
+        try:
+            writer.commit(self._chunk)
+        finally:
+            writer.close()
 
     def abandon(self) -> None:
         """Stop the writer after what it already has."""

@@ -120,12 +120,13 @@ class Writer:
         while (chunk := self._todo.get()) is not None:
             if self._error is None:  # after a failure nothing may follow, or the journal would have a gap
                 try:
-                    self._commit(chunk)
+                    self.commit(chunk)
                 except BaseException as error:
                     self._error = error
             self._free.put(chunk)
 
-    def _commit(self, chunk: Chunk) -> None:
+    def commit(self, chunk: Chunk) -> None:
+        """Write the filled rows of a chunk, and its line of the journal."""
         rows = chunk.rows
         crc, blocks = {}, {}
         for name, values in chunk.arrays.items():
