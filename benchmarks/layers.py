@@ -7,6 +7,7 @@ from pathlib import Path
 from benchmarks.setting import SEED, configuration, show, timed, train
 from explaind.accumulate import combine
 from explaind.attribution.stage import influence_part
+from explaind.certificate import certify_run
 from explaind.output import read_json
 from explaind.store import read_dataset
 
@@ -19,7 +20,9 @@ def run(folder: Path, *, steps: int = 200) -> None:
     experiment_config = {key: config[key] for key in ("name", "data", "model", "seed")}
     _record(experiment_config, config, steps, path)
     output = folder / "layers-part.zarr"
-    _, seconds = timed(lambda: influence_part(config, path, 0, steps, output))
+    certificate = folder / "layers-certificate.zarr"
+    certify_run(config, path, certificate)
+    _, seconds = timed(lambda: influence_part(config, path, certificate, 0, steps, output))
     part = read_dataset(output, kind="influence-part")
     rows = [_row(f"first {steps} updates, here and now", plain, seconds, part)]
     results = Path("results/grokking")

@@ -13,7 +13,17 @@ from explaind.errors import StoreError
 from explaind.store import read_dataset, write_dataset
 
 SUMMED = ("kernel", "regularization", "carried")
-MUST_AGREE = ("target", "tolerance", "max_nodes", "fixed_nodes", "dtype", "run", "lineage", "algorithm")
+MUST_AGREE = (
+    "target",
+    "tolerance",
+    "max_nodes",
+    "fixed_nodes",
+    "dtype",
+    "run",
+    "lineage",
+    "algorithm",
+    "replay_checked",
+)
 
 
 def accumulate(parts: Sequence[Path], output: Path) -> None:
@@ -88,5 +98,18 @@ def combine(parts: Sequence[xr.Dataset]) -> xr.Dataset:
         "nodes_mean": float(result["nodes"].mean()),
         "quadrature_error_worst": float(result["quadrature_error"].max()),
         "parts": len(filled),
+        **_replay(filled),
     }
     return result
+
+
+def _replay(parts: Sequence[xr.Dataset]) -> dict[str, float | int]:
+    """What the parts say of their updates, together."""
+    attrs = [part.attrs for part in parts if "replay_worst" in part.attrs]
+    if not attrs:
+        return {}
+    return {
+        "replay_worst": max(each["replay_worst"] for each in attrs),
+        "replay_undecided": max(each["replay_undecided"] for each in attrs),
+        "replay_failed": max(each["replay_failed"] for each in attrs),
+    }

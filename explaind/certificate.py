@@ -12,10 +12,11 @@ import xarray as xr
 from torch import nn
 
 from explaind.allocator import keep_memory
-from explaind.attribution.api import REPLAY_TOLERANCE, answer
+from explaind.attribution.api import answer
 from explaind.attribution.plan import make_plan
 from explaind.attribution.problem import Problem, make_problem
 from explaind.attribution.query import Query
+from explaind.attribution.replay import default_tolerance
 from explaind.attribution.stage import open_run
 from explaind.errors import CertificateError, QuadratureWarning
 from explaind.features.samples import Augmented
@@ -95,8 +96,7 @@ def certify_run(config: Mapping[str, Any], trajectory: Path, output: Path) -> No
 
 def _replay(problem: Problem, tolerance: float | None) -> xr.Dataset:
     total = problem.trajectory.n_steps
-    name = str(problem.trajectory.layout.dtype).removeprefix("torch.")
-    limit = REPLAY_TOLERANCE[name] if tolerance is None else tolerance
+    limit = default_tolerance(problem) if tolerance is None else tolerance
     rows, passed, undecided = [], True, 0
     errors = rebuild(problem.ledger, problem.batch_gradient(), 0, total)
     for error in track(errors, total=total, description="replay", unit="step"):
@@ -110,7 +110,7 @@ def _replay(problem: Problem, tolerance: float | None) -> xr.Dataset:
         {column: ("step", table[:, i]) for i, column in enumerate(names)},
         coords={"step": np.arange(total)},
         attrs={
-            "passed": int(passed and undecided < max(total, 1)),
+            "passed": int(passed and undecided < total),
             "tolerance": limit,
             "undecided": undecided,
         },

@@ -81,6 +81,14 @@ class QuadratureWarning(UserWarning):
     """Some updates keep a quadrature error above the tolerance at the largest number of nodes; the error is reported."""
 
 
+class RecordingWarning(UserWarning):
+    """Something happened while a run was recorded that its updates do not show, and that may have been meant otherwise."""
+
+
+class ReplayWarning(UserWarning):
+    """An answer rests on updates that do not follow from the recorded batches, and was asked for all the same."""
+
+
 class CertificateError(ExplaindError):
     """A certificate's measured error is above its tolerance."""
 

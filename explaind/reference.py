@@ -82,9 +82,13 @@ def decompose(
     for i in range(stop):
         record = trajectory.step(i)
         sign = torch.cat([torch.full((n,), -1.0 if record.maximize[g] else 1.0) for g, n in _parts(layout)])
+        factors = [record.clip_factor if record.clip_uniform else factor for factor in record.clip_factors]
+        clip = torch.cat(
+            [torch.full((n,), c, dtype=torch.float64) for n, c in zip(layout.sizes, factors, strict=True)]
+        )
         theta = _named(layout, trajectory.parameters(i))
         for k, g in sample_gradient(theta, i).items():
-            gradients[i, k] = sign.double() * record.clip_factor * g.double()
+            gradients[i, k] = sign.double() * clip * g.double()
 
     influence, regularization, carried = [], [], []
     worst = 0.0

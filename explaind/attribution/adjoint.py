@@ -18,7 +18,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from explaind.attribution.contraction import Contraction, Credits, Observer
+from explaind.attribution.contraction import Contraction, Credits, Observer, replay_bound
 from explaind.attribution.problem import Problem
 from explaind.attribution.reverse import StepRows
 from explaind.features.rows import FeatureRows
@@ -51,7 +51,9 @@ class Adjoint:
         count = tested * (problem.outputs if problem.query.resolves("output") else 1)
         self._credits = Credits(problem, count, per_sample=per_sample)
         self._carried = torch.zeros(len(problem.partition), count, dtype=problem.dtype)
-        self._explained, self._change = (torch.zeros(count, dtype=problem.dtype) for _ in range(2))
+        self._explained, self._change, self._bound = (
+            torch.zeros(count, dtype=problem.dtype) for _ in range(3)
+        )
         self._error, self._nodes = (torch.zeros(len(problem.steps), dtype=torch.float64) for _ in range(2))
 
     def run(self, on_step: Callable[[], None] = lambda: None) -> Contraction:
@@ -85,6 +87,7 @@ class Adjoint:
             carried=self._carried[None],
             explained=self._explained[None],
             change=self._change[None],
+            bound=self._bound[None],
             error=self._error,
             nodes=self._nodes,
         )
@@ -96,6 +99,7 @@ class Adjoint:
         if self._observe is not None:
             self._observe(s, phi)
         self._explained += phi @ self._ledger.update(s)
+        self._bound += replay_bound(self._problem, s, phi)
         self._change += block.change.flatten()
         self._error[position] = block.residual.abs().max()
         self._nodes[position] = block.nodes.double().mean()

@@ -14,13 +14,12 @@ from explaind.attribution.contract import contract
 from explaind.attribution.plan import Plan, make_plan
 from explaind.attribution.problem import Problem, make_problem
 from explaind.attribution.query import Query
+from explaind.attribution.replay import check_replay
 from explaind.attribution.walk import walk
+from explaind.features.functional import Forward
 from explaind.features.groups import Groups
 from explaind.features.targets import Loss
-from explaind.ledger import check
 from explaind.recording.trajectory import Trajectory
-
-REPLAY_TOLERANCE = {"float32": 1e-3, "float64": 1e-8}
 
 
 def influence(
@@ -30,6 +29,7 @@ def influence(
     *,
     train: Any = None,
     test: Any,
+    forward: Forward | None = None,
     keep: Sequence[str] = ("step", "layer"),
     importance: Sequence[str] = (),
     steps: slice | Sequence[int] | None = None,
@@ -40,6 +40,7 @@ def influence(
     max_nodes: int = 81,
     nodes: int | None = None,
     tail_tolerance: float = 1e-5,
+    replay: str = "refuse",
     replay_tolerance: float | None = None,
 ) -> xr.Dataset:
     """Decompose a prediction, or a function of it, into what training steps, parameters and samples contributed.
@@ -51,8 +52,12 @@ def influence(
             train=…, target="loss", and the check of the replay.
         train: the training samples as they were indexed while recording: (inputs [N, …], targets [N, …]) or a Dataset; as
             `explaind.Augmented` if the run saw augmented samples.
-            If given, a few updates are rebuilt first and the run is refused if they differ.
+            With them and loss_fn, every update that the answer rests on is rebuilt first, once: one forward and backward pass
+            for each, remembered beside the recording. Without them, the gradient that each update implies must be as long as
+            the recorded one.
         test: the explained samples: inputs, (inputs, targets), or a Dataset.
+        forward: (module, inputs) → outputs [n, …], used in place of module(inputs), for a model that takes several arguments
+            or returns a tuple or an object: forward=lambda module, inputs: module(inputs).logits.
         keep: axes of the answer out of "step", "layer" or "parameter", "train", "test", "output"; the rest is summed.
         importance: axes out of "test" and "output" over which absolute values are summed, last.
         steps: a slice of updates, or a list of them (the rest then appears as `omitted`). All by default.
@@ -63,6 +68,8 @@ def influence(
         max_nodes: most midpoint nodes per step and sample.
         nodes: a fixed number of nodes instead, as the paper does.
         tail_tolerance: momentum weight below which gradients from before the window are left out.
+        replay: "refuse" the run if an update does not follow from what was recorded, or "warn" and answer all the same; the
+            attribute `replay_failed` then says how many.
         replay_tolerance: accepted relative difference between rebuilt and observed updates (1e-3 in float32, 1e-8 in
             float64, plus rounding).
 
@@ -78,12 +85,10 @@ def influence(
     query = Query(
         keep, importance, steps, groups, target, lineage, tolerance, max_nodes, nodes, tail_tolerance,
     )  # fmt: skip
-    problem = make_problem(run, model, loss_fn, query, train=train, test=test)
+    problem = make_problem(run, model, loss_fn, query, train=train, test=test, forward=forward)
     keep_memory()
     how = make_plan(problem, timed=False)
-    if problem.gradients is not None:
-        check_replay(problem, replay_tolerance)
-    return answer(problem, how)
+    return answer(check_replay(problem, replay_tolerance, replay), how)
 
 
 def plan(
@@ -93,11 +98,14 @@ def plan(
     *,
     train: Any = None,
     test: Any,
+    forward: Forward | None = None,
     **options: Any,
 ) -> Plan:
     """What `influence` with the same arguments would do and cost. Evaluates the model on a few samples, nothing more."""
-    options.pop("replay_tolerance", None)
-    return make_plan(make_problem(run, model, loss_fn, Query(**options), train=train, test=test))
+    for name in ("replay", "replay_tolerance"):
+        options.pop(name, None)
+    query = Query(**options)
+    return make_plan(make_problem(run, model, loss_fn, query, train=train, test=test, forward=forward))
 
 
 def answer(problem: Problem, how: Plan) -> xr.Dataset:
@@ -105,12 +113,3 @@ def answer(problem: Problem, how: Plan) -> xr.Dataset:
     if how.algorithm in ("adjoint", "buffered"):
         return contract(problem, how)
     return walk(problem, how, {"view": problem.query})["view"]
-
-
-def check_replay(problem: Problem, tolerance: float | None = None) -> None:
-    """Rebuild a few updates around the window; refuse the run if they are not the observed ones."""
-    start, stop = problem.window
-    if stop > start:
-        name = str(problem.trajectory.layout.dtype).removeprefix("torch.")
-        limit = REPLAY_TOLERANCE[name] if tolerance is None else tolerance
-        check(problem.ledger, problem.batch_gradient(), start, stop, tolerance=limit)

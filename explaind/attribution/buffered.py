@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from explaind.attribution.contraction import Contraction, Credits
+from explaind.attribution.contraction import Contraction, Credits, replay_bound
 from explaind.attribution.problem import Problem, blocks
 from explaind.attribution.reverse import StepRows
 from explaind.features.rows import FeatureRows
@@ -26,7 +26,7 @@ def by_update(
     credits = Credits(problem, 0, per_sample=True)
     index = credits.index
     step_rows, terms_of = StepRows(problem, tests, rows), UpdateTerms(problem.ledger)
-    regularization, carried, explained, change, error, nodes = [], [], [], [], [], []
+    regularization, carried, explained, change, bound, error, nodes = [], [], [], [], [], [], []
     for s in problem.steps:
         block, terms = step_rows(s), terms_of.at(s)
         phi = block.phi.flatten(0, 1)
@@ -34,6 +34,7 @@ def by_update(
         brought = terms[2] if len(terms) > 2 else torch.zeros_like(terms[1])
         carried.append(torch.stack([phi[:, part] @ brought[part] for part in index]))
         explained.append(phi @ problem.ledger.update(s))
+        bound.append(replay_bound(problem, s, phi))
         change.append(block.change.flatten())
         error.append(block.residual.abs().max().double())
         nodes.append(block.nodes.double().mean())
@@ -45,6 +46,7 @@ def by_update(
         carried=torch.stack(carried),
         explained=torch.stack(explained),
         change=torch.stack(change),
+        bound=torch.stack(bound),
         error=torch.stack(error),
         nodes=torch.stack(nodes),
     )

@@ -75,7 +75,10 @@ class _Joined:
             "carried": found.carried.unsqueeze(2),
             "explained": found.explained[:, None, None],
             "change": found.change[:, None, None],
+            "bound": found.bound[:, None, None],
         }
+        if self._problem.query.importance:
+            pieces["replay"] = _missed(found)[:, None, None]
         self._blocks.append({k: self._close(v.unflatten(-1, (-1, outputs))) for k, v in pieces.items()})
 
     def _close(self, values: Tensor) -> Tensor:
@@ -113,9 +116,11 @@ class _Joined:
                 terms[f"{name}_all"] = assemble.labelled(everything, values[:, -1:], AXES, credited)
                 values = values[:, :-1]
             terms[name] = assemble.labelled(kept, values, AXES, credited)
-        if query.importance:
-            return assemble.importance(problem, plan, terms, **certificate)
         plain, summed = _without(problem, "train", "layer"), _without(total, "train", "layer")
+        bound = assemble.labelled(summed, self._join("bound"), AXES)
+        if query.importance:
+            replay = assemble.labelled(summed, self._join("replay"), AXES)
+            return assemble.importance(problem, plan, terms, replay=replay, bound=bound, **certificate)
         change, explained = (assemble.labelled(summed, self._join(n), AXES) for n in ("change", "explained"))
         ends = []
         for s in problem.window:
@@ -124,8 +129,17 @@ class _Joined:
             values = values if query.keeps("test") else values.sum(0, keepdim=True)
             ends.append(assemble.labelled(plain, values, AXES[3:]))
         return assemble.additive(
-            problem, plan, terms, ends=(ends[0], ends[1]), change=change, explained=explained.astype(float), **certificate
+            problem, plan, terms, ends=(ends[0], ends[1]), change=change,
+            explained=explained.astype(float), bound=bound.astype(float), **certificate,
         )  # fmt: skip
+
+
+def _missed(found: Contraction) -> Tensor:
+    """Φ·u − Σ of the parts, by update or over all of them, as `explained`."""
+    parts = [found.kernel.sum((1, 2)), found.regularization.sum(1), found.carried.sum(1)]
+    if len(found.explained) == 1:
+        parts = [part.sum(0, keepdim=True) for part in parts]
+    return found.explained - sum(parts)
 
 
 def _without(problem: Problem, *axes: str) -> Problem:

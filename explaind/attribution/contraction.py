@@ -27,6 +27,7 @@ class Contraction:
         regularization: [S', G, R].
         carried: [S'', G, R], momentum that a resumed optimizer brought along.
         explained, change: Φ·u and the exact change, [S'', R]: by update if credited by update, else summed, S'' = 1.
+        bound: of what recomputed gradients may miss, Σ_s accepted_s ‖u_s‖ ‖Φ_s‖, as `explained`.
         error, nodes: worst |quadrature residual| and mean nodes per row's sample, of every explained update, [S].
     """
 
@@ -36,6 +37,7 @@ class Contraction:
     carried: Tensor
     explained: Tensor
     change: Tensor
+    bound: Tensor
     error: Tensor
     nodes: Tensor
 
@@ -137,3 +139,15 @@ class Credits:
         """kernel [G, N, R] += ⟨adjoint [R, D], gradients [n, D]⟩ per group, at the samples `indices`."""
         for group, part in enumerate(self.index):
             kernel[group].index_add_(0, indices, gradients[:, part] @ adjoint[:, part].T)
+
+
+def replay_bound(problem: Problem, s: int, phi: Tensor) -> Tensor:
+    """What update s may contribute to the replay error of rows phi [R, D], if it is as exact as was accepted, [R].
+
+    |Φ·(û − u)| ≤ ‖Φ‖ ‖û − u‖; gradients before the window's tail and rounding of the sum are allowed for as well.
+    """
+    accepted = 0.0 if problem.replay is None else problem.replay.bound(s)
+    # A left-out gradient weighs little beside the momentum it was part of, which may be larger than the present one.
+    allowed = accepted + 10 * problem.query.tail_tolerance + 64 * torch.finfo(problem.dtype).eps
+    size, norms = problem.ledger.update(s).norm(), torch.linalg.vector_norm(phi, dim=1)
+    return allowed * size * norms

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -13,13 +14,17 @@ from torch import Tensor, nn
 from explaind.attribution.query import Query, select_steps
 from explaind.device import find_device
 from explaind.errors import QueryError
-from explaind.features.functional import FunctionalModel, Value
+from explaind.features.functional import Forward, FunctionalModel, Value
 from explaind.features.gradients import BatchGradient, TrainingGradients
 from explaind.features.groups import Partition, make_partition
+from explaind.features.independence import TOGETHER, check_gradients, check_outputs
 from explaind.features.samples import Samples
-from explaind.features.targets import NEED_LABELS, Loss, make_value
+from explaind.features.targets import NEED_LABELS, Loss, fit, make_value
 from explaind.ledger import Ledger
 from explaind.recording.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from explaind.attribution.replay import Replay
 
 CHECK_BLOCK = 256  # test samples evaluated at once while the target is checked
 FLOAT32_FLOOR = 1e-3  # below this tolerance, float32 rounding along the path is no longer negligible
@@ -36,6 +41,7 @@ class Problem:
             `dtype`: float64 for float64 runs and for tolerances below 1e-3, else float32.
         gradients: of the training samples; None if no training set was given.
         outputs: O, the number of columns of the target.
+        replay: how far the updates are from what was recorded; None before that was checked.
     """
 
     trajectory: Trajectory
@@ -49,6 +55,7 @@ class Problem:
     partition: Partition
     gradients: TrainingGradients | None
     outputs: int
+    replay: Replay | None = None
 
     @property
     def window(self) -> tuple[int, int]:
@@ -84,6 +91,7 @@ def make_problem(
     *,
     train: Any = None,
     test: Any,
+    forward: Forward | None = None,
 ) -> Problem:
     """Open the run and check that run, model, samples and query fit together.
 
@@ -109,7 +117,8 @@ def make_problem(
             "Credit to training samples or to their own steps needs the training samples and the loss function.",
             remedy="Pass train=(inputs, targets) and loss_fn.",
         )
-    pure = FunctionalModel(model, trajectory, dtype, device)
+    pure = FunctionalModel(model, trajectory, dtype, device, forward)
+    loss = None if loss is None else fit(loss, pure)
     ledger = Ledger(trajectory, dtype, device)
     value = make_value(pure, query.target, loss)
     partition = make_partition(trajectory.layout, query.effective_groups)
@@ -118,6 +127,9 @@ def make_problem(
         gradients = TrainingGradients(trajectory, pure, loss, Samples(train, "train"))
     steps = select_steps(query.steps, trajectory.n_steps)
     outputs = _columns(value, pure.layout.unflatten(ledger.parameters(0)), samples, query.target)
+    _check_independence(
+        trajectory, pure, value, samples, gradients if query.contracts else None, ledger, steps
+    )
     return Problem(
         trajectory, query, samples, steps, dtype, ledger, pure, value, partition, gradients, outputs
     )
@@ -151,6 +163,32 @@ def _columns(value: Value, theta: dict[str, Tensor], samples: Samples, target: s
                 remedy="Check the labels; a margin needs at least two outputs.",
             )
     return found.shape[1]
+
+
+def _check_independence(
+    trajectory: Trajectory,
+    model: FunctionalModel,
+    value: Value,
+    tests: Samples,
+    gradients: TrainingGradients | None,
+    ledger: Ledger,
+    steps: tuple[int, ...],
+) -> None:
+    """Does each sample's value depend on that sample alone, at both ends of the window? See `features.independence`."""
+    for s in sorted({steps[0], steps[-1] + 1}) if steps else ():
+        theta = model.layout.unflatten(ledger.parameters(s))
+        check_outputs(value, theta, tests, name="test")
+        check_gradients(model, theta, tests.inputs, name="test")
+        if gradients is None:
+            continue
+        batch = trajectory.step(min(s, trajectory.n_steps - 1)).batches[0]
+        inputs, _ = gradients.train.seen(
+            batch.indices[:TOGETHER], None if batch.views is None else batch.views[:TOGETHER]
+        )
+        plain = copy(gradients.train)
+        plain.inputs, plain.targets = inputs, None
+        check_outputs(lambda p, x, y: model(p, x).flatten(1), theta, plain, name="train")
+        check_gradients(model, theta, inputs, name="train")
 
 
 def blocks(total: int, size: int) -> Sequence[slice]:

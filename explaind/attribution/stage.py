@@ -21,6 +21,7 @@ from explaind.attribution.contract import contract
 from explaind.attribution.plan import make_plan
 from explaind.attribution.problem import Problem, make_problem
 from explaind.attribution.query import Query
+from explaind.attribution.replay import certified
 from explaind.attribution.walk import walk
 from explaind.experiments import Experiment, load
 from explaind.ledger import UpdateTerms
@@ -35,7 +36,9 @@ def open_run(trajectory: Path) -> tuple[Trajectory, Experiment]:
     return run, load({**run.config, "files": {"data": Path(trajectory).with_name("data.zarr")}})
 
 
-def influence_part(config: Mapping[str, Any], trajectory: Path, start: int, stop: int, output: Path) -> None:
+def influence_part(
+    config: Mapping[str, Any], trajectory: Path, certificate: Path, start: int, stop: int, output: Path
+) -> None:
     """Layer influences of the updates [start, stop) on test samples and all outputs, as a store "influence-part".
 
     Signed influences are summed over the part's updates; importances are kept per update. A part beyond the end of the
@@ -44,6 +47,7 @@ def influence_part(config: Mapping[str, Any], trajectory: Path, start: int, stop
     Args:
         config: `influence.{tolerance,max_nodes,tests,groups}`.
         trajectory: the recorded run.
+        certificate: of the run, in which every update was rebuilt.
         start, stop: the range of updates; cut at the end of the run.
         output: the store to write.
     """
@@ -64,10 +68,10 @@ def influence_part(config: Mapping[str, Any], trajectory: Path, start: int, stop
         max_nodes=options["max_nodes"],
     )
     tests = tuple(part[: options["tests"]] for part in experiment.test)
-    problem = make_problem(run, experiment.model, experiment.loss, query, test=tests)
+    problem = certified(make_problem(run, experiment.model, experiment.loss, query, test=tests), certificate)
     importance = Query(**{**vars_of(query), "keep": ("step", "layer"), "importance": ("test", "output")})
     found = walk(problem, make_plan(problem, timed=False), {"signed": query, "importance": importance})
-    dataset = found["signed"].drop_vars(["quadrature", "replay"])
+    dataset = found["signed"].drop_vars(["quadrature", "replay", "replay_bound"])
     for name in ("kernel", "regularization"):
         for level in ("", "_all"):
             dataset[f"importance_{name}{level}"] = found["importance"][f"{name}{level}"]
@@ -75,7 +79,14 @@ def influence_part(config: Mapping[str, Any], trajectory: Path, start: int, stop
     write_dataset(_single(dataset), output, kind="influence-part")
 
 
-def window_part(config: Mapping[str, Any], trajectory: Path, phases: Path, window: str, output: Path) -> None:
+def window_part(
+    config: Mapping[str, Any],
+    trajectory: Path,
+    certificate: Path,
+    phases: Path,
+    window: str,
+    output: Path,
+) -> None:
     """Kernel (layer, test, train) and similarity (layer, test, test_other) over one window, as a store "window".
 
     Outputs and updates are summed. The similarity of x and x' is the cosine of Σ_s Φ_s(x) ⊙ Σ_k φ_{s,k}, one vector per layer.
@@ -83,6 +94,7 @@ def window_part(config: Mapping[str, Any], trajectory: Path, phases: Path, windo
     Args:
         config: `study.kernel.{train,tests,tolerance,max_nodes,tail_tolerance}`.
         trajectory: the recorded run.
+        certificate: of the run, in which every update was rebuilt.
         phases: JSON with the windows of this run.
         window: name of the window.
         output: the store to write.
@@ -104,6 +116,7 @@ def window_part(config: Mapping[str, Any], trajectory: Path, phases: Path, windo
     problem = make_problem(
         run, experiment.model, experiment.loss, query, train=experiment.training, test=tests
     )
+    problem = certified(problem, certificate)
     scores = _Scores(problem)
     dataset = contract(problem, make_plan(problem, timed=False), observe=scores.add)
     dataset = dataset.isel(train=slice(0, options["train"])).drop_vars("quadrature")

@@ -74,11 +74,21 @@ def _walk(problem: Problem, plan: Plan, views: Mapping[str, Query]) -> dict[str,
         asked = replace(problem, query=view)
         terms = _terms(asked, collectors[name].finish(), names, extent)
         if view.importance:
-            found[name] = assemble.importance(asked, plan, terms, **certificate)
+            nothing = _nothing(asked)  # no gradient is recomputed, so none can be missed
+            found[name] = assemble.importance(
+                asked, plan, terms, replay=nothing, bound=nothing, **certificate
+            )
         else:
             labelled = tuple(assemble.labelled(asked, totals[name].reduce(e), AXES[2:]) for e in ends)
             found[name] = assemble.additive(
-                asked, plan, terms, ends=labelled, change=totals[name].finish(), explained=None, **certificate
+                asked,
+                plan,
+                terms,
+                ends=labelled,
+                change=totals[name].finish(),
+                explained=None,
+                bound=None,
+                **certificate,
             )
     return found
 
@@ -115,6 +125,14 @@ class _Change:
         query = self._problem.query
         values = values if query.keeps("output") else values.sum(1, keepdim=True)
         return values if query.keeps("test") else values.sum(0, keepdim=True)
+
+
+def _nothing(problem: Problem) -> xr.DataArray:
+    """Zeros over the kept step, test and output."""
+    keep = tuple(axis for axis in problem.query.keep if axis not in ("layer", "parameter"))
+    plain = replace(problem, query=replace(problem.query, keep=keep))
+    zeros = torch.zeros(len(problem.steps), 1, len(problem.test), problem.outputs, dtype=torch.float64)
+    return assemble.labelled(plain, zeros, AXES)
 
 
 def _steps(problem: Problem, plan: Plan, tests: slice) -> Iterator[Step]:

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from explaind.checkpoints.checks import MOMENTS, check_values
+from explaind.checkpoints.checks import check_model, check_values
 from explaind.checkpoints.hyperparameters import Hyperparameters
 from explaind.checkpoints.megatron import MegatronState
 from explaind.checkpoints.state import ExplaindState, OptimizerState
 from explaind.checkpoints.torch_state import TorchState
 from explaind.checkpoints.weights import Weights
-from explaind.errors import ConfigError, StoreError
+from explaind.errors import ConfigError
 
 __all__ = ["FORMATS", "Checkpoint", "Hyperparameters", "open_checkpoint"]
 
@@ -25,7 +25,7 @@ FORMATS = ("explaind", "torch", "megatron")
 
 
 class Checkpoint:
-    """Weights and the state of AdamW after some number of updates (`open_checkpoint`).
+    """Weights and an optimizer's state after some number of updates (`open_checkpoint`).
 
     Args:
         name: appears in messages, tables and figures.
@@ -35,7 +35,7 @@ class Checkpoint:
     Attributes:
         name: as given.
         config: of the model, as in config.json.
-        hyperparameters: of the update that follows.
+        hyperparameters: of the update that follows; `GroupedHyperparameters` where it is Adam's or SGD's, or groups differ.
         notes: what the readers had to decide, such as rows of padding that were cut; full sentences.
     """
 
@@ -60,11 +60,11 @@ class Checkpoint:
         return self._weights.read(name)
 
     def exp_avg(self, name: str) -> Tensor:
-        """The first moment m of a parameter, in its shape, float32 or bfloat16."""
+        """The first moment m of a parameter, of SGD its momentum buffer, in its shape, float32 or bfloat16."""
         return self._state.moment("exp_avg", name)
 
     def exp_avg_sq(self, name: str) -> Tensor:
-        """The second moment v of a parameter, in its shape, float32 or bfloat16."""
+        """The second moment v of a parameter, in its shape, float32 or bfloat16; of Adam and AdamW."""
         return self._state.moment("exp_avg_sq", name)
 
     @torch.no_grad()
@@ -75,16 +75,7 @@ class Checkpoint:
             StoreError: the model's parameters have other names or shapes; nothing was copied then.
         """
         parameters = dict(model.named_parameters())
-        for name in dict.fromkeys((*self.names(), *parameters)):
-            wanted = self.shape(name) if name in self._weights.shapes else None
-            got = tuple(parameters[name].shape) if name in parameters else None
-            if got != wanted:
-                raise StoreError(
-                    f"The checkpoint {self.name} does not fit the model: {name} differs",
-                    expected="no such parameter" if wanted is None else f"shape {wanted}",
-                    got="no such parameter" if got is None else f"shape {got}",
-                    remedy="make the model from the checkpoint's config",
-                )
+        check_model(self.name, self._weights.shapes, parameters)
         for name, parameter in parameters.items():
             parameter.copy_(self.weight(name))
 
@@ -97,7 +88,8 @@ class Checkpoint:
         self._state.check_files()
         self._weights.verify()
         for name in self.names():
-            for kind in MOMENTS:
+            options = self.hyperparameters.of(name)
+            for kind in options.moments if options else ():
                 values = self._state.moment(kind, name)
                 check_values(self._state.path, f"{kind}.{name}", values, signed=kind == "exp_avg")
 
@@ -110,8 +102,8 @@ def open_checkpoint(
     Args:
         weights: folder with config.json and the weights as safetensors, in one file or in shards with their index.
         optimizer: file or folder of the optimizer's state; None: the same folder.
-        format: of the optimizer's state: "explaind" (of `write_checkpoint`), "torch" (torch.save of AdamW's state_dict) or
-            "megatron" (fused tensors and hyperparameters.json).
+        format: of the optimizer's state: "explaind" (of `write_checkpoint`), "torch" (torch.save of the state_dict of AdamW,
+            Adam or SGD) or "megatron" (fused tensors and hyperparameters.json).
         name: of the checkpoint; None: the folder's.
 
     Raises:

@@ -10,7 +10,15 @@ from torch import Tensor
 from explaind.checkpoints.tensor_files import Entry
 from explaind.errors import StoreError
 
-__all__ = ["MOMENTS", "MOMENT_DTYPES", "WEIGHT_DTYPES", "check_entry", "check_names", "check_values"]
+__all__ = [
+    "MOMENTS",
+    "MOMENT_DTYPES",
+    "WEIGHT_DTYPES",
+    "check_entry",
+    "check_model",
+    "check_names",
+    "check_values",
+]
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 WEIGHT_DTYPES = ("float32", "float16", "bfloat16")
@@ -44,6 +52,29 @@ def check_names(expected: Iterable[str], found: Mapping[str, object], file: Call
                 expected=f"the {len(wanted)} tensors that config.json implies",
                 got=name,
                 remedy="check that the files and config.json belong to one model",
+            )
+
+
+def check_model(source: str, shapes: Mapping[str, tuple[int, ...]], parameters: Mapping[str, Tensor]) -> None:
+    """Has a model exactly the parameters of a checkpoint?
+
+    Args:
+        source: name of the checkpoint, for messages.
+        shapes: of its parameters, by name.
+        parameters: the model's, by name.
+
+    Raises:
+        StoreError: the first parameter that one of them lacks, or that differs in shape.
+    """
+    for name in dict.fromkeys((*shapes, *parameters)):
+        wanted = shapes.get(name)
+        got = tuple(parameters[name].shape) if name in parameters else None
+        if got != wanted:
+            raise StoreError(
+                f"The checkpoint {source} does not fit the model: {name} differs",
+                expected="no such parameter" if wanted is None else f"shape {wanted}",
+                got="no such parameter" if got is None else f"shape {got}",
+                remedy="make the model from the checkpoint's config",
             )
 
 

@@ -7,12 +7,12 @@ Notation: the checkpoint holds θ and the moments m, v after `step` updates; the
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from explaind.checkpoints.options import Options, are_betas, is_number, refuse_option
 from explaind.errors import StoreError
 
 __all__ = ["Hyperparameters", "hyperparameters_from"]
@@ -46,32 +46,39 @@ class Hyperparameters:
     def __post_init__(self) -> None:
         for name, valid, wanted in (
             ("step", _is_count(self.step), "a whole number of updates, 0 or more"),
-            ("lr", _is_number(self.lr) and self.lr >= 0, "a finite number, 0 or more"),
-            ("betas", _are_betas(self.betas), "two numbers, each at least 0 and below 1"),
-            ("eps", _is_number(self.eps) and self.eps >= 0, "a finite number, 0 or more"),
+            ("lr", is_number(self.lr) and self.lr >= 0, "a finite number, 0 or more"),
+            ("betas", are_betas(self.betas), "two numbers, each at least 0 and below 1"),
+            ("eps", is_number(self.eps) and self.eps >= 0, "a finite number, 0 or more"),
             (
                 "weight_decay",
-                _is_number(self.weight_decay) and self.weight_decay >= 0,
+                is_number(self.weight_decay) and self.weight_decay >= 0,
                 "a finite number, 0 or more",
             ),
             ("undecayed", _are_names(self.undecayed), "a list of parameter names"),
             (
                 "clip_norm",
-                self.clip_norm is None or (_is_number(self.clip_norm) and self.clip_norm > 0),
+                self.clip_norm is None or (is_number(self.clip_norm) and self.clip_norm > 0),
                 "a number above 0, or null",
             ),
         ):
             if not valid:
-                raise StoreError(
-                    f"The hyperparameter {name} has no meaning for AdamW",
-                    expected=wanted,
-                    got=repr(getattr(self, name)),
-                    remedy=f"correct {name}",
-                )
+                refuse_option(name, "AdamW", wanted, getattr(self, name))
 
     def decay(self, name: str) -> float:
         """The weight decay of a parameter."""
         return 0.0 if name in self.undecayed else self.weight_decay
+
+    @property
+    def optimizer(self) -> str:
+        """Whose update it is."""
+        return "AdamW"
+
+    def of(self, name: str) -> Options:
+        """The options of a parameter."""
+        return Options("AdamW", self.step, self.lr, self.decay(name), self.betas, self.eps)
+
+    def check_moved(self, names: Collection[str], source: object) -> None:
+        """As of `GroupedHyperparameters`: here every parameter has state."""
 
     def as_json(self) -> dict[str, Any]:
         """As `hyperparameters_from` reads it."""
@@ -135,20 +142,8 @@ def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _are_betas(value: Any) -> bool:
-    return (
-        isinstance(value, tuple)
-        and len(value) == 2
-        and all(_is_number(beta) and 0 <= beta < 1 for beta in value)
-    )
 
 
 def _are_names(value: Any) -> bool:

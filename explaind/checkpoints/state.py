@@ -14,6 +14,7 @@ from torch import Tensor
 
 from explaind.checkpoints.checks import MOMENT_DTYPES, MOMENTS, check_entry, check_names
 from explaind.checkpoints.hyperparameters import Hyperparameters, hyperparameters_from
+from explaind.checkpoints.options import GroupedHyperparameters
 from explaind.checkpoints.tensor_files import SafetensorsFile, read_json_file
 from explaind.errors import StoreError
 from explaind.store import canonical_json, sha256_file
@@ -26,7 +27,7 @@ OPTIMIZER = "optimizer.safetensors"
 
 
 class OptimizerState(Protocol):
-    """A reader of AdamW's state.
+    """A reader of an optimizer's state.
 
     Attributes:
         path: the file of the moments.
@@ -35,11 +36,11 @@ class OptimizerState(Protocol):
     """
 
     path: Path
-    hyperparameters: Hyperparameters
+    hyperparameters: Hyperparameters | GroupedHyperparameters
     notes: tuple[str, ...]
 
     def moment(self, kind: str, name: str) -> Tensor:
-        """exp_avg or exp_avg_sq (`kind`) of a parameter, in its shape, the caller's own."""
+        """exp_avg (of SGD the momentum buffer) or exp_avg_sq (`kind`) of a parameter, in its shape, the caller's own."""
         ...
 
     def check_files(self) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from explaind.attribution.plan import Plan
-from explaind.checkpoints import Checkpoint
+from explaind.checkpoints import Checkpoint, GroupedHyperparameters, Hyperparameters
 from explaind.recording.trajectory import Trajectory
 
 
@@ -52,14 +52,27 @@ def print_checkpoint(checkpoint: Checkpoint) -> None:
     rows = {
         "checkpoint": f"{checkpoint.name}, every file and tensor read and in order",
         "parameters": f"{count:,} in {len(checkpoint.names())} tensors",
-        "updates made": f"{options.step:,}",
-        "next update": f"AdamW, lr {options.lr:g}, betas {options.betas[0]:g} and {options.betas[1]:g}, eps {options.eps:g}",
-        "weight decay": f"{options.weight_decay:g}, not of {len(options.undecayed)} tensors",
+        "updates made": "not counted by SGD" if options.step is None else f"{options.step:,}",
+        **_next_update(options),
         "clipping": "none" if options.clip_norm is None else f"gradient norm {options.clip_norm:g}",
     }
     for number, note in enumerate(checkpoint.notes, start=1):
         rows[f"note {number}"] = note
     _print("checkpoint", rows)
+
+
+def _next_update(options: Hyperparameters | GroupedHyperparameters) -> dict[str, str]:
+    if isinstance(options, GroupedHyperparameters):
+        rates = options.lr if isinstance(options.lr, tuple) else (options.lr,)
+        decays = sorted({one.weight_decay for one in options.by_name.values()})
+        return {
+            "next update": f"{options.optimizer}, lr {' and '.join(f'{rate:g}' for rate in rates)}",
+            "weight decay": " and ".join(f"{decay:g}" for decay in decays),
+        }
+    return {
+        "next update": f"AdamW, lr {options.lr:g}, betas {options.betas[0]:g} and {options.betas[1]:g}, eps {options.eps:g}",
+        "weight decay": f"{options.weight_decay:g}, not of {len(options.undecayed)} tensors",
+    }
 
 
 def print_plan(plan: Plan) -> None:

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from explaind.errors import QueryError
+from explaind.features.frozen import (
+    Memory,
+    default_dtype,
+    differentiable,
+    frozen_copy,
+    math_attention,
+    unwrapped,
+)
 from explaind.recording.trajectory import Trajectory
+
+__all__ = ["CPU", "Forward", "FunctionalModel", "Value", "math_attention"]
 
 CPU = torch.device("cpu")
 Value = Callable[[Mapping[str, Tensor], Tensor, Tensor | None], Tensor]
 """(parameters by name, inputs [n, …], targets [n, …] or None) → values [n, O]."""
+Forward = Callable[[nn.Module, Tensor], Tensor]
+"""(module, inputs [n, …]) → outputs [n, …], in place of module(inputs)."""
 
 
 class FunctionalModel:
@@ -25,41 +37,189 @@ class FunctionalModel:
     and batch statistics that are active in training.
 
     Args:
-        model: the module whose parameters were recorded.
+        model: the module whose parameters were recorded; it may be wrapped now, or have been wrapped then.
         trajectory: gives the layout and the constants (frozen parameters, buffers).
-        dtype: of all floating-point parameters and buffers.
+        dtype: of all floating-point parameters, buffers and tensors that are plain attributes.
         device: where they are.
+        forward: (module, inputs) → outputs, for a model that is not called as module(inputs) or does not return one tensor.
 
     Raises:
         StoreError: the model's parameters are not those of the recording.
+        QueryError: the model cannot be copied, or is a ScriptModule; and from calls, see `__call__`.
     """
 
     def __init__(
-        self, model: nn.Module, trajectory: Trajectory, dtype: torch.dtype, device: torch.device = CPU
+        self,
+        model: nn.Module,
+        trajectory: Trajectory,
+        dtype: torch.dtype,
+        device: torch.device = CPU,
+        forward: Forward | None = None,
     ) -> None:
-        trajectory.check_model(model)
         self.layout = trajectory.layout
         self.dtype, self.device = dtype, device
-        self.module = copy.deepcopy(model).eval().requires_grad_(False).to(device, dtype)
+        model = unwrapped(model)
+        names = trajectory.match_model(model)
+        converted = dtype != trajectory.layout.dtype
+        self._default = dtype if converted else None
+        self.module = frozen_copy(model, dtype, device, cast=converted)
+        self._called = self.module if forward is None else _Called(self.module, forward)
+        self._names = names if forward is None else {old: f"module.{new}" for old, new in names.items()}
         self.constants = {
             name: value.to(device, dtype if value.is_floating_point() else None)
             for name, value in trajectory.constants.items()
         }
+        self._fixed = {self._names[name]: value for name, value in self.constants.items()}
+        self._memory = Memory(self.module)
+        self._probed = False
 
     def __call__(self, parameters: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
-        """Outputs of the model, in its own shape."""
-        with math_attention():
-            return functional_call(self.module, {**self.constants, **parameters}, (inputs,))
+        """Outputs of the model, in its own shape.
+
+        Raises:
+            QueryError: they are not one tensor, cannot be differentiated, change from call to call, or do not depend on the
+                parameters; or the forward pass changes a buffer or its inputs.
+        """
+        outputs = self.raw(parameters, inputs)
+        if not isinstance(outputs, Tensor):
+            raise QueryError(
+                "The model does not return one tensor.",
+                expected="outputs [n, …]",
+                got=type(outputs).__name__,
+                remedy="Pass forward=, a function of (module, inputs) that returns the tensor to explain, such as "
+                "forward=lambda module, inputs: module(inputs)[0], or .logits of it.",
+            )
+        return outputs
+
+    def raw(self, parameters: Mapping[str, Tensor], inputs: Tensor) -> Any:
+        """Whatever the model returns."""
+        self.probe(parameters, inputs)
+        return self._evaluate(parameters, inputs)
+
+    def probe(self, parameters: Mapping[str, Tensor], inputs: Tensor) -> None:
+        """Before the first call, compare two others, which shows what must not be; see `__call__`. Nothing afterwards."""
+        if self._probed or _transformed():
+            return
+        with torch.no_grad():
+            outputs = self._evaluate(parameters, inputs)
+        self._compare(parameters, inputs, outputs)
+        self._probed = True
+
+    @contextmanager
+    def precision(self) -> Iterator[None]:
+        """What is made inside has the dtype of the computation; where dtypes still clash, that is said in words.
+
+        Raises:
+            QueryError: a dtype of the run's is mixed with that of the computation.
+        """
+        try:
+            with default_dtype(self._default):
+                yield
+        except (RuntimeError, TypeError) as error:
+            if self._default is None or not any(word in str(error) for word in _DTYPE_WORDS):
+                raise
+            run, now = (str(dtype).removeprefix("torch.") for dtype in (self.layout.dtype, self.dtype))
+            raise QueryError(
+                f"The run was made in {run}, but at this tolerance it is evaluated in {now}, and the model, the loss or the "
+                f"target mixes the two.",
+                expected=f"constants that follow the outputs' dtype, such as weights.to(outputs), or are made in {now}",
+                got=f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}",
+                remedy="Convert the constant where it is used, or ask with tolerance=1e-3 or above, which is evaluated in "
+                f"{run}.",
+            ) from error
+
+    def _evaluate(self, parameters: Mapping[str, Tensor], inputs: Tensor) -> Any:
+        named = {self._names[name]: value for name, value in parameters.items()}
+        versions = [value._version for value in self._fixed.values()]
+        try:
+            with differentiable(), self.precision():
+                outputs = functional_call(self._called, {**self._fixed, **named}, (inputs,))
+        except (RuntimeError, NotImplementedError) as error:
+            if not _transformed() or "vmap" in str(error):
+                raise  # said by the caller, who knows the samples
+            raise QueryError(
+                "The model cannot be differentiated.",
+                expected="operations with forward-mode derivatives and batching rules in torch.func",
+                got=f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}",
+                remedy="Write the operation with others that have them, or keep other axes: those with all training samples "
+                "summed differentiate whole batches.",
+            ) from error
+        finally:
+            self._memory.restore()
+        for (name, value), version in zip(self._fixed.items(), versions, strict=True):
+            if value._version != version and value.is_floating_point():
+                raise QueryError(
+                    f"The forward pass changes {name!r}, so an output depends on the calls before it.",
+                    expected="a forward pass that leaves buffers and frozen parameters alone in evaluation mode",
+                    remedy="Update it in training mode only, or outside the forward pass.",
+                )
+        return outputs
+
+    def _compare(self, parameters: Mapping[str, Tensor], inputs: Tensor, outputs: Any) -> None:
+        """Call again and compare: random masks and memory of earlier calls show, and outputs that carry no gradient."""
+        seen = inputs.clone()
+        with torch.enable_grad():
+            leaves = {name: value.detach().clone().requires_grad_() for name, value in parameters.items()}
+            again = self._evaluate(leaves, seen)
+        if not torch.equal(seen, inputs):
+            raise QueryError(
+                "The forward pass changes its inputs.",
+                expected="a forward pass that leaves its inputs alone",
+                remedy="Work on a copy: inputs.clone() at the beginning of the forward pass.",
+            )
+        if not isinstance(outputs, Tensor) or not isinstance(again, Tensor):
+            return
+        rounding = 1e3 * torch.finfo(outputs.dtype).eps if outputs.is_floating_point() else 0.0
+        first, second = outputs.detach(), again.detach()
+        if first.shape != second.shape or not torch.allclose(
+            first, second, rtol=rounding, atol=rounding * float(first.abs().max()), equal_nan=True
+        ):
+            raise QueryError(
+                "The model's outputs change from call to call, with the same parameters and inputs.",
+                expected="outputs that follow from parameters and inputs alone, in evaluation mode",
+                got="other outputs the second time",
+                remedy="Take out what is random (dropout must follow self.training) or remembered between calls.",
+            )
+        if leaves and not _reaches(again, leaves.values()):
+            raise QueryError(
+                "The model's outputs carry no gradient to the recorded parameters.",
+                expected="outputs that autograd can follow back to the parameters",
+                got="outputs cut off from them by no_grad, detach, a conversion to numbers, or a forward= that calls "
+                "another module than the one it is given",
+                remedy="Take the cut out of the forward pass.",
+            )
 
 
-@contextmanager
-def math_attention() -> Iterator[None]:
-    """Attention without fused kernels, neither of scaled_dot_product_attention nor of torch's own modules in evaluation
-    mode (their "fast path"): these have no forward-mode derivative."""
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
+class _Called(nn.Module):
+    """The adapter in the place of the model."""
+
+    def __init__(self, module: nn.Module, forward: Forward) -> None:
+        super().__init__()
+        self.module = module
+        self._forward = forward
+
+    def forward(self, inputs: Tensor) -> Any:
+        return self._forward(self.module, inputs)
+
+
+_DTYPE_WORDS = ("dtype", "scalar type", "Float and Double", "Double and Float")
+
+
+def _reaches(outputs: Tensor, leaves: Iterable[Tensor]) -> bool:
+    """Does the graph behind the outputs end in one of these leaves?"""
+    wanted = {id(leaf) for leaf in leaves}
+    seen, waiting = set(), [outputs.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        if id(getattr(node, "variable", None)) in wanted:
+            return True
+        seen.add(node)
+        waiting.extend(following for following, _ in node.next_functions)
+    return id(outputs) in wanted
+
+
+def _transformed() -> bool:
+    """Is a transform of torch.func around this call?"""
+    return torch._C._functorch.maybe_current_level() is not None

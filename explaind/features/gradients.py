@@ -88,7 +88,7 @@ class TrainingGradients:
             return (self.model(parameters, x.unsqueeze(0)).squeeze(0) * d).sum()
 
         found = vmap(grad(pulled), in_dims=(None, 0, 0))(theta, *arguments[-2:])
-        return [torch.cat([found[name].flatten(1) for name in layout.names], dim=1)]
+        return [layout.flatten(found)]
 
     def _loss(self, batch: MicroBatch, outputs: Tensor, y: Tensor) -> Tensor:
         if batch.weights is None:
@@ -105,11 +105,19 @@ class BatchGradient:
         self._of = gradients
 
     def __call__(self, s: int) -> Tensor:
+        return self.at(s, self.batches(s))
+
+    def batches(self, s: int) -> tuple[MicroBatch, ...]:
+        """The micro-batches that were announced for update s."""
+        return self._of.trajectory.step(s).batches
+
+    def at(self, s: int, batches: tuple[MicroBatch, ...]) -> Tensor:
+        """The gradient of these micro-batches together at θ_s, [D]."""
         of = self._of
         theta = {name: value.clone().requires_grad_() for name, value in of.parameters(s).items()}
         names = list(of.model.layout.names)
         total = torch.zeros(of.model.layout.size, dtype=of.model.dtype, device=of.model.device)
-        for batch in of.trajectory.step(s).batches:
+        for batch in batches:
             x, y = of.train.seen(batch.indices, batch.views)
             with math_attention(), torch.enable_grad(), _batch_of(s):
                 loss = of._loss(batch, of.model(theta, x), y)

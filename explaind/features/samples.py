@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, default_collate
 
 from explaind.errors import DataError
 
@@ -56,13 +56,9 @@ class Samples:
         if isinstance(source, Augmented):
             source, self.view = source.samples, source.view
         self._role = role
-        if isinstance(source, Dataset) and len(source) == 0:
-            raise DataError(f"There are no {role} samples.", expected="at least one sample", got="none")
-        if isinstance(source, Dataset) and not isinstance(source, torch.utils.data.TensorDataset):
-            source = default_collate([source[i] for i in range(len(source))])
-        elif isinstance(source, torch.utils.data.TensorDataset):
-            source = source.tensors
+        source = _collated(source, role)
         self.inputs, self.targets = _pair(source, role)
+        _check_batched(self.inputs, self.targets, role)
         if len(self.inputs) == 0:
             raise DataError(f"There are no {role} samples.", expected="at least one sample", got="none")
         if self.targets is not None and len(self.targets) != len(self.inputs):
@@ -118,14 +114,69 @@ class Samples:
         return moved
 
 
+def _collated(source: Any, role: str) -> Any:
+    """The samples of a Dataset as tensors; anything else as it is.
+
+    Raises:
+        DataError: the samples cannot be indexed, or do not form tensors.
+    """
+    if isinstance(source, DataLoader | IterableDataset):
+        raise DataError(
+            f"The {role} samples come in an order that cannot be indexed.",
+            expected="a tensor of inputs, a pair (inputs, targets) of tensors, or a torch Dataset with an index",
+            got=type(source).__name__,
+            remedy="Pass loader.dataset, which the recorded indices refer to."
+            if isinstance(source, DataLoader)
+            else "Collect the samples into tensors once, in the order that Recorder.batch counted them.",
+        )
+    if isinstance(source, TensorDataset):
+        return source.tensors
+    if not isinstance(source, Dataset):
+        return source
+    try:
+        items = [source[i] for i in range(len(source))]
+        return default_collate(items) if items else (torch.zeros(0), None)
+    except (TypeError, NotImplementedError, RuntimeError, KeyError, IndexError, ValueError) as error:
+        raise DataError(
+            f"The {role} Dataset does not give samples that form tensors.",
+            expected="a length, and items (input, target) of tensors or numbers, all of one shape",
+            got=f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}",
+            remedy="Pad or stack the samples into tensors (inputs, targets) and pass these.",
+        ) from error
+
+
+def _check_batched(inputs: Tensor, targets: Tensor | None, role: str) -> None:
+    for what, part in (("inputs", inputs), ("targets", targets)):
+        if part is not None and part.dim() == 0:
+            raise DataError(
+                f"The {role} {what} have no axis of samples.",
+                expected="inputs [n, …] and targets [n, …], also for one sample",
+                got=f"inputs of shape {tuple(inputs.shape)}"
+                + ("" if targets is None else f", targets of shape {tuple(targets.shape)}"),
+                remedy="Pass (x.unsqueeze(0), y.unsqueeze(0)) for one sample.",
+            )
+        if part is not None and part.layout != torch.strided:
+            raise DataError(
+                f"The {role} {what} are not a dense tensor.",
+                expected="torch.strided",
+                got=str(part.layout),
+                remedy="Convert them with .to_dense().",
+            )
+
+
 def _pair(source: Any, role: str) -> tuple[Tensor, Tensor | None]:
     if isinstance(source, Tensor):
         return source, None
     pair = tuple(source) if isinstance(source, tuple | list) else ()
+    if len(pair) == 1 and isinstance(pair[0], Tensor):
+        return pair[0], None
     if len(pair) == 2 and isinstance(pair[0], Tensor) and isinstance(pair[1], Tensor | None):
         return pair
+    inside = f" of {', '.join(type(part).__name__ for part in pair[:6])}" if pair else ""
     raise DataError(
         f"The {role} samples are not in a form that can be indexed.",
         expected="a tensor of inputs, a pair (inputs, targets) of tensors, or a torch Dataset of such pairs",
-        got=type(source).__name__,
+        got=type(source).__name__ + inside,
+        remedy="Put several inputs of a sample into one tensor, and take them apart in forward=, a function of "
+        "(module, inputs).",
     )

@@ -10,12 +10,14 @@ module path   the activation that this module returns, flattened       as many c
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Callable, Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from explaind.errors import QueryError
+from explaind.features.frozen import cast_inside, move_attributes, private_copy
 from explaind.features.functional import FunctionalModel, Value
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -29,6 +31,7 @@ def make_value(model: FunctionalModel, target: str | Callable, loss: Loss | None
         QueryError: "loss" without a loss function, or a module path that the model does not have.
     """
     if callable(target):
+        target = fit(target, model)
         return lambda parameters, x, y: _columns(target(model(parameters, x), y))
     if target == "output":
         return lambda parameters, x, y: _columns(model(parameters, x))
@@ -39,6 +42,37 @@ def make_value(model: FunctionalModel, target: str | Callable, loss: Loss | None
     if target == "margin":
         return lambda parameters, x, y: _margin(model(parameters, x), y)
     return _activation(model, target)
+
+
+def fit(function: Callable, model: FunctionalModel) -> Callable:
+    """A loss or target that computes in the model's dtype and on its device.
+
+    A module, or a functools.partial, is copied and its tensors converted, such as class weights; a function that brings
+    tensors of its own along is left alone, and refused in words where they do not fit.
+    """
+    function = _converted(function, model)
+
+    def evaluate(outputs: Tensor, targets: Tensor | None) -> Tensor:
+        with model.precision():
+            return function(outputs, targets)
+
+    return evaluate
+
+
+def _converted(function: Callable, model: FunctionalModel) -> Callable:
+    converts = model.dtype != model.layout.dtype
+
+    def cast(tensor: Tensor) -> Tensor:
+        return tensor.to(model.device, model.dtype if converts and tensor.is_floating_point() else None)
+
+    if isinstance(function, functools.partial):
+        parts = cast_inside(function.args, cast), cast_inside(function.keywords, cast)
+        return functools.partial(_converted(function.func, model), *parts[0], **parts[1])
+    if isinstance(function, nn.Module) and not isinstance(function, torch.jit.ScriptModule):
+        copied = private_copy(function).to(model.device, model.dtype if converts else None)
+        move_attributes(copied, model.device, model.dtype if converts else None)
+        return copied
+    return function
 
 
 def sample_losses(loss: Loss, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -69,10 +103,11 @@ def _activation(model: FunctionalModel, path: str) -> Value:
         )
 
     def value(parameters: Mapping[str, Tensor], x: Tensor, y: Tensor | None) -> Tensor:
+        model.probe(parameters, x)
         seen: list[Tensor] = []
         handle = modules[path].register_forward_hook(lambda module, args, output: seen.append(output))
         try:
-            model(parameters, x)
+            model.raw(parameters, x)
         finally:
             handle.remove()
         if len(seen) != 1 or not isinstance(seen[0], Tensor):

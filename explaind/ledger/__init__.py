@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from explaind.ledger import adam, adamw, sgd
 from explaind.ledger.coefficients import Coefficients, Expand, UpdateRule
-from explaind.ledger.rebuild import ReplayError, check, rebuild, replay_refusal
+from explaind.ledger.diagnosis import diagnose
+from explaind.ledger.norms import compare_norms
+from explaind.ledger.rebuild import DECISIVE, Rebuilt, ReplayError, rebuild, rebuilt_updates
 from explaind.ledger.terms import Ledger, UpdateTerms
 
 RULES: dict[str, UpdateRule] = {"AdamW": adamw.RULE, "Adam": adam.RULE, "SGD": sgd.RULE}
 
 __all__ = [
+    "DECISIVE",
     "RULES",
     "Coefficients",
     "Expand",
     "Ledger",
+    "Rebuilt",
     "ReplayError",
     "UpdateRule",
     "UpdateTerms",
-    "check",
+    "compare_norms",
+    "diagnose",
     "rebuild",
-    "replay_refusal",
+    "rebuilt_updates",
 ]

@@ -1,7 +1,7 @@
 """Rebuild updates from recomputed gradients and compare them with the observed ones: the replay error.
 
-Nothing is attributed before this comparison passed: a loss, data set, model or option that is not the recorded one shows
-here, in the units of the update, as a number.
+Nothing is attributed before this comparison passed for every update that the answer rests on: a loss, data set, model or option
+that is not the recorded one shows here, in the units of the update, as a number.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from explaind.errors import LedgerError
 from explaind.features.gradients import BatchGradient
 from explaind.ledger.terms import Ledger
 
@@ -44,68 +43,63 @@ class ReplayError:
         return self.relative <= tolerance or self.rounding <= DECISIVE
 
 
+@dataclass(frozen=True)
+class Rebuilt:
+    """One update, made again from a recomputed gradient.
+
+    Attributes:
+        step: s.
+        theta: θ_s, [D].
+        observed, rebuilt: u_s and û_s, [D].
+        response: ∂û_s/∂g_s, elementwise, [D]: what a change of the gradient does to the update.
+    """
+
+    step: int
+    theta: Tensor
+    observed: Tensor
+    rebuilt: Tensor
+    response: Tensor
+
+    def error(self, stored: torch.dtype) -> ReplayError:
+        """The difference, for parameters that were stored in this dtype."""
+        difference = self.rebuilt - self.observed
+        size = self.observed.norm().item()
+        scale = size if size > 0 else 1.0
+        return ReplayError(
+            step=self.step,
+            absolute=difference.abs().max().item() if difference.numel() else 0.0,
+            relative=difference.norm().item() / scale,
+            rounding=4 * torch.finfo(stored).eps * self.theta.norm().item() / scale,
+        )
+
+
 def rebuild(ledger: Ledger, gradient: BatchGradient, start: int, stop: int) -> Iterator[ReplayError]:
     """Rebuild u_s for s in [start, stop) by the optimizer's own recursion from recomputed batch gradients.
 
     From start = 0 the buffer is the recorded initial one. Later starts infer it from the observed update before, which
-    makes a check of few updates in the middle of a run cheap and loses no accuracy in units of u.
+    makes a check in the middle of a run cheap and loses no accuracy in units of u.
     """
+    for update in rebuilt_updates(ledger, gradient, start, stop):
+        yield update.error(ledger.trajectory.layout.dtype)
+
+
+def rebuilt_updates(ledger: Ledger, gradient: BatchGradient, start: int, stop: int) -> Iterator[Rebuilt]:
+    """The updates of `rebuild` themselves."""
     buffer = _buffer_before(ledger, gradient, start, stop)
     for s in range(start, stop):
-        c, expand = ledger.coefficients(s), ledger.expand
-        theta, observed = ledger.parameters(s), ledger.update(s)
-        entering = _entering(ledger, gradient, s)
+        c, expand, theta = ledger.coefficients(s), ledger.expand, ledger.parameters(s)
+        factor = ledger.entering(s)
+        entering = factor * gradient(s) + expand(c.coupled) * theta
         buffer = expand(c.mu) * buffer + expand(c.kappa) * entering
-        rebuilt = -ledger.preconditioner(s) * (expand(c.rho) * buffer + expand(c.sigma) * entering)
-        rebuilt = rebuilt - expand(c.decoupled) * theta
-        difference = rebuilt - observed
-        size = observed.norm().item()
-        stored = torch.finfo(ledger.trajectory.layout.dtype).eps
-        scale = size if size > 0 else 1.0
-        yield ReplayError(
+        scaled = -ledger.preconditioner(s) * torch.ones_like(theta)
+        yield Rebuilt(
             step=s,
-            absolute=difference.abs().max().item(),
-            relative=difference.norm().item() / scale,
-            rounding=4 * stored * theta.norm().item() / scale,
+            theta=theta,
+            observed=ledger.update(s),
+            rebuilt=scaled * (expand(c.rho) * buffer + expand(c.sigma) * entering)
+            - expand(c.decoupled) * theta,
+            response=scaled * (expand(c.rho) * expand(c.kappa) + expand(c.sigma)) * factor,
         )
-
-
-def check(
-    ledger: Ledger, gradient: BatchGradient, start: int, stop: int, *, tolerance: float, updates: int = 2
-) -> None:
-    """Rebuild a few updates at the start of the run and at start, middle and end of [start, stop).
-
-    Raises:
-        LedgerError: one of them differs by more than `tolerance`, relative to its length; or all of them are so small
-            that the precision in which θ was stored hides whether they do.
-    """
-    total = ledger.trajectory.n_steps
-    decided = False
-    beginnings = {0, start, (start + stop) // 2, max(start, stop - updates)}
-    for beginning in sorted(b for b in beginnings if b < total):
-        for error in rebuild(ledger, gradient, beginning, min(beginning + updates, total)):
-            if not error.passes(tolerance):
-                raise replay_refusal(error, tolerance)
-            decided = decided or error.decides(tolerance)
-    if not decided:
-        raise LedgerError(
-            "The updates are too small to be checked against the recorded batches, so nothing is attributed.",
-            expected=f"updates that rounding of the stored parameters changes by less than {DECISIVE:.0%}",
-            got=f"updates stored in {str(ledger.trajectory.layout.dtype).removeprefix('torch.')} that it hides",
-            remedy="Train in float64, or with a larger learning rate; to explain the run unchecked, leave train out.",
-        )
-
-
-def replay_refusal(error: ReplayError, tolerance: float) -> LedgerError:
-    """The refusal that names the step, the size of the difference and what usually causes it."""
-    return LedgerError(
-        f"Update {error.step} cannot be rebuilt from the recorded batch, so nothing is attributed.",
-        expected=f"a relative difference of at most {tolerance:g} (rounding allows {error.rounding:.1e} more)",
-        got=f"{error.relative:.3g} (largest entry {error.absolute:.3g})",
-        remedy="Pass the same loss function (with its reduction, label smoothing and class weights), model and training "
-        "samples that the run used, and give Recorder.batch its weights where the loop scales the loss; augmented "
-        "inputs must be passed as they were seen.",
-    )
 
 
 def _entering(ledger: Ledger, gradient: BatchGradient, s: int) -> Tensor:

@@ -25,7 +25,7 @@ class Ledger:
         device: where every vector is.
 
     Raises:
-        LedgerError: the trajectory's optimizer is not in the ledger, or a clip factor is not one number.
+        LedgerError: the trajectory's optimizer is not in the ledger.
     """
 
     def __init__(
@@ -47,21 +47,24 @@ class Ledger:
         self.expand = Expand(layout.group, layout.sizes, dtype, device)
 
     def coefficients(self, s: int) -> Coefficients:
-        """Scalars of update s, one per parameter group; refuses a gradient that was not scaled by one number."""
-        record = self.trajectory.step(s)
-        if not record.clip_uniform:
-            raise LedgerError(
-                f"At update {s} the gradient was changed between backward and optimizer.step by more than one factor.",
-                expected="no change, or clipping by the norm of all parameters (clip_grad_norm_)",
-                got="different factors for different parameters (for instance clip_grad_value_)",
-                remedy="Clip by the total norm; an element-wise change of the gradient is not a sum over samples.",
-            )
-        return self.rule.coefficients(record, s == 0 and self.trajectory.initial_count == 0)
+        """Scalars of update s, one per parameter group."""
+        return self.rule.coefficients(self.trajectory.step(s), s == 0 and self.trajectory.initial_count == 0)
 
     def entering(self, s: int) -> Tensor | float:
-        """± c_s: what the gradients of update s are multiplied with before they enter the buffer, [D] or one number."""
-        clip = self.trajectory.step(s).clip_factor
-        return self.expand(tuple(sign * clip for sign in self.coefficients(s).sign))
+        """± c_s: what the gradients of update s are multiplied with before they enter the buffer, [D] or one number.
+
+        Where tensors were scaled differently (clipping per module or per group), each has its own factor. A change inside a
+        tensor is no factor at all; then the rebuilt update differs from the observed one.
+        """
+        record, sign = self.trajectory.step(s), self.coefficients(s).sign
+        if record.clip_uniform:
+            return self.expand(tuple(one * record.clip_factor for one in sign))
+        layout = self.trajectory.layout
+        each = [sign[g] * factor for g, factor in zip(layout.group, record.clip_factors, strict=True)]
+        return torch.repeat_interleave(
+            torch.tensor(each, dtype=self.dtype, device=self.device),
+            torch.tensor(layout.sizes, device=self.device),
+        )
 
     def moved(self, recorded: Tensor) -> Tensor:
         """A recorded vector in the dtype and on the device of the computation."""

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.instancenorm import _InstanceNorm
+from torch.nn.utils.parametrizations import _SpectralNorm
+from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from explaind.errors import RecordingError
@@ -64,7 +66,34 @@ def option_flags(optimizer: Optimizer) -> tuple[dict[str, bool], ...]:
                     "True",
                     f"train without {name}",
                 )
+    if not isinstance(optimizer, SGD):
+        _check_option_precision(optimizer)
     return flags
+
+
+def _check_option_precision(optimizer: Optimizer) -> None:
+    """Refuse options given as tensors of less precision than the update is computed in.
+
+    Without a fused kernel, torch's Adam and AdamW combine them with each other first, 1 − lr·λ or lr / (1 − β₁ᵗ), in the
+    tensors' own precision: the update is then off from its equations by that rounding. SGD uses each option by itself.
+    """
+    for index, group in enumerate(optimizer.param_groups):
+        dtype = group["params"][0].dtype if group["params"] else torch.float32
+        # Powers of a β lose more than they hold: 1 − β₂ᵗ is the difference of two numbers near one.
+        needed = {"lr": dtype, "weight_decay": dtype, "eps": dtype, "betas": torch.float64}
+        for option, least in needed.items():
+            for value in group[option] if option == "betas" else (group[option],):
+                if (
+                    isinstance(value, Tensor)
+                    and not group.get("fused")
+                    and value.dtype.itemsize < least.itemsize
+                ):
+                    refuse(
+                        f"The option {option} of parameter group {index} is a tensor of too little precision",
+                        f"a number, or a tensor of {least}",
+                        f"a tensor of {value.dtype}, in which torch would round the update",
+                        f"pass {option} as Python numbers",
+                    )
 
 
 def check_parameters(named: Iterable[tuple[str, Tensor]], optimizer: Optimizer) -> None:
@@ -112,11 +141,38 @@ def module_checks(model: nn.Module) -> list[Callable[[], None]]:
     checks: list[Callable[[], None]] = []
     for name, module in model.named_modules():
         label = f"{type(module).__name__} '{name}'" if name else type(module).__name__
+        if isinstance(module, torch.jit.ScriptModule):
+            refuse(
+                f"{label} is a ScriptModule, whose dropout and batch statistics cannot be seen",
+                "a model of Python modules",
+                type(module).__name__,
+                "train the module that was scripted or traced; its parameters have the same names",
+            )
+        if norm := _spectral(module):
+            checks.append(lambda module=module, norm=norm: _refuse_power_iteration(module, norm))
         if isinstance(module, _DropoutNd | nn.MultiheadAttention | nn.RNNBase | nn.RReLU):
             checks.append(lambda module=module, label=label: _refuse_random(module, label))
         elif isinstance(module, _NormBase):
             checks.append(lambda module=module, label=label: _refuse_batch_statistics(module, label))
     return checks
+
+
+def _spectral(module: nn.Module) -> str | None:
+    """How a spectral norm is called in messages: torch's old one is a hook, the new one a module."""
+    if isinstance(module, _SpectralNorm):
+        return "The parametrization spectral_norm"
+    hooks = module._forward_pre_hooks.values()
+    return "torch.nn.utils.spectral_norm" if any(isinstance(h, SpectralNorm) for h in hooks) else None
+
+
+def _refuse_power_iteration(module: nn.Module, label: str) -> None:
+    if module.training:
+        refuse(
+            f"{label} estimates its norm anew in every forward pass, which the recording cannot replay",
+            "fixed singular vectors",
+            "a power iteration in training mode",
+            "call .eval() on this module before recording",
+        )
 
 
 def _refuse_random(module: nn.Module, label: str) -> None:

@@ -78,15 +78,28 @@ class Directory:
             else:
                 entry.unlink()
 
-    def seal(self, arrays: dict[str, StoredArray], steps: int) -> None:
-        """Trim the arrays to the recorded updates and mark the manifest as complete."""
+    def seal(self, arrays: dict[str, StoredArray], steps: int, *, dropped: int) -> None:
+        """Trim the arrays to the recorded updates and mark the manifest as complete.
+
+        Args:
+            arrays: the growing arrays, by name.
+            steps: recorded updates.
+            dropped: batches that were announced and entered none of them.
+        """
         trajectory = Trajectory(self.path)
         rows = dict.fromkeys(arrays, steps) | {"rng_state": -(-steps // trajectory.chunk_steps)}
         rows |= {name: trajectory.used_entries()[name] for name in RAGGED}
         for name, array in arrays.items():
             array.trim(rows[name])
         write_manifest(
-            self.path, {**trajectory.manifest, "complete": True, "files": file_digests(self.path)}, kind=KIND
+            self.path,
+            {
+                **trajectory.manifest,
+                "complete": True,
+                "batches_without_update": dropped,
+                "files": file_digests(self.path),
+            },
+            kind=KIND,
         )
 
     def release(self) -> None:

@@ -56,14 +56,14 @@ class Layout:
     def unflatten(self, flat: Tensor) -> dict[str, Tensor]:
         """Views of `flat` [..., D] by name, each [..., *shape]; leading axes are kept."""
         parts = zip(self.names, self.shapes, flat.split(self.sizes, dim=-1), strict=True)
-        return {name: part.reshape(*flat.shape[:-1], *shape) for name, shape, part in parts}
+        return {name: part.reshape((*flat.shape[:-1], *shape)) for name, shape, part in parts}
 
     def flatten(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """The inverse of `unflatten`: tensors [..., *shape] by name to one [..., D]. Extra names are ignored."""
         parts = []
         for name, shape in zip(self.names, self.shapes, strict=True):
             tensor = tensors[name]
-            parts.append(tensor.reshape(*tensor.shape[: tensor.dim() - len(shape)], prod(shape)))
+            parts.append(tensor.reshape((*tensor.shape[: tensor.dim() - len(shape)], prod(shape))))
         return torch.cat(parts, dim=-1)
 
     def to_json(self) -> dict[str, Any]:

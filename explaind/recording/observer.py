@@ -1,12 +1,13 @@
 """The hooks' view of one optimizer: what an update starts from, what it leads to, and what makes it unrecordable.
 
-The hooks only read. Gradient norms are taken right after backward and again when the optimizer starts, which shows
-how gradients were scaled in between; everything else is copied out before or after the update.
+The hooks only read. What happens to gradients and to the optimizer's memory between two updates is watched in `gradients` and
+`memory`; θ, the options and the second moment are copied out before or after the update.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +16,10 @@ from torch.optim import Optimizer
 
 from explaind.errors import RecordingError, TrainingError
 from explaind.recording import checks
+from explaind.recording.gradients import GradientWatch
 from explaind.recording.layout import Layout
-from explaind.recording.state import clip_factor, flat_copy, gradient_norm
+from explaind.recording.memory import MemoryWatch
+from explaind.recording.state import flat_copy
 
 
 class Observer:
@@ -25,9 +28,12 @@ class Observer:
     Args:
         model: the model that is trained.
         optimizer: its optimizer; refused here if its updates cannot be recorded.
+        on_reset: see `GradientWatch`.
     """
 
-    def __init__(self, model: nn.Module, optimizer: Optimizer) -> None:
+    def __init__(
+        self, model: nn.Module, optimizer: Optimizer, on_reset: Callable[[int], None] = lambda passes: None
+    ) -> None:
         self.model = model
         self.optimizer = optimizer
         self.name = checks.optimizer_name(optimizer)
@@ -36,32 +42,33 @@ class Observer:
         self._module_checks = checks.module_checks(model)
         self.check_modules()
         self.held = self._held_now()
-        self._norms: dict[int, Tensor] = {}
-        self._handles: list[torch.utils.hooks.RemovableHandle] = []
+        self.gradients = GradientWatch(on_reset)
+        self._layout: Layout | None = None
 
     def attach(self) -> None:
         """Listen to the gradients."""
-        for parameter in self.held:
-            if parameter.requires_grad:
-                self._handles.append(parameter.register_post_accumulate_grad_hook(self._after_backward))
+        self._versions = self._versions_now()
+        self.gradients.attach(self.held)
 
     def detach(self) -> None:
         """Leave model and optimizer as they were."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
+        self.gradients.detach()
 
     def follow(self, layout: Layout) -> None:
         """Fix which parameters are θ; from now on any deviation is an error."""
         named = dict(self.model.named_parameters())
-        self.layout = layout
+        self.layout = self._layout = layout
         self.moved: Sequence[Tensor] = [named[name] for name in layout.names]
         self._moved_ids = {id(parameter) for parameter in self.moved}
-        self._last: Tensor | None = None
-        self._now = torch.empty(layout.size, dtype=layout.dtype)
+        self._last: list[Tensor] | None = None
+        self._memory = MemoryWatch(self.optimizer, self.moved)
         self._active = [
             group["momentum"] != 0 for group in self.optimizer.param_groups if "momentum" in group
         ]
+
+    def has_gradient(self) -> bool:
+        """Does any parameter hold a gradient that is not zero?"""
+        return any(p.grad is not None and bool((p.grad != 0).any()) for p in self.held)
 
     def with_gradient(self) -> set[int]:
         """Ids of the parameters that the coming update will move.
@@ -90,8 +97,11 @@ class Observer:
             found.add(id(parameter))
         return found
 
-    def before_update(self) -> tuple[float, bool]:
-        """Check that this update is like the others and return (clip factor, clip uniform).
+    def before_update(self, step: int) -> np.ndarray:
+        """Check that update `step` is like the others.
+
+        Returns:
+            norms of each parameter's gradient after backward and as the optimizer gets it, float64 [2, tensors].
 
         Raises:
             RecordingError: naming what changed since the recording began.
@@ -112,24 +122,46 @@ class Observer:
                 f"Parameter {self._name_of(odd)} received a gradient in some updates only (it {now})",
                 "a gradient in every update, or in none",
             )
-        if self._last is not None:
-            flat_copy(self.moved, self._now)
-            if not torch.equal(self._now, self._last):
-                raise _changed(
-                    "Parameters were changed between two updates", "θ exactly as the optimizer left it"
-                )
-        zero = torch.zeros((), dtype=torch.float64)
-        before = [self._norms.get(id(parameter), zero) for parameter in self.moved]
-        after = [gradient_norm(parameter.grad) for parameter in self.moved]
-        self._norms.clear()
-        return clip_factor(_numbers(before), _numbers(after), self.layout.dtype, self.layout.size)
+        if self.gradients.stale:
+            checks.refuse(
+                f"The gradients of update {step} contain those of the update before it",
+                "gradients that are reset after every update",
+                "a backward pass on top of gradients that the optimizer had already taken",
+                "call optimizer.zero_grad() between optimizer.step() and the next backward()",
+            )
+        if self.has_moved():
+            raise _changed(
+                "Parameters were changed between two updates", "θ exactly as the optimizer left it"
+            )
+        self._memory.check(step)
+        self._given = self._present_options()
+        return self.gradients.norms(self.moved)
+
+    def has_moved(self) -> bool:
+        """Are the parameters not what the last recorded update left? Before the first one: were they edited since the start?"""
+        if self._layout is None:
+            return self._versions_now() != self._versions
+        if self._last is None:
+            return False
+        return not all(
+            torch.equal(parameter.detach().to(last.device), last)
+            for parameter, last in zip(self.moved, self._last, strict=True)
+        )
 
     def after_update(self, step: int, row: Tensor, second_moment: Tensor | None) -> None:
         """Copy θ_{s+1} [D], and v_{s+1} [D] if there is a row for it.
 
         Raises:
             TrainingError: a parameter is no longer finite.
+            RecordingError: an option was changed after it had been read.
         """
+        if self._present_options() != self._given:
+            raise _changed(
+                "An option of the optimizer changed while it made its update",
+                "options set before optimizer.step()",
+            )
+        self.gradients.used()
+        self._memory.note()
         flat_copy(self.moved, row)
         # One sum is enough to notice; only then is it worth looking closer (a sum may overflow by itself).
         if not torch.isfinite(row.sum()) and not torch.isfinite(row).all():
@@ -141,7 +173,7 @@ class Observer:
                 got="NaN or infinity",
                 remedy="lower the learning rate or clip gradients; the store holds the updates before this one",
             )
-        self._last = row
+        self._last = list(self.layout.unflatten(row).values())
         if second_moment is not None:
             flat_copy(
                 [self.optimizer.state[parameter]["exp_avg_sq"] for parameter in self.moved], second_moment
@@ -150,33 +182,49 @@ class Observer:
     def keep_last(self) -> None:
         """Copy θ_{s+1} before its row is handed to the writer."""
         if self._last is not None:
-            self._last = self._last.clone()
+            self._last = [last.clone() for last in self._last]
 
     def check_modules(self) -> None:
         """Refuse random or batch-dependent modules that are active."""
         for check in self._module_checks:
             check()
 
+    def check_end(self, step: int) -> None:
+        """At the end of training the model must be where the last recorded update left it.
+
+        Raises:
+            RecordingError: it is not.
+        """
+        if self.has_moved():
+            checks.refuse(
+                f"The model is not where the {step} recorded updates left it",
+                f"θ_{step} as recorded" if step else "parameters as they were when the recording began",
+                "other parameters",
+                "let the optimizer that was given to record() make every update, not one made inside the block, and change "
+                "parameters only after the block; what was recorded stays readable up to its last update",
+            )
+
     def check_constants(self, constants: dict[str, Tensor]) -> None:
-        """Refuse floating constants (frozen parameters, buffers) that differ from what was recorded at the start."""
+        """Refuse constants (frozen parameters, buffers) that differ from what was recorded at the start."""
         present = dict(self.model.named_parameters()) | dict(self.model.named_buffers())
         for name, value in constants.items():
-            if value.is_floating_point() and not torch.equal(present[name].detach().cpu(), value):
+            if name not in present or not torch.equal(present[name].detach().cpu(), value):
                 raise _changed(f"'{name}' changed although the optimizer does not move it", "a constant")
 
-    def _after_backward(self, parameter: Tensor) -> None:
-        if parameter.grad is not None and parameter.grad.layout == torch.strided:
-            self._norms[id(parameter)] = gradient_norm(parameter.grad.detach())
+    def _versions_now(self) -> list[int]:
+        return [parameter._version for parameter in self.held]
+
+    def _present_options(self) -> list[dict[str, Any]]:
+        return [
+            {name: value for name, value in group.items() if name != "params"}
+            for group in self.optimizer.param_groups
+        ]
 
     def _held_now(self) -> list[Tensor]:
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
     def _name_of(self, parameter: Tensor) -> str:
         return next(name for name, value in self.model.named_parameters() if value is parameter)
-
-
-def _numbers(norms: list[Tensor]) -> np.ndarray:
-    return torch.stack([norm.to(norms[0].device) for norm in norms]).cpu().numpy() if norms else np.empty(0)
 
 
 def _changed(problem: str, expected: str) -> RecordingError:

@@ -6,6 +6,7 @@ and return. With or without a recorder, training gives the same parameters, bit 
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from explaind.errors import RecordingError
+from explaind.errors import RecordingError, RecordingWarning
 from explaind.recording import creation
 from explaind.recording.directory import Directory, disk_errors
 from explaind.recording.observer import Observer
@@ -43,12 +44,14 @@ class Recorder:
         creation.check_config(config)
         self._config, self._chunk_steps = config, chunk_steps
         self._overwrite, self._resume = overwrite, resume
-        self._observer = Observer(model, optimizer)
+        self._observer = Observer(model, optimizer, self._gradients_were_reset)
         self._directory = Directory(self.path)
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         self._tape: Tape | None = None
         self._batches: list[MicroBatch] = []
         self._metrics: dict[str, float] = {}
+        self._dropped = 0
+        self._lost = False
 
     @property
     def step(self) -> int:
@@ -68,6 +71,7 @@ class Recorder:
         Raises:
             RecordingError: the indices, weights or views are not that.
         """
+        self._check_lost()
         self._batches.append(micro_batch(indices, weights, views))
 
     def log(self, **scalars: float | Tensor) -> None:
@@ -126,12 +130,25 @@ class Recorder:
         self._tape = Tape(Trajectory(self.path), self._observer, self._rng)
 
     def _before(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if len(args) > 1 or any(value is not None for value in kwargs.values()):
+        self._skips = False
+        if any(value is not None for value in (*args[1:], *kwargs.values())):
             raise RecordingError(
                 "optimizer.step(closure) cannot be recorded",
                 expected="step() without a closure",
                 remedy="call backward yourself, then step()",
             )
+        if getattr(optimizer, "grad_scale", None) is not None:
+            raise RecordingError(
+                "A fused optimizer that unscales gradients by itself cannot be recorded",
+                expected="gradients as the update uses them",
+                got="scaled ones",
+                remedy="call scaler.unscale_(optimizer) before scaler.step(optimizer)",
+            )
+        overflow = getattr(optimizer, "found_inf", None)
+        if overflow is not None and bool(overflow):
+            self._skips = True  # a fused optimizer is called by GradScaler all the same, and does nothing
+            return
+        self._check_lost()
         if not self._batches:
             raise RecordingError(
                 f"Update {self.step} has no batch",
@@ -142,20 +159,64 @@ class Recorder:
         self._tape.before_update(optimizer)
 
     def _after(self, *_: Any) -> None:
+        if self._skips:
+            return
         batches, metrics = tuple(self._batches), self._metrics
         self._batches, self._metrics = [], {}
         self._tape.after_update(batches, metrics)
 
+    def _gradients_were_reset(self, passes: int) -> None:
+        """These backward passes reached no update, so their batches do not either; a batch announced since then stays."""
+        gone = min(passes, len(self._batches))
+        self._batches = self._batches[gone:]
+        self._dropped += gone
+        self._lost = self._lost or self._observer.has_moved()
+
+    def _check_lost(self) -> None:
+        if self._lost:
+            raise RecordingError(
+                f"The parameters moved after update {self.step}, but not by the optimizer that is recorded"
+                if self.step
+                else "The parameters move, but not by the optimizer that is recorded",
+                expected="every update made by the optimizer that was given to record()",
+                got="gradients that were used and reset without its step()",
+                remedy="give record() the optimizer that trains, and do not make another one inside the block",
+            )
+
     def _finish(self, *, complete: bool) -> None:
         """Commit what is left, and seal the store if training ended by itself."""
+        left, self._batches = len(self._batches), []
+        self._dropped += left
+        if complete:
+            self._check_lost()
         if self._tape is None:
             if not complete:
                 return
+            self._check_nothing_happened()
             self._begin({id(p) for p in self._observer.held if p.requires_grad})
         with disk_errors(self.path):
             self._tape.finish(self._metrics)
             if complete:
-                self._directory.seal(self._tape.arrays, self.step)
+                self._observer.check_end(self.step)
+                self._directory.seal(self._tape.arrays, self.step, dropped=self._dropped)
+        if complete and left and self._observer.has_gradient():
+            warnings.warn(
+                f"{left} announced batches entered no update: the block ended before optimizer.step(). They are not part of the "
+                "recording.",
+                RecordingWarning,
+                stacklevel=3,
+            )
+
+    def _check_nothing_happened(self) -> None:
+        """A block without a recorded update is complete only if nothing was trained in it."""
+        if self._dropped:
+            raise RecordingError(
+                "No update was recorded",
+                expected="step() of the optimizer that was given to record()",
+                got=f"{self._dropped} announced batches, none of which it used",
+                remedy="give record() the optimizer that trains",
+            )
+        self._observer.check_end(0)
 
     def _release(self) -> None:
         for handle in self._handles:

@@ -23,7 +23,7 @@ from explaind.recording.state import OptimizerState, restore_state
 from explaind.recording.trajectory import Trajectory
 from explaind.store import crc32c, read_manifest, write_atomic, write_manifest
 
-REMOVED_ON_RESUME = ("complete", "files", "kind", "schema_version", "libraries")
+REMOVED_ON_RESUME = ("complete", "batches_without_update", "files", "kind", "schema_version", "libraries")
 
 
 @dataclass(frozen=True)

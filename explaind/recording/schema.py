@@ -8,6 +8,8 @@ Row s of a per-step array belongs to update s, which leads from θ_s to θ_{s+1}
 | parameters          | θ_{s+1}; θ_0 is `initial_parameters`                    |
 | second_moment       | v_{s+1}, Adam and AdamW only                            |
 | hyperparameters     | per optimizer group, columns `HYPERPARAMETERS`          |
+| gradient_norms      | per tensor of θ, its gradient's norm: after backward, and at |
+|                     | optimizer.step() (they differ where it was clipped)     |
 | rng_state           | one row per chunk: torch's CPU generator at its start   |
 | batch_indices       | blocks of sample indices, padded with −1                |
 | batch_weights       | the same for weights of samples, where there are any    |
@@ -26,7 +28,7 @@ JOURNAL = "journal.jsonl"
 HYPERPARAMETERS = ("lr", "weight_decay", "beta1", "beta2", "eps", "momentum", "dampening")
 CAPACITY = 64  # chunks an array can hold before it first grows
 
-PER_STEP = ("parameters", "second_moment", "hyperparameters")
+PER_STEP = ("parameters", "second_moment", "hyperparameters", "gradient_norms")
 RAGGED = ("batch_indices", "batch_weights", "batch_views")
 
 
@@ -71,6 +73,13 @@ def array_specs(
             ", ".join(HYPERPARAMETERS),
             group=groups,
             option=len(HYPERPARAMETERS),
+        ),
+        per_step(
+            "gradient_norms",
+            "float64",
+            "norm of each tensor's gradient after backward, and as the optimizer got it",
+            stage=2,
+            tensor=len(layout.names),
         ),
         block_of("batch_indices", "int64", "sample indices, chunk by chunk, padded with -1"),
         block_of("batch_weights", "float64", "weights of samples, for micro-batches that have them"),

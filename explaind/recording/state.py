@@ -109,30 +109,3 @@ def read_hyperparameters(optimizer: Optimizer, out: np.ndarray) -> None:
         beta1, beta2 = group.get("betas", (0.0, 0.0))
         values = {**group, "beta1": beta1, "beta2": beta2}
         row[:] = [float(values.get(option, 0.0)) for option in HYPERPARAMETERS]
-
-
-def gradient_norm(gradient: Tensor) -> Tensor:
-    """Euclidean norm in float64, as a 0-dim tensor: no synchronisation with an accelerator."""
-    return torch.linalg.vector_norm(gradient, dtype=torch.float64)
-
-
-def clip_factor(before: np.ndarray, after: np.ndarray, dtype: torch.dtype, size: int) -> tuple[float, bool]:
-    """How gradients were scaled between backward and the update, from their norms per parameter.
-
-    Args:
-        before: norms right after backward, float64 [parameters].
-        after: norms the optimizer sees, float64 [parameters].
-        dtype: of the gradients, whose rounding the comparison allows for.
-        size: D, for the rounding of gradients that are nearly zero.
-
-    Returns:
-        ‖after‖ / ‖before‖ over all parameters (exactly 1.0 when nothing was scaled), and whether the same factor
-        explains each parameter.
-    """
-    if np.array_equal(before, after):
-        return 1.0, True
-    total = float(np.linalg.norm(before))
-    factor = float(np.linalg.norm(after)) / total if total > 0 else 1.0
-    info = torch.finfo(dtype)
-    slack = 8 * info.eps * factor * before + info.tiny * info.eps * size**0.5
-    return factor, bool(np.all(np.abs(after - factor * before) <= slack))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,8 @@ class StepRecord:
             updates, plus one if a momentum buffer existed before the first.
         clip_factor: norm of the gradient the optimizer saw ÷ its norm right after backward; 1.0 without clipping.
         clip_uniform: whether every parameter's gradient was scaled by that factor, up to rounding.
+        gradient_norms: norm of each tensor's gradient as the optimizer got it.
+        clip_factors: the same divided by its norm right after backward, per tensor of θ.
         batches: the micro-batches, in order.
     """
 
@@ -55,22 +57,28 @@ class StepRecord:
     count: int
     clip_factor: float
     clip_uniform: bool
+    gradient_norms: tuple[float, ...]
+    clip_factors: tuple[float, ...]
     batches: tuple[MicroBatch, ...]
 
 
 def micro_batch(indices: Any, weights: Any = None, views: Any = None) -> MicroBatch:
     """Check and copy what the user passes to `Recorder.batch`.
 
+    Args:
+        indices, weights, views: tensors, arrays, sequences (of numbers or of 0-dim tensors), or iterators, which are used up.
+
     Raises:
         RecordingError: indices are not a non-empty list of integers ≥ 0, or weights or views do not fit them.
     """
-    copied = _vector(indices)
+    copied = _vector(indices, "samples")
     if copied.dim() != 1 or len(copied) == 0 or not _is_whole(copied):
         raise RecordingError(
             "The samples of a batch must be given by their indices",
             expected="a non-empty 1-D sequence of integers",
             got=f"shape {tuple(copied.shape)}, {copied.dtype}",
-            remedy="pass the positions in the training set, not the samples or a mask",
+            remedy="pass the positions in the training set, not the samples or a mask; "
+            "mask.nonzero().flatten() turns a mask into positions",
         )
     copied = copied.to(torch.int64)
     if int(copied.min()) < 0:
@@ -80,20 +88,21 @@ def micro_batch(indices: Any, weights: Any = None, views: Any = None) -> MicroBa
     seen = None if views is None else _views(views, len(copied))
     if weights is None:
         return MicroBatch(copied, None, seen)
-    scale = _vector(weights).to(torch.float64)
-    if scale.dim() > 1 or (scale.dim() == 1 and len(scale) != len(copied)):
+    scale = _vector(weights, "weights")
+    if scale.is_complex() or scale.dim() > 1 or (scale.dim() == 1 and len(scale) != len(copied)):
         raise RecordingError(
             "The weights of a batch do not fit its indices",
             expected=f"None, one number, or {len(copied)} numbers",
-            got=f"shape {tuple(scale.shape)}",
+            got=f"shape {tuple(scale.shape)}" + (f", {scale.dtype}" if scale.is_complex() else ""),
         )
+    scale = scale.to(torch.float64)
     if not bool(torch.isfinite(scale).all()):
         raise RecordingError("A weight of the batch is not finite", expected="finite numbers")
     return MicroBatch(copied, float(scale) if scale.dim() == 0 else scale, seen)
 
 
 def _views(views: Any, count: int) -> Tensor:
-    copied = _vector(views)
+    copied = _vector(views, "views")
     if copied.shape != (count,) or not (_is_whole(copied) or copied.dtype == torch.bool):
         raise RecordingError(
             "The views of a batch do not fit its indices",
@@ -113,10 +122,49 @@ def scalar(value: float | Tensor) -> float:
     return float(value.detach() if isinstance(value, Tensor) else value)
 
 
-def _vector(values: Any) -> Tensor:
-    """A private copy on the CPU, since the caller may reuse its buffer for the next batch."""
-    if isinstance(values, Tensor):
-        return values.detach().to("cpu", copy=True)
-    if isinstance(values, Sequence | range):
-        return torch.tensor(list(values)) if len(values) else torch.zeros(0, dtype=torch.int64)
-    return torch.from_numpy(np.array(values))
+def _vector(values: Any, what: str) -> Tensor:
+    """A private copy on the CPU, since the caller may reuse its buffer for the next batch.
+
+    Raises:
+        RecordingError: no tensor can be made of the values, or their order is not defined.
+    """
+    if isinstance(values, slice):
+        raise _not_listed(what, repr(values), "write out the positions, such as range(start, stop)")
+    if isinstance(values, Set | Mapping):
+        raise _not_listed(what, f"a {type(values).__name__}, which has no order", "pass a list")
+    if isinstance(values, str | bytes):
+        raise _not_listed(what, type(values).__name__, "pass a list of numbers")
+    try:
+        if isinstance(values, Tensor):
+            return values.detach().to("cpu", copy=True).to_dense()
+        if isinstance(values, Sequence | Iterator):
+            return _listed([_number(value) for value in values])
+        array = np.array(values)  # also what offers itself as an array: a data frame's column, an index
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise _not_listed(what, f"{type(values).__name__} ({error})", "pass a list of numbers") from error
+
+
+def _listed(values: list[Any]) -> Tensor:
+    if not values:
+        return torch.zeros(0, dtype=torch.int64)
+    truths = {isinstance(value, bool | np.bool_) for value in values}
+    if len(truths) > 1:  # torch would count True as 1
+        raise TypeError("truth values among numbers")
+    return torch.tensor(values)
+
+
+def _number(value: Any) -> Any:
+    """A Python number from a tensor or array that holds one; a list from a larger one."""
+    if not isinstance(value, Tensor | np.ndarray):
+        return value
+    return value.item() if value.reshape(-1).shape[0] == 1 else value.tolist()
+
+
+def _not_listed(what: str, got: str, remedy: str) -> RecordingError:
+    return RecordingError(
+        f"The {what} of a batch cannot be read",
+        expected="a 1-D tensor, array or sequence of numbers",
+        got=got,
+        remedy=remedy,
+    )

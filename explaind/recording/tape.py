@@ -8,11 +8,12 @@ from torch.optim import Optimizer
 
 from explaind.errors import RecordingError
 from explaind.recording import creation, journal
+from explaind.recording.gradients import clip_factor
 from explaind.recording.journal import Commit
 from explaind.recording.observer import Observer
 from explaind.recording.resume import ResumePoint
 from explaind.recording.schema import JOURNAL
-from explaind.recording.state import read_hyperparameters, read_state
+from explaind.recording.state import OptimizerState, read_hyperparameters, read_state
 from explaind.recording.steps import MicroBatch
 from explaind.recording.trajectory import Trajectory
 from explaind.recording.writer import Writer
@@ -42,8 +43,11 @@ class Tape:
 
     def before_update(self, optimizer: Optimizer) -> None:
         """Note the options and the clipping of the coming update; see `Observer.before_update` for refusals."""
-        self._clip = self._observer.before_update()
-        read_hyperparameters(optimizer, self._chunk.arrays["hyperparameters"][self._chunk.rows])
+        chunk, row, layout = self._chunk, self._chunk.rows, self._observer.layout
+        norms = self._observer.before_update(self.step)
+        chunk.arrays["gradient_norms"][row] = norms
+        self._clip = clip_factor(*norms, layout.dtype, layout.size)
+        read_hyperparameters(optimizer, chunk.arrays["hyperparameters"][row])
 
     def after_update(self, batches: tuple[MicroBatch, ...], metrics: dict[str, float]) -> None:
         """Note what the update led to. The row counts only when all of it is there."""
@@ -68,6 +72,7 @@ class Tape:
         """
         self._observer.check_constants(self._constants)
         if self._chunk.rows:
+            self._check_counter()
             self._writer.put(self._chunk)
         self._writer.close()
         if metrics:
@@ -84,6 +89,16 @@ class Tape:
     def _flush(self) -> None:
         observer, chunk = self._observer, self._chunk
         observer.check_constants(self._constants)
+        state = self._check_counter()
+        rng = torch.get_rng_state()
+        chunk.point = ResumePoint(state.count, state.buffer, rng)
+        observer.keep_last()
+        self._writer.put(chunk)
+        self._next_chunk(rng)
+
+    def _check_counter(self) -> OptimizerState:
+        """The optimizer's memory, whose counter counts the recorded updates."""
+        observer = self._observer
         state = read_state(observer.optimizer, observer.moved, observer.layout, observer.name)
         if observer.name != "SGD" and state.count != self._initial_count + self.step:
             raise RecordingError(
@@ -92,8 +107,4 @@ class Tape:
                 got=str(state.count),
                 remedy="leave the optimizer's state alone while it is recorded",
             )
-        rng = torch.get_rng_state()
-        chunk.point = ResumePoint(state.count, state.buffer, rng)
-        observer.keep_last()
-        self._writer.put(chunk)
-        self._next_chunk(rng)
+        return state

@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from explaind.errors import StoreError
 from explaind.recording import journal
 from explaind.recording.chunks import ChunkReader
+from explaind.recording.gradients import factors
 from explaind.recording.layout import Layout
 from explaind.recording.schema import HYPERPARAMETERS, JOURNAL, KIND, RAGGED
 from explaind.recording.steps import MicroBatch, StepRecord
-from explaind.recording.verify import check_files, check_model
+from explaind.recording.verify import check_files, check_model, match_model
 from explaind.store import read_manifest
 
 CACHED_CHUNKS = 4
@@ -81,6 +82,7 @@ class Trajectory:
         self._check_step(s, self.n_steps - 1)
         options = self._row("hyperparameters", s).T.tolist()
         flags = self.manifest["flags"]
+        before, after = self._row("gradient_norms", s)
         clip_factor, clip_uniform = self._chunks[s // self.chunk_steps].clip[s % self.chunk_steps]
         return StepRecord(
             **{name: tuple(column) for name, column in zip(HYPERPARAMETERS, options, strict=True)},
@@ -89,6 +91,8 @@ class Trajectory:
             count=self.initial_count + s + 1,
             clip_factor=clip_factor,
             clip_uniform=clip_uniform,
+            gradient_norms=tuple(after.tolist()),
+            clip_factors=tuple(factors(before, after).tolist()),
             batches=self._batches(s),
         )
 
@@ -135,6 +139,10 @@ class Trajectory:
     def check_model(self, model: nn.Module) -> None:
         """Raise StoreError, naming the first difference, unless `model` has the recorded names, shapes, dtypes."""
         check_model(self.path, self.layout, self.manifest["constants"], model)
+
+    def match_model(self, model: nn.Module) -> dict[str, str]:
+        """Recorded name → name in `model`, which may be wrapped now or was then; StoreError if it is another model."""
+        return match_model(self.path, self.layout, self.manifest["constants"], model)
 
     def used_entries(self) -> dict[str, int]:
         """Entries of each ragged array that hold batches, padding included."""

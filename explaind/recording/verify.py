@@ -59,12 +59,7 @@ def check_model(store: Path, layout: Layout, constants: dict[str, Any], model: n
     Raises:
         StoreError: the first difference.
     """
-    expected = {
-        name: (tuple(entry["shape"]), getattr(torch, entry["dtype"])) for name, entry in constants.items()
-    }
-    expected |= {name: (shape, layout.dtype) for name, shape in zip(layout.names, layout.shapes, strict=True)}
-    given = dict((*model.named_parameters(), *model.named_buffers()))
-    found = {name: (tuple(value.shape), value.dtype) for name, value in given.items()}
+    expected, found = _recorded(layout, constants), _present(model)
     for name in [*expected, *found]:
         if expected.get(name) != found.get(name):
             raise StoreError(
@@ -73,6 +68,75 @@ def check_model(store: Path, layout: Layout, constants: dict[str, Any], model: n
                 got=_describe(found.get(name)),
                 remedy="build the model as it was when the run was recorded",
             )
+
+
+def match_model(store: Path, layout: Layout, constants: dict[str, Any], model: nn.Module) -> dict[str, str]:
+    """Name of each recorded parameter and buffer → its name in `model`.
+
+    The two differ where the model was wrapped, or was when it was recorded: by torch.compile (`_orig_mod.`), by DataParallel
+    or DistributedDataParallel (`module.`), or by a module of the user's own, which puts one prefix before all names. Names,
+    shapes and dtypes must agree otherwise.
+
+    Raises:
+        StoreError: the first difference, if no single prefix explains it.
+    """
+    expected, found = _recorded(layout, constants), _present(model)
+    if expected == found:
+        return {name: name for name in expected}
+    plain, given = _unwrapped(expected), _unwrapped(found)
+    if plain is not None and given is not None:
+        for prefix, added in _prefixes(plain, given):
+            mapped = {
+                old: given.get(prefix + name if added else name.removeprefix(prefix))
+                for name, old in plain.items()
+            }
+            if _agree(mapped, expected, found):
+                return mapped
+    check_model(store, layout, constants, model)
+    return {name: name for name in expected}
+
+
+Entries = dict[str, tuple[tuple[int, ...], torch.dtype]]
+
+
+def _recorded(layout: Layout, constants: dict[str, Any]) -> Entries:
+    kept = {
+        name: (tuple(entry["shape"]), getattr(torch, entry["dtype"])) for name, entry in constants.items()
+    }
+    return kept | {
+        name: (shape, layout.dtype) for name, shape in zip(layout.names, layout.shapes, strict=True)
+    }
+
+
+def _present(model: nn.Module) -> Entries:
+    given = dict((*model.named_parameters(), *model.named_buffers()))
+    return {name: (tuple(value.shape), value.dtype) for name, value in given.items()}
+
+
+def _unwrapped(entries: Entries) -> dict[str, str] | None:
+    """Name without the marks of torch's own wrappers → name; None if two names become one."""
+    plain: dict[str, str] = {}
+    for name in entries:
+        parts = [part for part in name.split(".") if part != "_orig_mod"]
+        plain[".".join(parts)] = name
+    while plain and all(name.startswith("module.") for name in plain):
+        plain = {name.removeprefix("module."): old for name, old in plain.items()}
+    return plain if len(plain) == len(entries) else None
+
+
+def _prefixes(plain: dict[str, str], given: dict[str, str]) -> list[tuple[str, bool]]:
+    """Candidates (prefix, was it added?): none at all, then what stands before the first name on either side."""
+    candidates = [("", True)]
+    for fewer, more, added in ((plain, given, True), (given, plain, False)):
+        first = next(iter(fewer), "")
+        candidates += [(name.removesuffix(first), added) for name in more if name.endswith("." + first)]
+    return candidates
+
+
+def _agree(mapped: dict[str, str | None], expected: Entries, found: Entries) -> bool:
+    return set(mapped.values()) == set(found) and all(
+        expected[name] == found[other] for name, other in mapped.items() if other is not None
+    )
 
 
 def _describe(entry: tuple[tuple[int, ...], torch.dtype] | None) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 from explaind.errors import StoreError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 FILE_NAME = "manifest.json"
 LIBRARIES = ("torch", "numpy", "zarr", "xarray")
 

@@ -4,7 +4,9 @@ Notation: z are the parts of the batch (Z of them), l those of the held-out samp
 restricted to z, so that Σ_z g_z = g. The update is linear in its batch's gradient once P is fixed, P being that of the whole
 batch:
 
-    score[z, l] = −∫ ∇L_l(θ(τ)) · u_z dτ,     u_z = α (1−β1) / (1−β1^t) · c P g_z,     L_l the mean loss of l
+    score[z, l] = −∫ ∇L_l(θ(τ)) · u_z dτ,     u_z = w · c P g_z,     L_l the mean loss of l
+
+w is α (1−β1) / (1−β1^t) for Adam and AdamW (`Update.weight`).
 
 Rows u_z are held for a chunk of the parameters at a time, as many as the memory allows; every chunk repeats the backward
 passes, which cost those of one batch and, per node, of the held-out samples. Gradients of several held-out parts are multiplied
@@ -22,7 +24,7 @@ from torch import Tensor, nn
 
 from explaind.checkpoints import Checkpoint
 from explaind.progress import track
-from explaind.updates.explain import batch_update
+from explaind.updates.batch import find_update, prepared
 from explaind.updates.path import Losses, Rule, add_gradient, measure
 from explaind.updates.terms import Update
 
@@ -95,26 +97,28 @@ def influence_by_part(
         rule: its samples per pass.
     """
     rule = rule or Rule()
-    update, _ = batch_update(checkpoint, model, losses, train.samples, rule, keep_preconditioner=True)
-    options = checkpoint.hyperparameters
-    first = options.betas[0]
-    scale = options.lr * (1 - first) / (1 - first ** (options.step + 1)) * update.clip
-    scores = torch.zeros(len(train) + 2, len(heldout), max(groups.values()) + 1, dtype=torch.float64)
-    entry = next(iter(update.start.values())).element_size() * (len(train) + 2 + TOGETHER)
-    sizes = {name: p.numel() for name, p in model.named_parameters()}
-    for chunk in track(
-        list(chunks(sizes, memory_mb * 10**6 // entry)), description="languages", unit="chunk"
-    ):
-        with _only(model, chunk):
-            update.place(model, 0.0)
-            rows = _rows(update, model, losses, train, scale, rule, chunk)
-            for at, weight in zip(*quadrature, strict=True):
-                update.place(model, at)
-                _add(scores, weight, rows, model, losses, heldout, groups, rule, chunk)
-    ends = []
-    for at in (1.0, 0.0):
-        update.place(model, at)
-        ends.append(heldout.mean(measure(model, losses, heldout.samples, rule)).cpu())
+    with prepared(checkpoint, model, losses, train.samples, heldout.samples) as (start, rehearsal):
+        losses = rehearsal.losses
+        update, known = find_update(
+            checkpoint, start, model, losses, train.samples, rule, keep_preconditioner=True
+        )
+        rehearsal.check_again(model, train.samples, known, rule)
+        scores = torch.zeros(len(train) + 2, len(heldout), max(groups.values()) + 1, dtype=torch.float64)
+        entry = next(iter(update.start.values())).element_size() * (len(train) + 2 + TOGETHER)
+        sizes = {name: theta.numel() for name, theta in update.start.items()}
+        for chunk in track(
+            list(chunks(sizes, memory_mb * 10**6 // entry)), description="languages", unit="chunk"
+        ):
+            with _only(model, chunk):
+                update.place(model, 0.0)
+                rows = _rows(update, model, losses, train, rule, chunk)
+                for at, weight in zip(*quadrature, strict=True):
+                    update.place(model, at)
+                    _add(scores, weight, rows, model, losses, heldout, groups, rule, chunk)
+        ends = []
+        for at in (1.0, 0.0):
+            update.place(model, at)
+            ends.append(heldout.mean(measure(model, losses, heldout.samples, rule)).cpu())
     return ByPart(scores, ends[0] - ends[1])
 
 
@@ -140,25 +144,27 @@ def _rows(
     model: nn.Module,
     losses: Losses,
     train: Parts,
-    scale: float,
     rule: Rule,
     chunk: Chunk,
 ) -> dict[str, Tensor]:
     """The terms of a chunk's parameters as rows [Z + 2, entries]: u_z, u_momentum, u_decay."""
     rows = {}
     for name, place in chunk.items():
-        start = update.start[name].flatten()[place]
+        start, decay = update.start[name].flatten()[place], update.decay[name]
         rows[name] = start.new_zeros(len(train) + 2, len(start))
         rows[name][-2] = update.momentum[name].flatten()[place]
-        rows[name][-1] = update.decay[name] * start
+        rows[name][-1] = (decay.flatten()[place] if isinstance(decay, Tensor) else decay) * start
     for z in range(len(train)):
         mine = train.of(z)
-        share = scale * len(mine) / len(train.samples)  # add_gradient takes the mean over the part
+        share = update.clip * len(mine) / len(train.samples)  # add_gradient takes the mean over the part
 
         def use(name: str, gradient: Tensor, z: int = z, share: float = share) -> None:
-            place = chunk[name]
-            product = gradient.flatten()[place] * update.preconditioner[name].flatten()[place]
-            rows[name][z].add_(product, alpha=share)
+            if name not in chunk:
+                return
+            product = gradient.flatten()[chunk[name]]
+            if name in update.preconditioner:
+                product = product * update.preconditioner[name].flatten()[chunk[name]]
+            rows[name][z].add_(product, alpha=share * update.weight[name])
 
         add_gradient(model, losses, mine, rule, use)
     return rows
@@ -185,7 +191,8 @@ def _add(
         for place, part in enumerate(parts):
 
             def use(name: str, gradient: Tensor, place: int = place) -> None:
-                gradients[name][place].add_(gradient.flatten()[chunk[name]])
+                if name in chunk:
+                    gradients[name][place].add_(gradient.flatten()[chunk[name]])
 
             add_gradient(model, losses, heldout.of(part), rule, use)
         for name, row in rows.items():
@@ -208,9 +215,11 @@ def _product(rows: Tensor, gradients: Tensor) -> Tensor:
 @contextmanager
 def _only(model: nn.Module, names: Mapping[str, object]) -> Iterator[None]:
     """Inside, only the named parameters need gradients."""
+    before = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in names)
     try:
         yield
     finally:
-        model.requires_grad_(True)
+        for parameter, wanted in before:
+            parameter.requires_grad_(wanted)

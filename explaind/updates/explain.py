@@ -5,18 +5,17 @@ from __future__ import annotations
 import time
 
 import numpy as np
-import torch
 import xarray as xr
 from torch import Tensor, nn
 
 from explaind.checkpoints import Checkpoint
-from explaind.errors import DataError
-from explaind.recording.checks import module_checks
-from explaind.updates.path import Decomposition, Losses, Rule, add_gradient, integrate
-from explaind.updates.terms import TERMS, Update, make_update, sum_gradients
+from explaind.updates.batch import batch_update, find_update, prepared
+from explaind.updates.checks import check_model, check_samples, check_units
+from explaind.updates.path import Decomposition, Losses, Rule, integrate
+from explaind.updates.terms import TERMS
 from explaind.updates.units import Units, make_units
 
-__all__ = ["batch_update", "explain_update", "take_start", "to_dataset", "unit_coordinates"]
+__all__ = ["batch_update", "explain_update", "to_dataset", "unit_coordinates"]
 
 
 def explain_update(
@@ -29,15 +28,29 @@ def explain_update(
     units: Units | None = None,
     rule: Rule | None = None,
 ) -> xr.Dataset:
-    """One AdamW update from a checkpoint, on a batch of samples, decomposed (Remark F.3 of the paper).
+    """One update of AdamW, Adam or SGD from a checkpoint, on a batch of samples, decomposed (Remark F.3 of the paper).
 
-    Held at once: the model, θ, u_batch and u_momentum, the last three in float32 even where the model is not, and one tensor's
-    gradient; of the optimizer's state no more than one tensor beyond that.
+    Groups of parameters may differ in any option. What torch skips is skipped: a parameter that requires no gradient, or that the
+    batch's loss does not depend on, is neither decayed nor moved by its momentum. Adam's and SGD's weight decay is coupled: the
+    term `regularization` is what this update's θ enters with, through P of the whole update; decay of earlier updates is in the
+    buffer and so in `momentum`, with their gradients.
+
+    Checked before the expensive work, on the first and the last sample of both sets: losses are one number for each sample; the
+    same at a second evaluation, with no random number drawn; independent of buffers that the forward pass changes, and of the
+    other samples; gradients of samples add up; the forward pass changes no parameter and no sample. Then every training sample's
+    loss is compared with its loss among other neighbours. Cost: at most 24 forward passes of one sample, three forward-backwards
+    of one, and one forward pass over the batch. Not detected: held-out samples that mix although the first and the last do not
+    (samples of one pass then change each other's scores).
+
+    Held at once: the model, θ, u_batch and u_momentum (and with Adam's weight decay one factor per parameter), in float32 even
+    where the model is not, one tensor's gradient, and a copy of the model's buffers; of the optimizer's state no more than one
+    tensor beyond that.
 
     Args:
-        checkpoint: parameters, moments and hyperparameters (`explaind.open_checkpoint`).
-        model: of the checkpoint's shape, on any device and in any floating dtype; it is left at the checkpoint's parameters, with
-            the gradients it holds.
+        checkpoint: parameters, moments and hyperparameters (`explaind.open_checkpoint`, `explaind.TrainingState`).
+        model: of the checkpoint's shape, on any device and in any floating dtype. It is left at the checkpoint's parameters; its
+            buffers, gradients, requires_grad and training modes, and the generators of random numbers, are as before, also after
+            an error. Other attributes that its forward pass sets are not put back.
         losses: (model, samples [n, …]) → the loss of each sample [n].
         train: samples of the update's batch; its loss is their mean.
         heldout: samples whose mean loss is explained.
@@ -49,76 +62,49 @@ def explain_update(
         `change`, `reconstruction` and `residual` with change = reconstruction + residual; `by_nodes` (nodes): the
         reconstruction with 1, 3, … nodes on the whole path; `node`, `weight` (place): the quadrature that gave the scores;
         `passes` over the held-out samples; `before`, `after` (heldout): losses at both ends; scalars `train_loss`,
-        `gradient_norm`, `clip`; unit coordinates `parameter`, `component`, `depth`, `projection`, `head`.
+        `gradient_norm`, `clip`; unit coordinates `parameter`, `component`, `depth`, `projection`, `head`. Attributes `optimizer`,
+        `step` (−1 for SGD, which does not count), `lr` (a list where groups differ), `skipped` (parameters that are not moved),
+        and `notes` of the checkpoint's readers.
 
     Raises:
-        DataError: no samples.
+        DataError: no samples, samples that are no tensor, losses that are not one for each sample, or nothing to be moved.
+        QueryError: the loss of a sample is no function of parameters and sample alone; units that do not fit.
         RecordingError: a module that, in training mode, draws random numbers or mixes samples.
-        StoreError: the checkpoint does not fit the model.
+        StoreError: the checkpoint does not fit the model, or its optimizer's update cannot be explained.
         TrainingError: the gradient or a loss is not finite.
     """
     begin = time.perf_counter()
     rule = rule or Rule()
-    for role, samples in (("training", train), ("held-out", heldout)):
-        if len(samples) == 0:
-            raise DataError(
-                f"There are no {role} samples to explain an update with.", expected="at least one"
-            )
-    for check in module_checks(model):
-        check()  # dropout and batch statistics: the loss would be no function of the parameters
-    held = {name: parameter.grad for name, parameter in model.named_parameters()}
+    check_samples("training", train)
+    check_samples("held-out", heldout)
+    check_model(model)
     units = units or make_units({name: tuple(p.shape) for name, p in model.named_parameters()})
-    update, train_losses = batch_update(checkpoint, model, losses, train, rule)
-    try:
-        found = integrate(update, model, losses, heldout, units, rule)
-    finally:
-        update.place(model, 0.0)
-        for name, parameter in model.named_parameters():
-            parameter.grad = held[name]
-    dataset = to_dataset(found, units)
-    return dataset.assign(
-        train_loss=float(train_losses.mean()),
-        gradient_norm=update.gradient_norm,
-        clip=update.clip,
-    ).assign_attrs(
-        checkpoint=checkpoint.name,
-        step=checkpoint.hyperparameters.step,
-        lr=checkpoint.hyperparameters.lr,
-        tolerance=rule.tolerance,
-        seconds=time.perf_counter() - begin,
-    )
-
-
-def batch_update(
-    checkpoint: Checkpoint,
-    model: nn.Module,
-    losses: Losses,
-    train: Tensor,
-    rule: Rule,
-    *,
-    keep_preconditioner: bool = False,
-) -> tuple[Update, Tensor]:
-    """The update on one batch, and the loss of each of its samples [n]; the model is loaded and left at the checkpoint.
-
-    Args:
-        checkpoint, model, losses, train, rule: as of `explain_update`.
-        keep_preconditioner: as of `make_update`.
-    """
-    checkpoint.load_weights(model)
-    start = take_start(checkpoint, model)
-    gradient = sum_gradients(model)
-    found = add_gradient(model, losses, train, rule, lambda name, part: gradient[name].add_(part))
-    return make_update(checkpoint, start, gradient, keep_preconditioner=keep_preconditioner), found
-
-
-def take_start(checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:
-    """θ by name, in float32 at least, where the model's parameters are."""
-    return {
-        name: checkpoint.weight(name).to(
-            device=parameter.device, dtype=torch.promote_types(parameter.dtype, torch.float32)
+    check_units(units, model)
+    options = checkpoint.hyperparameters
+    with prepared(checkpoint, model, losses, train, heldout) as (start, rehearsal):
+        update, train_losses = find_update(checkpoint, start, model, rehearsal.losses, train, rule)
+        rehearsal.check_again(model, train, train_losses, rule)
+        found = integrate(update, model, rehearsal.losses, heldout, units, rule)
+    skipped = [name for name, _ in model.named_parameters() if name not in update.start]
+    rates = options.lr
+    return (
+        to_dataset(found, units)
+        .assign(
+            train_loss=float(train_losses.mean()),
+            gradient_norm=update.gradient_norm,
+            clip=update.clip,
         )
-        for name, parameter in model.named_parameters()
-    }
+        .assign_attrs(
+            checkpoint=checkpoint.name,
+            optimizer=options.optimizer,
+            step=-1 if options.step is None else options.step,
+            lr=list(rates) if isinstance(rates, tuple) else rates,
+            skipped=skipped,
+            notes=" ".join(getattr(checkpoint, "notes", ())),
+            tolerance=rule.tolerance,
+            seconds=time.perf_counter() - begin,
+        )
+    )
 
 
 def unit_coordinates(units: Units) -> dict[str, tuple[str, np.ndarray]]:

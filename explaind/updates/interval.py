@@ -22,8 +22,9 @@ from explaind.experiments.eurollm.model import sequence_losses
 from explaind.experiments.eurollm.trainer import Trainer
 from explaind.progress import track
 from explaind.updates.explain import to_dataset
+from explaind.updates.gradients import sum_gradients
 from explaind.updates.path import Rule, add_gradient, integrate
-from explaind.updates.terms import Update, make_update, sum_gradients
+from explaind.updates.terms import Update, make_update
 from explaind.updates.units import Units
 
 __all__ = ["explain_interval"]

@@ -18,10 +18,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from explaind.errors import TrainingError
+from explaind.errors import ConfigError, TrainingError
 from explaind.features import patterson
+from explaind.updates.gradients import on_gradients
 from explaind.updates.stretch import Stretch
-from explaind.updates.terms import TERMS, Update, on_gradients
+from explaind.updates.terms import TERMS, Update
 from explaind.updates.units import Units
 
 __all__ = ["Decomposition", "Losses", "Rule", "add_gradient", "integrate", "measure"]
@@ -40,12 +41,25 @@ class Rule:
         min_nodes: nodes at least: 1, 3 or 7.
         max_nodes: backward passes over the held-out samples at most, those of halved stretches included.
         samples_per_pass: samples in one forward and backward pass; it bounds the memory of activations.
+
+    Raises:
+        ConfigError: a value is outside its range.
     """
 
     tolerance: float = 1e-3
     min_nodes: int = 1
     max_nodes: int = 63
     samples_per_pass: int = 16
+
+    def __post_init__(self) -> None:
+        if not self.tolerance >= 0:
+            raise ConfigError("The tolerance is out of range.", expected="0 or more", got=f"{self.tolerance}")
+        for name in ("min_nodes", "max_nodes", "samples_per_pass"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ConfigError(
+                    f"{name} is out of range.", expected="a whole number, 1 or more", got=f"{value}"
+                )
 
 
 @dataclass(frozen=True)
@@ -93,12 +107,16 @@ def measure(model: nn.Module, losses: Losses, samples: Tensor, rule: Rule) -> Te
 def add_gradient(
     model: nn.Module, losses: Losses, samples: Tensor, rule: Rule, use: Callable[[str, Tensor], None]
 ) -> Tensor:
-    """Pass the gradient of the samples' mean loss to `use`, in as many pieces as there are passes; each loss, float64 [n]."""
+    """Pass the gradient of the samples' mean loss to `use`, in as many pieces as there are passes; each loss, float64 [n].
+
+    Nothing is passed of a parameter that the losses do not depend on.
+    """
     found = []
     with torch.enable_grad(), on_gradients(model, use):
         for part in samples.split(rule.samples_per_pass):
             loss = losses(model, part)
-            (loss.sum() / len(samples)).backward()
+            if loss.requires_grad:
+                (loss.sum() / len(samples)).backward()
             found.append(loss.detach().double())
     return torch.cat(found)
 
@@ -191,12 +209,17 @@ def _scores(
     scores = torch.zeros(len(TERMS) + len(rows), units.size, dtype=torch.float64, device=device)
 
     def reduce(name: str, gradient: Tensor) -> None:
+        if name not in update.start:  # torch skips it: it stays where it is
+            return
         gradient = gradient.to(update.start[name].dtype)
         place = units.slices[name]
         scores[0, place] -= units.dot(name, gradient, update.batch[name])
         scores[1, place] -= units.dot(name, gradient, update.momentum[name])
-        if update.decay[name]:
-            scores[2, place] -= update.decay[name] * units.dot(name, gradient, update.start[name])
+        decay = update.decay[name]
+        if isinstance(decay, Tensor):
+            scores[2, place] -= units.dot(name, gradient, decay * update.start[name])
+        elif decay:
+            scores[2, place] -= decay * units.dot(name, gradient, update.start[name])
         for index, row in enumerate(rows, len(TERMS)):
             scores[index, place] -= units.dot(name, gradient, row[name])
 

@@ -1,33 +1,40 @@
-"""One AdamW update after a checkpoint, tensor by tensor, as the sum of its three terms (Remark F.3 of the paper).
+"""One update of AdamW, Adam or SGD after a checkpoint, tensor by tensor, as the sum of its three terms (Remark F.3 of the paper).
 
-Notation: θ are the parameters of the checkpoint, m and v its moments, t = step + 1 the update that is simulated, g the gradient
-of the batch loss at θ, c the factor of gradient clipping.
+Notation: θ are the parameters of the checkpoint, m and v its moments (m of SGD: the momentum buffer), t the update that is
+simulated, g the gradient of the batch loss at θ, c the factor of gradient clipping. The update is the ledger's recursion
+(`explaind.ledger.coefficients`), whose scalars μ, κ, ρ, σ and both decays it takes from there:
 
-    v′ = β2 v + (1−β2) (c g)²                     P = 1 / (√(v′ / (1−β2^t)) + ε)
-    u_batch    = α (1−β1) / (1−β1^t) · P c g      u_momentum = α β1 / (1−β1^t) · P m      u_decay = α λ θ
+    d = c g + coupled θ        m′ = μ m + κ d        θ ← θ − P (ρ m′ + σ d) − decoupled θ
+    v′ = β2 v + (1−β2) d²      P = 1 / (√(v′ / (1−β2^t)) + ε), 1 for SGD
+
+    u_batch = (ρκ + σ) P c g      u_momentum = ρμ P m      u_decay = (ρκ + σ) P coupled θ + decoupled θ
     θ(τ) = θ − τ (u_batch + u_momentum + u_decay),  τ from 0 to 1
 
-Held at once, besides what the backward pass needs: θ, the moving parameters, u_batch (in the place of g) and u_momentum (in the
-place of m). The second moment of a tensor is dropped as soon as P was formed.
+For AdamW that is α (1−β1) / (1−β1^t) · P c g,  α β1 / (1−β1^t) · P m  and  α λ θ. Adam and SGD couple the decay into d: u_decay
+is what this update's θ enters with; decay that earlier updates put into m is part of u_momentum.
+
+A parameter without gradient is skipped, as torch skips it: no decay, no momentum. Held at once, besides what the backward pass
+needs: θ, the moving parameters, u_batch (in the place of g), u_momentum (in the place of m), and with Adam's coupled decay the
+factor of θ. The second moment of a tensor is dropped as soon as P was formed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from explaind.errors import TrainingError
+from explaind.ledger import RULES, Coefficients
+from explaind.recording.steps import StepRecord
 
 if TYPE_CHECKING:
-    from explaind.checkpoints import Checkpoint, Hyperparameters
+    from explaind.checkpoints import Checkpoint, GroupedHyperparameters, Hyperparameters, Options
 
-__all__ = ["TERMS", "Update", "clip_factor", "make_update", "on_gradients", "sum_gradients"]
+__all__ = ["TERMS", "Update", "clip_factor", "make_update"]
 
 TERMS = ("batch", "momentum", "regularization")
 CLIP_EPS = 1e-6  # torch.nn.utils.clip_grad_norm_ adds this to the norm
@@ -35,13 +42,14 @@ CLIP_EPS = 1e-6  # torch.nn.utils.clip_grad_norm_ adds this to the norm
 
 @dataclass(frozen=True)
 class Update:
-    """θ and the terms of one update, by parameter name, in the precision in which moments are kept.
+    """θ and the terms of one update, by the name of each parameter that it moves, in the precision in which moments are kept.
 
     Attributes:
         start: θ.
         batch, momentum: u_batch and u_momentum.
-        decay: αλ of each tensor, so that u_decay = decay · start.
-        preconditioner: P, if it was asked for.
+        decay: factors of θ, u_decay = decay · start: a number, or one per entry (Adam's coupled decay).
+        weight: the factor between P c g and u_batch.
+        preconditioner: P, if it was asked for; a parameter without one has P = 1.
         gradient_norm: ‖g‖ before clipping.
         clip: the factor c.
     """
@@ -49,16 +57,21 @@ class Update:
     start: Mapping[str, Tensor]
     batch: Mapping[str, Tensor]
     momentum: Mapping[str, Tensor]
-    decay: Mapping[str, float]
+    decay: Mapping[str, float | Tensor]
+    weight: Mapping[str, float]
     preconditioner: Mapping[str, Tensor]
     gradient_norm: float
     clip: float
 
     @torch.no_grad()
     def place(self, model: nn.Module, at: float) -> None:
-        """Move the model to θ(at)."""
+        """Move the model to θ(at); parameters that the update does not move stay."""
         for name, parameter in model.named_parameters():
-            if parameter.dtype == self.start[name].dtype:
+            if name not in self.start:
+                continue
+            if at == 0:  # not by way of the terms: 0 times infinity is no number
+                parameter.copy_(self.start[name])
+            elif parameter.dtype == self.start[name].dtype:
                 parameter.copy_(self.start[name])
                 self._move(name, parameter, at)
             else:  # low-precision weights: moved in full precision, then rounded once
@@ -83,7 +96,8 @@ def make_update(
     Args:
         checkpoint: holds the moments, which are read one tensor at a time, and the hyperparameters.
         start: θ by name.
-        gradient: g by name, before clipping; its tensors are overwritten by u_batch.
+        gradient: g by name, before clipping, of the parameters that the optimizer holds and the batch's loss depends on; its
+            tensors are overwritten by u_batch.
         keep_preconditioner: keep P as well: one more copy of the parameters.
 
     Raises:
@@ -98,63 +112,58 @@ def make_update(
             remedy="Check the checkpoint with its verify(), and the batch.",
         )
     clip = clip_factor(options, norm)
-    momentum, kept = {}, {}
+    momentum, decay, weight, kept = {}, {}, {}, {}
     for name, g in gradient.items():
-        g.mul_(clip)
-        m, v = (
-            read(name).to(device=g.device, dtype=g.dtype)
-            for read in (checkpoint.exp_avg, checkpoint.exp_avg_sq)
+        own = options.of(name)
+        found = _coefficients(own)
+        weight[name] = found.rho[0] * found.kappa[0] + found.sigma[0]
+        m = checkpoint.exp_avg(name).to(device=g.device, dtype=g.dtype)
+        entering = (
+            g.mul_(clip) if not found.coupled[0] else g.mul_(clip).add(start[name], alpha=found.coupled[0])
         )
-        momentum[name], preconditioner = _terms(options, g, m, v)
-        if keep_preconditioner:
-            kept[name] = preconditioner
-    decay = {name: options.lr * options.decay(name) for name in start}
-    return Update(start, gradient, momentum, decay, kept, norm, clip)
+        decay[name] = weight[name] * found.coupled[0] + found.decoupled[0]
+        if "exp_avg_sq" in own.moments:
+            v = checkpoint.exp_avg_sq(name).to(device=g.device, dtype=g.dtype)
+            preconditioner = _precondition(own, entering, v)
+            g.mul_(preconditioner)
+            m.mul_(preconditioner)
+            if found.coupled[0]:
+                decay[name] = preconditioner * decay[name]
+            if keep_preconditioner:
+                kept[name] = preconditioner
+        g.mul_(weight[name])
+        momentum[name] = m.mul_(found.rho[0] * found.mu[0])
+    moved = {name: start[name] for name in gradient}
+    return Update(moved, gradient, momentum, decay, weight, kept, norm, clip)
 
 
-def _terms(options: Hyperparameters, g: Tensor, m: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    """u_momentum (in m's memory) and P (in v's); u_batch replaces the clipped gradient in g's."""
-    first, second = options.betas
-    correction = 1 - first ** (options.step + 1)
-    v.mul_(second).addcmul_(g, g, value=1 - second)
-    denominator = v.sqrt_().div_((1 - second ** (options.step + 1)) ** 0.5).add_(options.eps)
-    g.div_(denominator).mul_(options.lr * (1 - first) / correction)
-    m.div_(denominator).mul_(options.lr * first / correction)
-    return m, denominator.reciprocal_()
+def _coefficients(options: Options) -> Coefficients:
+    """The ledger's scalars of one parameter's next update, a group of its own."""
+    record = StepRecord(
+        lr=(options.lr,),
+        weight_decay=(options.weight_decay,),
+        beta1=(options.betas[0],),
+        beta2=(options.betas[1],),
+        eps=(options.eps,),
+        momentum=(options.momentum,),
+        dampening=(options.dampening,),
+        nesterov=(options.nesterov,),
+        maximize=(False,),
+        count=options.step + 1,
+        clip_factor=1.0,
+        clip_uniform=True,
+        batches=(),
+    )
+    return RULES[options.optimizer].coefficients(record, options.step == 0)
 
 
-def clip_factor(options: Hyperparameters, norm: float) -> float:
+def _precondition(options: Options, entering: Tensor, v: Tensor) -> Tensor:
+    """P, in v's memory; in torch's order of operations."""
+    second = options.betas[1]
+    v.mul_(second).addcmul_(entering, entering, value=1 - second)
+    return v.sqrt_().div_((1 - second ** (options.step + 1)) ** 0.5).add_(options.eps).reciprocal_()
+
+
+def clip_factor(options: Hyperparameters | GroupedHyperparameters, norm: float) -> float:
     """c, as torch.nn.utils.clip_grad_norm_ computes it."""
     return 1.0 if options.clip_norm is None else min(1.0, options.clip_norm / (norm + CLIP_EPS))
-
-
-def sum_gradients(model: nn.Module) -> dict[str, Tensor]:
-    """Zeros in float32 at least, by name: what `on_gradients` may add into."""
-    return {
-        name: torch.zeros_like(parameter, dtype=torch.promote_types(parameter.dtype, torch.float32))
-        for name, parameter in model.named_parameters()
-    }
-
-
-@contextmanager
-def on_gradients(model: nn.Module, use: Callable[[str, Tensor], None]) -> Iterator[None]:
-    """Inside, each parameter's gradient goes to `use(name, gradient)` as soon as the backward pass has it, and is freed after it.
-
-    So at most one tensor's gradient exists at a time. Gradients that the parameters hold before are dropped.
-    """
-    model.zero_grad(set_to_none=True)
-
-    def hook(name: str, parameter: nn.Parameter) -> None:
-        use(name, parameter.grad)
-        parameter.grad = None
-
-    handles = [
-        parameter.register_post_accumulate_grad_hook(partial(hook, name))
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from explaind.checkpoints import Checkpoint, open_checkpoint
+from explaind.checkpoints import Checkpoint, Options, open_checkpoint
 from explaind.errors import StoreError
 from tests.checkpoints.conftest import Trained
 from tests.checkpoints.made import BETAS, DECAY, EPS, LR, OTHER, adamw, cut, make, options, train
@@ -122,17 +122,17 @@ def state_of(trained: Trained) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda s: s["state"].pop(3), ("holds no exp_avg of",)),
+        (lambda s: s["state"][3].pop("exp_avg"), ("holds no exp_avg of",)),
+        (lambda s: s["state"][3].update(step=torch.tensor(0.0)), ("no number of updates that made them",)),
+        (lambda s: s["param_groups"][0].pop("amsgrad"), ("cannot be explained", "without amsgrad")),
+        (lambda s: s["param_groups"][0].pop("betas"), ("options of an optimizer",)),
+        (lambda s: s["param_groups"][0].update(lr=-0.5), ("hyperparameter lr has no meaning",)),
         (lambda s: s["state"][3].pop("exp_avg_sq"), ("holds no exp_avg_sq of",)),
         (lambda s: s["state"][3].update(exp_avg=torch.ones(3)), ("another shape", "(3,)")),
-        (lambda s: s["state"][3].update(step=torch.tensor(9.0)), ("not all updated equally often", "9 for")),
         (lambda s: s["param_groups"].pop(), ("another model", "parameters")),
         (lambda s: s["param_groups"][0].update(amsgrad=True), ("amsgrad",)),
         (lambda s: s["param_groups"][1].update(maximize=True), ("maximize",)),
-        (lambda s: s["param_groups"][0].update(decoupled_weight_decay=False), ("made with Adam",)),
-        (lambda s: s["param_groups"][0].update(lr=0.5), ("differ in lr",)),
         (lambda s: s["param_groups"][0].pop("eps"), ("do not say eps",)),
-        (lambda s: s["param_groups"][1].update(weight_decay=0.2), ("differ in weight_decay",)),
         (
             lambda s: s["param_groups"][1]["params"].append(s["param_groups"][0]["params"].pop()),
             ("do not tell which parameter is which",),
@@ -145,6 +145,77 @@ def test_states_that_cannot_be_read(
     content = state_of(trained)
     change(content)
     refused(trained, tmp_path, content, *words)
+
+
+def test_groups_that_differ(trained: Trained, tmp_path: Path) -> None:
+    content = state_of(trained)
+    content["param_groups"][0].update(lr=0.5, decoupled_weight_decay=False)
+    content["param_groups"][1].update(weight_decay=0.2, betas=(0.5, 0.6))
+    found = opened(trained, tmp_path, content)
+    found.verify()
+    options = found.hyperparameters
+    assert options.of("model.norm.weight") == Options("AdamW", 3, LR, 0.2, (0.5, 0.6), EPS)
+    assert options.of("lm_head.weight") == Options("Adam", 3, 0.5, DECAY, BETAS, EPS)
+    assert (options.lr, options.step, options.decay("model.norm.weight")) == ((0.5, LR), 3, 0.2)
+    assert options.optimizer == "Adam and AdamW"
+    (tmp_path / "hyperparameters.json").write_text(json.dumps({"lr": 0.1}))
+    refused(trained, tmp_path, content, "one learning rate for groups", "0.5, 0.01")
+
+
+@pytest.mark.parametrize(("momentum", "updates"), [(0.9, 2), (0.9, 0), (0.0, 2)])
+def test_sgd(trained: Trained, tmp_path: Path, momentum: float, updates: int) -> None:
+    model = make()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=momentum, dampening=momentum / 3)
+    train(model, optimizer, updates)
+    (tmp_path / "hyperparameters.json").write_text(json.dumps({"lr": 0.2, "clip_norm": 1.5}))
+    found = opened(trained, tmp_path, optimizer.state_dict())
+    found.verify()
+    expected = Options("SGD", int(bool(momentum and updates)), 0.2, momentum=momentum, dampening=momentum / 3)
+    assert {found.hyperparameters.of(name) for name in found.names()} == {expected}
+    assert found.hyperparameters.step is None and found.hyperparameters.clip_norm == 1.5
+    for name, parameter in model.named_parameters():
+        buffer = optimizer.state[parameter].get("momentum_buffer")
+        assert torch.equal(found.exp_avg(name), torch.zeros_like(parameter) if buffer is None else buffer)
+
+
+def test_layers_that_were_frozen_for_a_time(trained: Trained, tmp_path: Path) -> None:
+    content = state_of(trained)
+    content["state"].pop(3)
+    content["state"][0].update(step=torch.tensor(1.0))
+    found = opened(trained, tmp_path, content)
+    found.verify()
+    steps = [found.hyperparameters.of(name).step for name in found.names()]
+    assert sorted(set(steps)) == [0, 1, 3] and steps.count(0) == 1
+    frozen = found.names()[steps.index(0)]
+    assert float(found.exp_avg(frozen).abs().sum()) == 0
+    notes = " ".join(found.notes)
+    assert f"holds no state of {frozen}" in notes and "moved 1 and 3 times" in notes
+    with pytest.raises(StoreError, match=f"{frozen} receives a gradient, but .* requires_grad_"):
+        found.hyperparameters.check_moved([frozen], found.name)
+
+
+def test_an_optimizer_that_was_given_some_parameters(trained: Trained, tmp_path: Path) -> None:
+    model = make()
+    named = list(model.named_parameters())[3:]
+    optimizer = torch.optim.AdamW(named)
+    train(model, optimizer, 1)
+    found = opened(trained, tmp_path, optimizer.state_dict())
+    found.verify()
+    assert found.hyperparameters.of(found.names()[0]) is None
+    assert [found.hyperparameters.of(name).step for name, _ in named] == [1] * len(named)
+    assert "optimizer.pt does not hold model.embed_tokens.weight" in " ".join(found.notes)
+    unnamed = torch.optim.AdamW([parameter for _, parameter in named])
+    refused(trained, tmp_path, unnamed.state_dict(), "another model")
+
+
+@pytest.mark.parametrize(
+    "kind", [torch.optim.RAdam, torch.optim.NAdam, torch.optim.Adamax, torch.optim.RMSprop]
+)
+def test_other_optimizers(trained: Trained, tmp_path: Path, kind: type[torch.optim.Optimizer]) -> None:
+    model = make()
+    optimizer = kind(model.parameters())
+    train(model, optimizer, 1)
+    refused(trained, tmp_path, optimizer.state_dict(), "options of an optimizer whose next update")
 
 
 def test_state_of_another_model(trained: Trained, tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_another_schema_version(recorded: Path) -> None:
     manifest = recorded / "manifest.json"
     intact = manifest.read_text()
     manifest.write_text(json.dumps({**json.loads(intact), "schema_version": 99}))
-    with pytest.raises(StoreError, match=r"Expected: version 2. Got: version 99"):
+    with pytest.raises(StoreError, match=r"Expected: version 3. Got: version 99"):
         Trajectory(recorded)
     manifest.write_text(intact)
 

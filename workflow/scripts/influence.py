@@ -10,6 +10,7 @@ with job(snakemake) as config:
     influence_part(
         config,
         Path(snakemake.input.trajectory),
+        Path(snakemake.input.certificate),
         int(snakemake.wildcards.start),
         int(snakemake.wildcards.stop),
         Path(snakemake.output.part),

@@ -10,6 +10,7 @@ with job(snakemake) as config:
     window_part(
         config,
         Path(snakemake.input.trajectory),
+        Path(snakemake.input.certificate),
         Path(snakemake.input.phases),
         snakemake.wildcards.window,
         Path(snakemake.output.window),

@@ -1,0 +1,215 @@
+"""Nothing is answered before every update that the answer rests on was checked.
+
+Two checks exist. With the training samples and the loss, each update is rebuilt from recomputed gradients (`gradients`). Without
+them, an answer that sums over train samples rests on the observed updates alone; then the gradient that each implies must be as
+long as the one the recorder saw (`norms`). What was rebuilt once is noted beside the recording (`explaind.attribution.mark`).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from explaind.attribution import mark
+from explaind.attribution.problem import Problem
+from explaind.errors import LedgerError, QueryError, ReplayWarning
+from explaind.ledger import DECISIVE, Ledger, ReplayError, compare_norms, diagnose, rebuild, rebuilt_updates
+from explaind.progress import track
+from explaind.store import read_dataset
+
+REPLAY_TOLERANCE = {"float32": 1e-3, "float64": 1e-8}
+CHOICES = ("refuse", "warn")
+
+
+@dataclass(frozen=True)
+class Replay:
+    """How far every update is from what its recorded batches and options imply.
+
+    Attributes:
+        how: "gradients", "norms", or "certificate" for the gradients rebuilt by `explaind.verify` before.
+        tolerance: accepted relative difference, beyond rounding.
+        relative, rounding: measured difference and what rounding of θ explains, both relative to the update, float64 [T]; NaN for
+            updates the answer does not rest on.
+        failed: updates above both together. Not empty only if the user chose to go on.
+    """
+
+    how: str
+    tolerance: float
+    relative: np.ndarray
+    rounding: np.ndarray
+    failed: tuple[int, ...] = ()
+
+    def bound(self, s: int) -> float:
+        """What was accepted for update s, relative to its length."""
+        rounding = self.rounding[s]
+        return self.tolerance + (float(rounding) if np.isfinite(rounding) else 0.0)
+
+    @property
+    def undecided(self) -> int:
+        """Checked updates whose rounding hides what the comparison should show."""
+        return int(((self.rounding > DECISIVE) & (self.relative > self.tolerance)).sum()) + int(
+            np.isinf(self.rounding).sum()
+        )
+
+
+def rests_on(problem: Problem) -> tuple[int, int]:
+    """[first, stop) of the updates an answer rests on: the window, and earlier ones while their momentum weighs in it."""
+    start, stop = problem.window
+    first, weight = start, 1.0
+    while first > 0 and stop > start:
+        weight *= max(problem.ledger.coefficients(first).mu)
+        if weight <= problem.query.tail_tolerance:
+            break
+        first -= 1
+    return first, stop
+
+
+def default_tolerance(problem: Problem) -> float:
+    """Of the precision in which θ was recorded."""
+    return REPLAY_TOLERANCE[str(problem.trajectory.layout.dtype).removeprefix("torch.")]
+
+
+def check_replay(problem: Problem, tolerance: float | None = None, choice: str = "refuse") -> Problem:
+    """The problem with its `replay` measured.
+
+    Raises:
+        QueryError: the choice is neither "refuse" nor "warn".
+        LedgerError: an update does not follow from what was recorded, and the choice is not to go on.
+    """
+    if choice not in CHOICES:
+        raise QueryError(
+            "replay says what to do when an update cannot be rebuilt.",
+            expected=" or ".join(CHOICES),
+            got=repr(choice),
+        )
+    limit = default_tolerance(problem) if tolerance is None else tolerance
+    first, stop = rests_on(problem)
+    how = "gradients" if problem.gradients is not None else "norms"
+    found = _empty(problem, how, limit)
+    if stop > first:
+        errors = (
+            _rebuilt(problem, first, stop, limit)
+            if how == "gradients"
+            else compare_norms(_exact(problem), first, stop)
+        )
+        found = _judged(problem, found, errors, choice)
+    return replace(problem, replay=found)
+
+
+def certified(problem: Problem, certificate: Path) -> Problem:
+    """The problem with the replay that a certificate measured for the whole run, as `explaind.verify` wrote it.
+
+    Raises:
+        StoreError: the certificate is damaged.
+        LedgerError: it did not pass, or is of a run of another length.
+    """
+    found = read_dataset(certificate, kind="certificate")
+    if not found.attrs["passed"] or found.sizes["step"] != problem.trajectory.n_steps:
+        raise LedgerError(
+            "The certificate does not cover the recorded run.",
+            expected=f"a passed one of {problem.trajectory.n_steps} updates",
+            got=f"{'a passed' if found.attrs['passed'] else 'a failed'} one of {found.sizes['step']}",
+            remedy="Certify the run again.",
+        )
+    relative, rounding = found["replay_relative"].values, found["replay_rounding"].values
+    return replace(problem, replay=Replay("certificate", float(found.attrs["tolerance"]), relative, rounding))
+
+
+def _judged(problem: Problem, found: Replay, errors: Iterator[ReplayError], choice: str) -> Replay:
+    failed: list[int] = []
+    for error in errors:
+        found.relative[error.step], found.rounding[error.step] = error.relative, error.rounding
+        if error.passes(found.tolerance) or _only_clipped(problem, error, found.tolerance):
+            continue
+        if choice == "refuse":
+            raise _refusal(problem, error, found)
+        failed.append(error.step)
+    checked = int(np.isfinite(found.relative).sum())
+    if found.how == "gradients" and checked and found.undecided == checked and choice == "refuse":
+        raise LedgerError(
+            "The updates are too small to be checked against the recorded batches, so nothing is attributed.",
+            expected=f"updates that rounding of the stored parameters changes by less than {DECISIVE:.0%}",
+            got=f"updates stored in {str(problem.trajectory.layout.dtype).removeprefix('torch.')} that it hides",
+            remedy="Train in float64, or with a larger learning rate; to explain the run unchecked, leave train out.",
+        )
+    if failed:
+        worst = max(failed, key=lambda s: found.relative[s])
+        warnings.warn(
+            f"{len(failed)} updates do not follow from what was recorded (update {worst} by {found.relative[worst]:.3g} of its "
+            "length); the answer rests on them all the same, and says so in its attribute replay_failed.",
+            ReplayWarning,
+            stacklevel=4,
+        )
+    return replace(found, failed=tuple(failed))
+
+
+def _rebuilt(problem: Problem, first: int, stop: int, limit: float) -> Iterator[ReplayError]:
+    """Rebuild what was not rebuilt before; a few updates always are."""
+    known = mark.load(problem)
+    missing = [s for s in range(first, stop) if s not in known]
+    if not missing and mark.still_holds(problem, known, first, stop):
+        yield from (known[s] for s in range(first, stop))
+        return
+    fresh: dict[int, ReplayError] = {}
+    errors = rebuild(problem.ledger, problem.batch_gradient(), first, stop)
+    for error in track(errors, total=stop - first, description="replay", unit="step"):
+        fresh[error.step] = error
+        yield error
+    mark.save(problem, known if set(missing) != set(range(first, stop)) else {}, fresh)
+
+
+def _only_clipped(problem: Problem, error: ReplayError, limit: float) -> bool:
+    """Was the gradient changed entry by entry after backward, in an answer that needs its sum only?"""
+    return not problem.query.contracts and _changed_inside(problem, error, limit)
+
+
+def _exact(problem: Problem) -> Ledger:
+    return Ledger(problem.trajectory, torch.float64, problem.model.device)
+
+
+def _empty(problem: Problem, how: str, tolerance: float) -> Replay:
+    total = problem.trajectory.n_steps
+    return Replay(how, tolerance, np.full(total, np.nan), np.full(total, np.nan))
+
+
+def _refusal(problem: Problem, error: ReplayError, found: Replay) -> LedgerError:
+    """The refusal that names the update, the size of the difference and what it looks like."""
+    expected = (
+        f"a relative difference of at most {found.tolerance:g} (rounding allows {error.rounding:.1e} more)"
+    )
+    if found.how == "norms":
+        return LedgerError(
+            f"Update {error.step} does not follow from the gradient that the optimizer got, so nothing is attributed.",
+            expected=expected,
+            got=f"{error.relative:.3g} between the length of the gradient it implies and the recorded one",
+            remedy="The momentum was reset, or the parameters were moved by something else: record the run again. "
+            'replay="warn" answers all the same, and says so.',
+        )
+    said = (
+        "The gradient was changed entry by entry between backward and step (for instance clip_grad_value_)."
+    )
+    if not _changed_inside(problem, error, found.tolerance):
+        gradient = problem.batch_gradient()
+        update = next(rebuilt_updates(problem.ledger, gradient, error.step, error.step + 1))
+        said = diagnose(problem.ledger, gradient, update)
+    return LedgerError(
+        f"Update {error.step} cannot be rebuilt from the recorded batch, so nothing is attributed.",
+        expected=expected,
+        got=f"{error.relative:.3g} (largest entry {error.absolute:.3g}). {said}",
+        remedy="Pass the same loss function (with its reduction, label smoothing and class weights), model and training "
+        "samples that the run used, and give Recorder.batch its weights where the loop scales the loss; augmented "
+        'inputs must be passed as they were seen. replay="warn" answers all the same, and says so.',
+    )
+
+
+def _changed_inside(problem: Problem, error: ReplayError, limit: float) -> bool:
+    """Were tensors scaled differently, while the optimizer made of the result what it should?"""
+    if problem.trajectory.step(error.step).clip_uniform:
+        return False
+    (by_norm,) = compare_norms(_exact(problem), error.step, error.step + 1)
+    return by_norm.passes(limit)

@@ -1,0 +1,98 @@
+"""Check updates without data: the gradient that an update implies must be as long as the one the recorder saw.
+
+The recursion of `coefficients` is solved for the gradient, with w_s = u_s + decoupled θ_s:
+
+    d_s = (−w_s / P_s − ρ μ b_s) / (ρ κ + σ),    b_{s+1} = μ b_s + κ d_s,    ± c_s g_s = d_s − coupled θ_s
+
+The norms of c_s g_s, tensor by tensor, were recorded when the optimizer took it. Momentum that was reset, parameters that were
+moved by something else, or options other than the recorded ones give another length.
+
+The rounding of the stored θ is carried along as a bound on each entry of d_s and b_s: dividing by a small P_s ρ enlarges it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from explaind.ledger.rebuild import ReplayError
+from explaind.ledger.terms import Ledger
+
+
+def compare_norms(ledger: Ledger, start: int, stop: int) -> Iterator[ReplayError]:
+    """Compare the implied gradients of the updates [start, stop) with the recorded norms.
+
+    An update whose buffer or gradient cannot be known (a learning rate of zero, now or just before) yields infinite rounding.
+
+    Args:
+        ledger: in float64.
+        start, stop: updates; the buffer before `start` is inferred from up to two updates earlier.
+    """
+    trajectory, layout = ledger.trajectory, ledger.trajectory.layout
+    first = 0 if start <= 2 else start - 2
+    buffer: Tensor | None = ledger.moved(trajectory.initial_buffer) if first == 0 else None
+    slack = torch.zeros(layout.size, dtype=ledger.dtype, device=ledger.device)
+    for s in range(first, stop):
+        implied = _Implied(ledger, s, buffer, slack)
+        if s >= start:
+            yield implied.error()
+        buffer, slack = implied.buffer, implied.slack
+
+
+class _Implied:
+    """d_s and b_{s+1} from the observed update s, with the bound of their rounding."""
+
+    def __init__(self, ledger: Ledger, s: int, buffer: Tensor | None, slack: Tensor) -> None:
+        self._ledger, self._step = ledger, s
+        c = ledger.coefficients(s)
+        eps = torch.finfo(ledger.trajectory.layout.dtype).eps
+        theta, after = ledger.parameters(s), ledger.parameters(s + 1)
+        one = torch.ones_like(theta)
+        mu, kappa, rho, sigma = (one * ledger.expand(values) for values in (c.mu, c.kappa, c.rho, c.sigma))
+        scale = ledger.preconditioner(s) * one
+        observed = -(after - theta + ledger.expand(c.decoupled) * theta) / scale
+        spread = 2 * eps * torch.maximum(theta.abs(), after.abs()) / scale + 8 * eps * observed.abs()
+        self.gradient: Tensor | None = None
+        self.buffer, self.slack = self._alone(mu, rho, sigma, observed, spread)
+        answers = rho * kappa + sigma
+        if buffer is None and bool((rho * mu == 0).all()):
+            buffer, slack = torch.zeros_like(theta), torch.zeros_like(theta)
+        if buffer is None or not bool((answers > 0).all()):
+            return
+        before = rho * mu * buffer
+        entered = (observed - before) / answers
+        self._spread = (spread + rho * mu * slack + 8 * eps * before.abs()) / answers
+        self.buffer = mu * buffer + kappa * entered
+        self.slack = mu * slack + kappa * self._spread
+        if bool((sigma == 0).all()):  # b_{s+1} follows from this update alone: nothing accumulates
+            self.buffer, self.slack = observed / rho, spread / rho
+        self.gradient = entered - ledger.expand(c.coupled) * theta
+
+    @staticmethod
+    def _alone(
+        mu: Tensor, rho: Tensor, sigma: Tensor, observed: Tensor, spread: Tensor
+    ) -> tuple[Tensor | None, Tensor]:
+        """b_{s+1} where it follows without knowing b_s: σ = 0 and ρ > 0, or no momentum at all."""
+        if bool(((sigma == 0) & (rho > 0)).all()):
+            return observed / rho, spread / rho
+        if bool((mu == 0).all()):
+            return torch.zeros_like(observed), torch.zeros_like(observed)
+        return None, torch.zeros_like(observed)
+
+    def error(self) -> ReplayError:
+        """Implied against recorded lengths of g_s by tensor: largest difference, and l2 over tensors, relative."""
+        if self.gradient is None:
+            return ReplayError(self._step, 0.0, 0.0, float("inf"))
+        layout = self._ledger.trajectory.layout
+        seen = torch.tensor(self._ledger.trajectory.step(self._step).gradient_norms, dtype=torch.float64)
+        implied = torch.stack([part.norm() for part in self.gradient.split(layout.sizes)]).double().cpu()
+        difference = implied - seen
+        size = float(seen.norm()) or 1.0
+        return ReplayError(
+            step=self._step,
+            absolute=float(difference.abs().max()),
+            relative=float(difference.norm()) / size,
+            rounding=float(self._spread.norm()) / size,
+        )

@@ -1,0 +1,74 @@
+"""The optimizer's memory between two updates: nobody else may touch it.
+
+The next update is explained by the momentum that the updates before it built. A buffer that was zeroed, replaced or scaled in
+between breaks that recursion without any other trace, so its norm and the step counters are taken after every update and compared
+before the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from explaind.errors import RecordingError
+
+
+class MemoryWatch:
+    """Compares the state of an optimizer with what its last update left.
+
+    Args:
+        optimizer: whose state is watched.
+        parameters: the tensors that it moves.
+    """
+
+    def __init__(self, optimizer: Optimizer, parameters: Sequence[Tensor]) -> None:
+        self._optimizer, self._parameters = optimizer, parameters
+        self.note()
+
+    def note(self) -> None:
+        """Remember the state as it is now."""
+        self._present, self._norms = self._read()
+
+    def check(self, step: int) -> None:
+        """Compare with what was remembered.
+
+        Raises:
+            RecordingError: a buffer or a step counter is not as the update before `step` left it.
+        """
+        present, norms = self._read()
+        if present == self._present and torch.equal(norms, self._norms):
+            return
+        raise RecordingError(
+            f"The optimizer's memory was changed before update {step}",
+            expected="momentum and step counters exactly as the update before left them",
+            got="a buffer or a counter that was reset, replaced or edited",
+            remedy="leave the optimizer's state alone while it is recorded, or record the parts as separate runs",
+        )
+
+    def _read(self) -> tuple[list[int | None], Tensor]:
+        """Step counter, or number of state tensors, of each parameter; norms of the momentum buffers [tensors].
+
+        The second moment is not unrolled but recorded, so an edit of it is part of what is explained.
+        """
+        present: list[int | None] = []
+        buffers = []
+        for parameter in self._parameters:
+            state = self._optimizer.state.get(parameter)
+            if not state:
+                present.append(None)
+                continue
+            counter = state.get("step")
+            on_cpu = isinstance(counter, Tensor) and counter.device.type == "cpu"
+            present.append(int(counter) if on_cpu and not present else len(state))
+            buffer = state.get("exp_avg", state.get("momentum_buffer"))
+            if buffer is not None:
+                buffers.append(buffer)
+        if not buffers:
+            return present, torch.empty(0)
+        norms = torch._foreach_norm(buffers)
+        if any(norm.device != norms[0].device for norm in norms):
+            norms = [norm.to(norms[0].device) for norm in norms]
+        return present, torch.stack(norms).nan_to_num()
