@@ -1,7 +1,7 @@
 """Traced functions that are compared with the plain ones now and then, so that a trace never drifts from the model unseen.
 
 A trace is compared: when it is made; the first time it meets a block of samples that is used again; about one call in 64, fewer
-where a comparison costs much more than a call (at most about 2 % of the time); and whenever the quadrature asks (`checked`).
+where a comparison costs much more than a call (so that they take about 1 % of the time); and whenever the quadrature asks (`checked`).
 Compared are a few samples of the block, evaluated plainly in a smaller block; only where these differ by more than rounding is
 the whole block evaluated plainly, which decides. A difference is an error: earlier numbers already rest on the trace.
 """
@@ -22,7 +22,7 @@ from explaind.features.trace import trace
 Function = Callable[..., Sequence[Tensor]]
 EVERY = 64  # calls between two comparisons
 RAREST = 1024  # at most so many calls between two, whatever a comparison costs
-SHARE = 0.02  # of the time that may go into comparisons
+SHARE = 0.01  # of the time that may go into comparisons
 FEW = 8  # samples of a block that are compared
 
 
