@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
 import explaind
-from explaind.errors import ExplaindError, QuadratureWarning
+from explaind.errors import ExplaindError, QuadratureWarning, RecordingWarning
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 LOSS = nn.CrossEntropyLoss()
@@ -111,7 +111,8 @@ def test_who_goes_on_is_told_in_the_answer_itself(tmp_path: Path) -> None:
             warnings.simplefilter("ignore", UserWarning)  # it may be said aloud as well
             found = scores(path, model, replay="warn", **options)
         numbers = {**found.data_vars, **found.attrs}
-        said = [float(np.abs(v).max()) for name, v in numbers.items() if name.startswith("replay")]
+        told = [v for name, v in numbers.items() if name.startswith("replay") and not isinstance(v, str)]
+        said = [float(np.abs(v).max()) for v in told]
         assert max(said, default=0.0) > 1e-3
 
 
@@ -124,6 +125,7 @@ def guarded(path: Path, how: str) -> nn.Module:
             if how == "absent" and s == 12:
                 continue
             batch = BATCHES[s % 30]
+            scaler.scale(torch.zeros(()))  # it finds its scale at the first use
             scale = scaler.get_scale()
             backward(model, optimizer, batch, scale * (float("inf") if s == 12 else 1.0))
             run.batch(batch, scale)
@@ -204,7 +206,8 @@ def test_another_optimizer_object_given_to_the_recorder(tmp_path: Path) -> None:
 
 def test_batches_that_were_announced_and_never_used(tmp_path: Path) -> None:
     model, optimizer = make()
-    with pytest.raises(ExplaindError), explaind.record(tmp_path / "run.zarr", model, optimizer) as run:
+    said = pytest.warns(RecordingWarning, match="1 announced batches entered no update")
+    with said, explaind.record(tmp_path / "run.zarr", model, optimizer) as run:
         for s in range(10):
             backward(model, optimizer, BATCHES[s])
             run.batch(BATCHES[s])
