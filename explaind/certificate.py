@@ -19,6 +19,7 @@ from explaind.attribution.query import Query
 from explaind.attribution.replay import default_tolerance
 from explaind.attribution.stage import open_run
 from explaind.errors import CertificateError, QuadratureWarning
+from explaind.features.functional import Forward
 from explaind.features.samples import Augmented
 from explaind.features.targets import Loss
 from explaind.ledger import rebuild
@@ -38,11 +39,12 @@ def verify(
     tolerance: float = 1e-2,
     max_nodes: int = 81,
     replay_tolerance: float | None = None,
+    forward: Forward | None = None,
 ) -> xr.Dataset:
     """Rebuild every update of the run from recomputed gradients, and measure what else an explanation would miss.
 
     Args:
-        run, model, loss_fn, train, test, steps, tolerance, max_nodes, replay_tolerance: as for `explaind.influence`;
+        run, model, loss_fn, train, test, steps, tolerance, max_nodes, replay_tolerance, forward: as for `explaind.influence`;
             without `test` only the replay is certified.
 
     Returns:
@@ -56,7 +58,7 @@ def verify(
     keep_memory()
     samples = test if test is not None else _first(train)
     query = Query(keep=("step",), steps=steps, tolerance=tolerance, max_nodes=max_nodes)
-    problem = make_problem(run, model, loss_fn, query, train=train, test=samples)
+    problem = make_problem(run, model, loss_fn, query, train=train, test=samples, forward=forward)
     dataset = _replay(problem, replay_tolerance)
     if test is None:
         return dataset

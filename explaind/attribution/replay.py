@@ -18,7 +18,16 @@ import torch
 from explaind.attribution import mark
 from explaind.attribution.problem import Problem
 from explaind.errors import LedgerError, QueryError, ReplayWarning
-from explaind.ledger import DECISIVE, Ledger, ReplayError, compare_norms, diagnose, rebuild, rebuilt_updates
+from explaind.ledger import (
+    DECISIVE,
+    Ledger,
+    ReplayError,
+    compare_norms,
+    diagnose,
+    implied_gradients,
+    rebuild,
+    rebuilt_updates,
+)
 from explaind.progress import track
 from explaind.store import read_dataset
 
@@ -214,15 +223,12 @@ def _changed_inside(problem: Problem, error: ReplayError, limit: float) -> bool:
     """
     if problem.trajectory.step(error.step).clip_uniform:
         return False
-    (by_norm,) = compare_norms(_exact(problem), error.step, error.step + 1)
-    if not by_norm.passes(limit):
+    (implied,) = implied_gradients(_exact(problem), error.step, error.step + 1)
+    by_norm = implied.error()
+    if implied.gradient is None or not by_norm.passes(limit):
         return False
-    gradient = problem.batch_gradient()
-    update = next(rebuilt_updates(problem.ledger, gradient, error.step, error.step + 1))
-    plain, known = gradient(error.step), update.response != 0
-    entered = torch.where(known, plain + (update.observed - update.rebuilt) / update.response, plain)
-    # What entered was divided by the factors that norms alone suggest; they are taken out again.
-    entered = entered * abs(problem.ledger.entering(error.step))
+    sign = problem.ledger.expand(problem.ledger.coefficients(error.step).sign)
+    plain, entered = sign * problem.batch_gradient()(error.step).double(), implied.gradient
     largest = float(entered.abs().max())
     cut = plain.clamp(-largest, largest)
     return float((entered - cut).norm()) <= (10 * limit + by_norm.rounding) * float(cut.norm())

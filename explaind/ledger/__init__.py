@@ -5,7 +5,7 @@ from __future__ import annotations
 from explaind.ledger import adam, adamw, sgd
 from explaind.ledger.coefficients import Coefficients, Expand, UpdateRule
 from explaind.ledger.diagnosis import diagnose
-from explaind.ledger.norms import compare_norms
+from explaind.ledger.norms import compare_norms, implied_gradients
 from explaind.ledger.rebuild import DECISIVE, Rebuilt, ReplayError, rebuild, rebuilt_updates
 from explaind.ledger.terms import Ledger, UpdateTerms
 
@@ -23,6 +23,7 @@ __all__ = [
     "UpdateTerms",
     "compare_norms",
     "diagnose",
+    "implied_gradients",
     "rebuild",
     "rebuilt_updates",
 ]

@@ -20,6 +20,8 @@ from torch import Tensor
 from explaind.ledger.rebuild import ReplayError
 from explaind.ledger.terms import Ledger
 
+FADED = 60  # updates after which a wrong buffer weighs less than (μ / (1 + μ))^60 < 1e-18
+
 
 def compare_norms(ledger: Ledger, start: int, stop: int) -> Iterator[ReplayError]:
     """Compare the implied gradients of the updates [start, stop) with the recorded norms.
@@ -28,21 +30,42 @@ def compare_norms(ledger: Ledger, start: int, stop: int) -> Iterator[ReplayError
 
     Args:
         ledger: in float64.
-        start, stop: updates; the buffer before `start` is inferred from up to two updates earlier.
+        start, stop: updates.
     """
-    trajectory, layout = ledger.trajectory, ledger.trajectory.layout
-    first = 0 if start <= 2 else start - 2
-    buffer: Tensor | None = ledger.moved(trajectory.initial_buffer) if first == 0 else None
+    for implied in implied_gradients(ledger, start, stop):
+        yield implied.error()
+
+
+def implied_gradients(ledger: Ledger, start: int, stop: int) -> Iterator[Implied]:
+    """± c_s g_s of the updates [start, stop) as the optimizer took it.
+
+    The buffer before `start` is inferred from up to two earlier updates, or, where an update mixes buffer and gradient (Nesterov), from
+    `FADED` earlier ones, after which the start is forgotten.
+    """
+    layout = ledger.trajectory.layout
     slack = torch.zeros(layout.size, dtype=ledger.dtype, device=ledger.device)
+    mixes = start < stop and any(ledger.coefficients(start).sigma)
+    first = max(0, start - (FADED if mixes else 2))
+    buffer: Tensor | None = None
+    if first == 0:
+        buffer = ledger.moved(ledger.trajectory.initial_buffer)
+    elif mixes:
+        buffer = torch.zeros_like(slack)
     for s in range(first, stop):
-        implied = _Implied(ledger, s, buffer, slack)
+        implied = Implied(ledger, s, buffer, slack)
         if s >= start:
-            yield implied.error()
+            yield implied
         buffer, slack = implied.buffer, implied.slack
 
 
-class _Implied:
-    """d_s and b_{s+1} from the observed update s, with the bound of their rounding."""
+class Implied:
+    """d_s and b_{s+1} from the observed update s, with the bound of their rounding.
+
+    Attributes:
+        gradient: ± c_s g_s, [D]; None if it cannot be known.
+        buffer: b_{s+1}, [D]; None if it cannot be known.
+        slack: bound of its rounding, [D].
+    """
 
     def __init__(self, ledger: Ledger, s: int, buffer: Tensor | None, slack: Tensor) -> None:
         self._ledger, self._step = ledger, s

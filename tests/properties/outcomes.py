@@ -15,7 +15,7 @@ from tests.properties.judging import wrongness
 from tests.properties.loops import Loop
 
 TOLERANCE = 1e-6
-LIMIT = {torch.float64: 2e-5, torch.float32: 2e-3}  # relative to the largest entry of the truth
+LIMIT = {torch.float64: 1e-4, torch.float32: 2e-3}  # relative to the largest entry of the truth
 
 
 @dataclass
