@@ -19,7 +19,7 @@ def same(one: Tensor, two: Tensor) -> bool:
     if one.shape != two.shape or one.dtype != two.dtype or one.device != two.device:
         return False
     one, two = (part.to_dense() if part.layout != torch.strided else part for part in (one, two))
-    return bool(((one == two) | ((one != one) & (two != two))).all())
+    return torch.equal(one, two) or bool(((one == two) | ((one != one) & (two != two))).all())
 
 
 class Buffers:
