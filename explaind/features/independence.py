@@ -1,11 +1,12 @@
 """A sample's output may depend on that sample alone. This is looked at, not assumed.
 
 Outputs of all samples are computed twice, in batches of different neighbours: a mean over the batch, attention across it, or
-noise shows. Gradients of a few samples are computed together and alone, and once in forward mode: what mixes in the backward pass
-only (`Embedding(scale_grad_by_freq=True)`), or a backward pass that is no derivative, shows there.
+noise shows. Gradients of a few samples are computed together, alone, all at once by vmap, and once in forward mode: what mixes in
+the backward pass only (`Embedding(scale_grad_by_freq=True)`), or a backward pass that is no derivative, shows there.
 
 Agreement is asked for up to `AGREES` of the largest output: above the rounding that other batch sizes bring, below what mixing
-does.
+does. Outputs below `SMALL` are compared as if they were that large: a loss near zero carries the rounding of the logits that it
+came from.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from explaind.features.samples import Samples
 
 AGREES = {torch.float32: 1e-4, torch.float64: 1e-8}
 TOGETHER = 64  # samples of one batch
+SMALL = 1e-2
 FEW = 4  # samples whose gradients are compared
 
 Value = Callable[[Mapping[str, Tensor], Tensor, Tensor | None], Tensor]
@@ -38,22 +40,45 @@ def check_outputs(value: Value, theta: Mapping[str, Tensor], samples: Samples, *
         QueryError: a value differs.
     """
     count = len(samples)
-    if count == 1:
-        x, y = samples.take(slice(0, 1))
-        other = 0.5 * x - 0.3 if x.is_floating_point() else torch.full_like(x, int(x.flatten()[0]))
-        with torch.no_grad():
-            alone = value(theta, x, y)
-            among = value(theta, torch.cat([x, other]), None if y is None else torch.cat([y, y]))[:1]
-        _compare(among, alone, torch.zeros(1, dtype=torch.long), name)
-        return
     size = min(TOGETHER, count)
     half = max(1, size // 2)
+    strangers = _strangers(samples)
     for start in range(0, count, size):
         index = torch.arange(start, min(start + size, count))
         with torch.no_grad():
             together = value(theta, *samples.take(index))
-            apart = torch.cat([value(theta, *samples.take(part)) for part in index.flip(0).split(half)])
-        _compare(together, apart.flip(0), index, name)
+            groups = [_beside(value, theta, samples, part, strangers) for part in index.flip(0).split(half)]
+        _compare(together, torch.cat(groups).flip(0), index, name)
+
+
+def _strangers(samples: Samples) -> Tensor:
+    """Two inputs [2, …] that differ: of every sample, at least one of them is another. Where all samples are equal, the second
+    is made from the first."""
+    x = samples.inputs
+    other = torch.nonzero((x != x[:1]).reshape(len(x), -1).any(1)).flatten()[:1]
+    if len(other):
+        return torch.cat([x[:1], x[other]])
+    # not a permutation of its entries, which many models do not tell apart
+    made = 0.5 * x[:1] - 0.3 if x.is_floating_point() else torch.zeros_like(x[:1]) + x.flatten()[0]
+    return torch.cat([x[:1], made])
+
+
+def _beside(
+    value: Value, theta: Mapping[str, Tensor], samples: Samples, index: Tensor, strangers: Tensor
+) -> Tensor:
+    """Values of the samples in `index`, evaluated with another one, twice: among two samples it alone would change nothing."""
+    x, y = samples.take(index)
+    stranger = strangers[1:] if torch.equal(x[:1], strangers[:1]) else strangers[:1]
+    labels = None if y is None else torch.cat([y, y[:1], y[:1]])
+    try:
+        return value(theta, torch.cat([x, stranger, stranger]), labels)[: len(index)]
+    except (
+        IndexError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ):  # no sample of the user's may be refused for a made one
+        return value(theta, torch.cat([x, x[:1], x[:1]]), labels)[: len(index)]
 
 
 def check_gradients(
@@ -94,6 +119,7 @@ def check_gradients(
             "the gradient of a batch that is the sum of the gradients of its samples",
             "another sum, though the outputs may agree",
         )
+    _check_vectorised(model, parameters, few, [pushed(one) for one in few.split(1)], name)
     direction = {key: _waves(part) for key, part in parameters.items()}
     try:
         with torch.no_grad():
@@ -108,6 +134,35 @@ def check_gradients(
             f"a directional derivative of {forward:.6g}, as in forward mode",
             f"{reverse:.6g} in reverse mode",
         )
+
+
+def _check_vectorised(
+    model: Callable[[Mapping[str, Tensor], Tensor], Tensor],
+    parameters: dict[str, Tensor],
+    inputs: Tensor,
+    alone: list[list[Tensor]],
+    name: str,
+) -> None:
+    """The gradients that vmap gives to single samples are those of the samples alone."""
+
+    def scalar(at: dict[str, Tensor], x: Tensor) -> Tensor:
+        outputs = model(at, x.unsqueeze(0))
+        return (outputs * _weights(outputs)).sum()
+
+    try:
+        with torch.no_grad():
+            found = torch.func.vmap(torch.func.grad(scalar), in_dims=(None, 0))(parameters, inputs)
+    except (NotImplementedError, RuntimeError, QueryError):
+        return  # said by the algorithm that needs it, if one does
+    scale = max(_size(parts) for parts in alone)
+    for k, parts in enumerate(alone):
+        difference = [one - each[k] for one, each in zip(parts, found.values(), strict=True)]
+        if not _close(_size(difference), scale, inputs, parameters):
+            raise _mixes(
+                f"The gradient of {name} sample {k} differs where all samples are differentiated at once.",
+                "the gradient of the sample alone",
+                "another one by torch.func.vmap",
+            )
 
 
 def _waves(like: Tensor) -> Tensor:
@@ -132,9 +187,11 @@ def _close(difference: float, scale: float, inputs: Tensor, theta: Mapping[str, 
 def _compare(together: Tensor, apart: Tensor, index: Tensor, name: str) -> None:
     if together.shape != apart.shape:
         return  # the shapes of values are checked where they are read
-    difference = (together - apart).abs()
-    limit = AGREES.get(together.dtype, 1e-4) * max(float(together.abs().max()), float(apart.abs().max()))
+    difference = (together - apart).abs().nan_to_num(nan=torch.inf)
+    difference[together == apart] = 0  # infinities too
+    finite = torch.maximum(together.abs(), apart.abs()).nan_to_num(0.0, posinf=0.0)
     worst = float(difference.max()) if difference.numel() else 0.0
+    limit = AGREES.get(together.dtype, 1e-4) * max(SMALL, float(finite.max()) if finite.numel() else 0.0)
     if worst <= limit:
         return
     row, column = divmod(int(difference.flatten(1).argmax()), difference[0].numel())

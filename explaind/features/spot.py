@@ -1,7 +1,7 @@
 """Traced functions that are compared with the plain ones now and then, so that a trace never drifts from the model unseen.
 
 A trace is compared: when it is made; the first time it meets a block of samples that is used again; about one call in 64, fewer
-where a comparison costs much more than a call (so that they take about 1 % of the time); and when the quadrature asks (`checked`).
+where a comparison costs much more than a call (so that they take about 1 % of the time); when the quadrature asks (`checked`).
 Compared are a few samples of the block, evaluated plainly in a smaller block; only where these differ by more than rounding is
 the whole block evaluated plainly, which decides. A difference is an error: earlier numbers already rest on the trace.
 """

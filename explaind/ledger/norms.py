@@ -39,8 +39,8 @@ def compare_norms(ledger: Ledger, start: int, stop: int) -> Iterator[ReplayError
 def implied_gradients(ledger: Ledger, start: int, stop: int) -> Iterator[Implied]:
     """± c_s g_s of the updates [start, stop) as the optimizer took it.
 
-    The buffer before `start` is inferred from up to two earlier updates, or, where an update mixes buffer and gradient (Nesterov), from
-    `FADED` earlier ones, after which the start is forgotten.
+    The buffer before `start` is inferred from up to two earlier updates, or, where an update mixes buffer and gradient
+    (Nesterov), from `FADED` earlier ones, after which the start is forgotten.
     """
     layout = ledger.trajectory.layout
     slack = torch.zeros(layout.size, dtype=ledger.dtype, device=ledger.device)
