@@ -15,7 +15,7 @@ from explaind.attribution.query import Query, select_steps
 from explaind.device import find_device
 from explaind.errors import QueryError
 from explaind.features.functional import Forward, FunctionalModel, Value
-from explaind.features.gradients import BatchGradient, TrainingGradients
+from explaind.features.gradients import BatchGradient, TrainingGradients, batch_of
 from explaind.features.groups import Partition, make_partition
 from explaind.features.independence import TOGETHER, check_gradients, check_outputs
 from explaind.features.samples import Samples
@@ -187,8 +187,9 @@ def _check_independence(
         )
         plain = copy(gradients.train)
         plain.inputs, plain.targets = inputs, None
-        check_outputs(lambda p, x, y: model(p, x).flatten(1), theta, plain, name="train")
-        check_gradients(model, theta, inputs, name="train")
+        with batch_of(min(s, trajectory.n_steps - 1)):
+            check_outputs(lambda p, x, y: model(p, x).reshape(len(x), -1), theta, plain, name="train")
+            check_gradients(model, theta, inputs, name="train")
 
 
 def blocks(total: int, size: int) -> Sequence[slice]:

@@ -68,9 +68,9 @@ class TrainingGradients:
         found = []
         for batch in self.trajectory.step(s).batches:
             x, y = self.train.seen(batch.indices, batch.views)
-            with torch.no_grad(), _batch_of(s):
+            with torch.no_grad(), batch_of(s):
                 outputs = self.model(theta, x)
-            with torch.enable_grad(), _batch_of(s):  # whatever the caller's own mode is
+            with torch.enable_grad(), batch_of(s):  # whatever the caller's own mode is
                 outputs.requires_grad_()
                 (delta,) = torch.autograd.grad(self._loss(batch, outputs, y), outputs)
             found.append((batch.indices.to(x.device), x, delta))
@@ -119,7 +119,7 @@ class BatchGradient:
         total = torch.zeros(of.model.layout.size, dtype=of.model.dtype, device=of.model.device)
         for batch in batches:
             x, y = of.train.seen(batch.indices, batch.views)
-            with math_attention(), torch.enable_grad(), _batch_of(s):
+            with math_attention(), torch.enable_grad(), batch_of(s):
                 loss = of._loss(batch, of.model(theta, x), y)
                 found = torch.autograd.grad(loss, [theta[name] for name in names], materialize_grads=True)
             total += torch.cat([g.reshape(-1) for g in found])
@@ -143,7 +143,7 @@ def _check_views(trajectory: Trajectory, train: Samples) -> None:
 
 
 @contextmanager
-def _batch_of(s: int) -> Iterator[None]:
+def batch_of(s: int) -> Iterator[None]:
     """Say in words that the batch of update s does not fit the model or the loss."""
     try:
         yield

@@ -194,11 +194,11 @@ def _compare(together: Tensor, apart: Tensor, index: Tensor, name: str) -> None:
     limit = AGREES.get(together.dtype, 1e-4) * max(SMALL, float(finite.max()) if finite.numel() else 0.0)
     if worst <= limit:
         return
-    row, column = divmod(int(difference.flatten(1).argmax()), difference[0].numel())
+    row, column = divmod(int(difference.argmax()), difference[0].numel())
     raise _mixes(
         f"The value of {name} sample {int(index[row])} depends on the other samples of the batch, or on chance.",
-        f"{float(together.flatten(1)[row, column]):.8g} whatever is evaluated with it",
-        f"{float(apart.flatten(1)[row, column]):.8g} among others",
+        f"{float(together.reshape(len(together), -1)[row, column]):.8g} whatever is evaluated with it",
+        f"{float(apart.reshape(len(apart), -1)[row, column]):.8g} among others",
     )
 
 

@@ -190,7 +190,6 @@ class Backwards(torch.autograd.Function):
     [
         ((1.0, 1.0, 1.0), None),
         ((-1.0, 1.0, -1.0), "not the derivative of its forward pass"),
-        ((1.0, 1.0, 0.5), "all samples are differentiated at once"),
     ],
 )
 def test_modes_of_differentiation_must_agree(factors: tuple[float, ...], said: str | None) -> None:
