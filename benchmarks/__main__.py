@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import batches, cifar2, layers, memory, mnist, recording, retraining, scaling, updates, window
-from explaind.allocator import keep_memory
+from explaind.runtime.allocator import keep_memory
 
 ROOMS = {
     "recording": recording,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.setting import SEED, configuration, show, timed, train
-from explaind.accumulate import combine
+from explaind.attribution.accumulate import combine
+from explaind.attribution.certificate import certify_run
 from explaind.attribution.stage import influence_part
-from explaind.certificate import certify_run
-from explaind.output import read_json
 from explaind.store import read_dataset
+from explaind.store.files import read_json
 
 
 def run(folder: Path, *, steps: int = 200) -> None:

@@ -16,7 +16,7 @@ import explaind
 from benchmarks.setting import show, threads, timed
 from explaind.attribution.stage import open_run
 from explaind.config import compose
-from explaind.studies.baselines import score
+from explaind.studies.baseline import score
 
 METHODS = ("trak", "tracin")
 

@@ -1,6 +1,6 @@
 """Retraining several models at once against one after the other: seconds of a step's gradients per model.
 
-`explaind.studies.subsets` trains one model after the other, one job per core. Batched over models with
+`explaind.studies.retrain` trains one model after the other, one job per core. Batched over models with
 `stack_module_state` and `vmap`, convolutions get a kernel per model. Target: one after the other is not
 slower on one thread; otherwise the choice should be revised. The images are noise, since timing depends on
 shapes only.

@@ -13,14 +13,14 @@ from rich.console import Console
 from rich.table import Table
 
 import explaind
-from explaind.batches import mirrored
 from explaind.config import compose
 from explaind.experiments import Experiment, load, make_optimizer, parameters_by_layer, seeded
 from explaind.experiments.cifar2.model import ResNet9
 from explaind.experiments.likelihood import negative_log_likelihood
 from explaind.experiments.mnist.model import DigitNet
 from explaind.features import batched
-from explaind.loop import train_rows
+from explaind.training.batches import mirrored
+from explaind.training.loop import train_rows
 
 SEED = 1
 

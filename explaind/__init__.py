@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from explaind.attribution.api import influence, plan
-    from explaind.certificate import verify
+    from explaind.attribution.certificate import verify
+    from explaind.attribution.rehearsal import Rehearsal, rehearse
     from explaind.checkpoints import (
         Checkpoint,
         Hyperparameters,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from explaind.features.samples import Augmented
     from explaind.recording import record
     from explaind.recording.trajectory import Trajectory
-    from explaind.rehearsal import Rehearsal, rehearse
     from explaind.updates.explain import explain_update
     from explaind.updates.path import Rule
     from explaind.updates.units import Cut, make_units
@@ -60,7 +60,7 @@ _HOME = {
     "Checkpoint": "explaind.checkpoints",
     "Cut": "explaind.updates.units",
     "Hyperparameters": "explaind.checkpoints",
-    "Rehearsal": "explaind.rehearsal",
+    "Rehearsal": "explaind.attribution.rehearsal",
     "Rule": "explaind.updates.path",
     "TrainingState": "explaind.checkpoints",
     "Trajectory": "explaind.recording.trajectory",
@@ -70,8 +70,8 @@ _HOME = {
     "open_checkpoint": "explaind.checkpoints",
     "plan": "explaind.attribution.api",
     "record": "explaind.recording",
-    "rehearse": "explaind.rehearsal",
-    "verify": "explaind.certificate",
+    "rehearse": "explaind.attribution.rehearsal",
+    "verify": "explaind.attribution.certificate",
     "write_checkpoint": "explaind.checkpoints",
 }
 

@@ -9,7 +9,6 @@ from typing import Any
 import xarray as xr
 from torch import nn
 
-from explaind.allocator import keep_memory
 from explaind.attribution.contract import contract
 from explaind.attribution.plan import Plan, make_plan
 from explaind.attribution.problem import Problem, make_problem
@@ -20,6 +19,7 @@ from explaind.features.functional import Forward
 from explaind.features.groups import Groups
 from explaind.features.targets import Loss
 from explaind.recording.trajectory import Trajectory
+from explaind.runtime.allocator import keep_memory
 
 
 def influence(

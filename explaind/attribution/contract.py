@@ -15,9 +15,9 @@ from explaind.attribution.contraction import Contraction, Observer
 from explaind.attribution.plan import Plan
 from explaind.attribution.problem import Problem, blocks
 from explaind.attribution.reverse import feature_rows
-from explaind.device import on
 from explaind.errors import QueryError
-from explaind.progress import track
+from explaind.runtime.device import on
+from explaind.runtime.progress import track
 
 AXES = ("step", "layer", "train", "test", "output")
 

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from explaind.fingerprint import fingerprint
+from explaind.attribution.fingerprint import fingerprint
 from explaind.ledger import ReplayError, rebuild
 from explaind.store import canonical_json, sha256_file, write_atomic
 

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from explaind.attribution.query import Query, select_steps
-from explaind.device import find_device
 from explaind.errors import QueryError
 from explaind.features.functional import Forward, FunctionalModel, Value
 from explaind.features.gradients import BatchGradient, TrainingGradients, batch_of
@@ -22,6 +21,7 @@ from explaind.features.samples import Samples
 from explaind.features.targets import NEED_LABELS, Loss, fit, make_value
 from explaind.ledger import Ledger
 from explaind.recording.trajectory import Trajectory
+from explaind.runtime.device import find_device
 
 if TYPE_CHECKING:
     from explaind.attribution.replay import Replay

@@ -28,7 +28,7 @@ from explaind.ledger import (
     rebuild,
     rebuilt_updates,
 )
-from explaind.progress import track
+from explaind.runtime.progress import track
 from explaind.store import read_dataset
 
 REPLAY_TOLERANCE = {"float32": 1e-3, "float64": 1e-8}

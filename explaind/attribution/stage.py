@@ -16,7 +16,6 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from explaind.allocator import keep_memory
 from explaind.attribution.contract import contract
 from explaind.attribution.plan import make_plan
 from explaind.attribution.problem import Problem, make_problem
@@ -25,9 +24,10 @@ from explaind.attribution.replay import certified
 from explaind.attribution.walk import walk
 from explaind.experiments import Experiment, load
 from explaind.ledger import UpdateTerms
-from explaind.output import read_json
 from explaind.recording.trajectory import Trajectory
+from explaind.runtime.allocator import keep_memory
 from explaind.store import write_dataset
+from explaind.store.files import read_json
 
 
 def open_run(trajectory: Path) -> tuple[Trajectory, Experiment]:

@@ -16,10 +16,10 @@ from explaind.attribution.plan import Plan
 from explaind.attribution.problem import Problem, blocks
 from explaind.attribution.query import Query
 from explaind.attribution.reverse import feature_rows, steps_reverse
-from explaind.device import on
 from explaind.features.tangents import GroupTangents
 from explaind.ledger import UpdateTerms
-from explaind.progress import track
+from explaind.runtime.device import on
+from explaind.runtime.progress import track
 
 AXES = ("step", "layer", "test", "output")
 Step = tuple[int, Tensor | list[Tensor], Tensor, Tensor, Tensor]

@@ -61,7 +61,7 @@ def _influence(options: Namespace) -> int:
 def _verify(options: Namespace) -> int:
     import explaind
     from explaind.cli.show import print_certificate
-    from explaind.output import write_csv
+    from explaind.store.files import write_csv
 
     run, (model, loss, train, test) = _open(options)
     certificate = explaind.verify(

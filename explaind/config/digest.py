@@ -17,7 +17,7 @@ from explaind.errors import ConfigError
 PACKAGE = Path(__file__).resolve().parent.parent
 
 #: Modules that shape messages and command lines, never a number: following them would rerun all for a typo.
-IGNORED = ("explaind", "explaind.errors", "explaind.progress", "explaind.config", "explaind.cli")
+IGNORED = ("explaind", "explaind.errors", "explaind.runtime.progress", "explaind.config", "explaind.cli")
 
 
 @cache
@@ -25,7 +25,7 @@ def source_digest(*modules: str) -> str:
     """Digest of `modules` and of the `explaind` modules they import.
 
     Args:
-        modules: dotted names ("explaind.train"). A package stands for its `__init__`; "explaind.figures.*"
+        modules: dotted names ("explaind.training.train"). A package stands for its `__init__`; "explaind.figures.*"
             for all its files.
 
     Returns:

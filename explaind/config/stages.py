@@ -73,21 +73,23 @@ UPDATE_MODULES = ("explaind.updates.stage", *EXPERIMENT_MODULES)
 # The stages that explain the recorded run rebuild data and model from the configuration stored with it.
 STAGES: dict[str, Stage] = {
     "data": Stage(("data.source",), ("explaind.datasets.images",)),
-    "train": Stage(TRAINING, ("explaind.train", *EXPERIMENT_MODULES)),
-    "select": Stage(("train.seeds", "train.max_steps", "train.stop_accuracy", "select"), ("explaind.train",)),
-    "record": Stage(TRAINING, ("explaind.train", *EXPERIMENT_MODULES)),
-    "phases": Stage(("study.windows",), ("explaind.phases",)),
-    "certify": Stage(("verify",), ("explaind.certificate", *EXPERIMENT_MODULES)),
+    "train": Stage(TRAINING, ("explaind.training.train", *EXPERIMENT_MODULES)),
+    "select": Stage(
+        ("train.seeds", "train.max_steps", "train.stop_accuracy", "select"), ("explaind.training.train",)
+    ),
+    "record": Stage(TRAINING, ("explaind.training.train", *EXPERIMENT_MODULES)),
+    "phases": Stage(("study.windows",), ("explaind.training.phases",)),
+    "certify": Stage(("verify",), ("explaind.attribution.certificate", *EXPERIMENT_MODULES)),
     "influence": Stage(("influence",), ("explaind.attribution.stage", *EXPERIMENT_MODULES)),
-    "accumulate": Stage((), ("explaind.accumulate",)),
+    "accumulate": Stage((), ("explaind.attribution.accumulate",)),
     "window": Stage(("study.kernel",), ("explaind.attribution.stage", *EXPERIMENT_MODULES)),
-    "quadrature": Stage(("study.quadrature",), ("explaind.validate", *EXPERIMENT_MODULES)),
+    "quadrature": Stage(("study.quadrature",), ("explaind.studies.quadrature", *EXPERIMENT_MODULES)),
     "periodicity": Stage(
         (*EXPERIMENT, "study.periodicity"), ("explaind.studies.periodicity", *EXPERIMENT_MODULES)
     ),
     "attribution": Stage(("study.attribution",), ("explaind.studies.attribution", *EXPERIMENT_MODULES)),
     "contributions": Stage(("study.examples",), ("explaind.studies.contributions", *EXPERIMENT_MODULES)),
-    "baseline": Stage(BASELINE, ("explaind.studies.baselines", *EXPERIMENT_MODULES)),
+    "baseline": Stage(BASELINE, ("explaind.studies.baseline", *EXPERIMENT_MODULES)),
     "retrain": Stage(
         (
             *TRAINING,
@@ -96,7 +98,7 @@ STAGES: dict[str, Stage] = {
             "study.datamodel.seed",
             "study.attribution.tests",
         ),
-        ("explaind.studies.subsets", *EXPERIMENT_MODULES),
+        ("explaind.studies.retrain", *EXPERIMENT_MODULES),
     ),
     "datamodel": Stage(
         ("name", "study.datamodel.seed", "study.datamodel.resamples"),
@@ -107,7 +109,7 @@ STAGES: dict[str, Stage] = {
     "logits": Stage(("study.logits",), ("explaind.studies.logits", *EXPERIMENT_MODULES)),
     "corpus": Stage(("data.source", "data.languages", "data.heldout"), ("explaind.text.corpus",)),
     "tokens": Stage(("data",), ("explaind.text.tokens",)),
-    "pretrain": Stage(PRETRAINING, ("explaind.pretrain", *EXPERIMENT_MODULES)),
+    "pretrain": Stage(PRETRAINING, ("explaind.training.pretrain", *EXPERIMENT_MODULES)),
     "explain_update": Stage(UPDATE, UPDATE_MODULES),
     "explain_languages": Stage(UPDATE, UPDATE_MODULES),
     "explain_interval": Stage(

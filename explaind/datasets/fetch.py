@@ -19,7 +19,7 @@ import requests
 from filelock import FileLock
 
 from explaind.errors import DataError
-from explaind.progress import track
+from explaind.runtime.progress import track
 
 __all__ = ["cache", "debian_package", "npm_package", "official", "pip_package"]
 

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from explaind.batches import mirrored
 from explaind.datasets.images import Images, draw, read
 from explaind.errors import DataError
 from explaind.experiments import Experiment, parameters_by_layer, seeded
 from explaind.experiments.likelihood import negative_log_likelihood
+from explaind.training.batches import mirrored
 
 __all__ = ["as_inputs", "as_pixels", "build_classifier", "checked"]
 

@@ -16,8 +16,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from explaind.figures.style import TERM_COLOURS, fit_after, layer_colour, mark_phases, new_figure, panel
-from explaind.output import read_json
 from explaind.store import read_dataset
+from explaind.store.files import read_json
 from explaind.studies.growth import smooth
 
 __all__ = ["draw"]

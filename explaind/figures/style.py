@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from explaind.output import atomically
+from explaind.store.files import atomically
 
 __all__ = [
     "DIVERGING",

@@ -142,7 +142,7 @@ class Recorder:
 
     def _rehearse(self, tape: Tape) -> None:
         """Explain the first two updates, and say now what will not be explainable later."""
-        from explaind.rehearsal import rehearse  # recording does not need attribution otherwise
+        from explaind.attribution.rehearsal import rehearse  # recording does not need attribution otherwise
 
         model, loss_fn, train, forward = self._rehearsed
         with tempfile.TemporaryDirectory(prefix="explaind-") as folder:

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from explaind.attribution.stage import open_run
-from explaind.output import write_csv
 from explaind.store import read_dataset
+from explaind.store.files import write_csv
 from explaind.studies.datamodel import score_of_attribution
 
 __all__ = ["COLUMNS", "choose", "write"]

@@ -20,9 +20,9 @@ import xarray as xr
 from scipy.stats import rankdata
 
 from explaind.attribution.stage import open_run
-from explaind.output import write_csv
 from explaind.store import read_dataset
-from explaind.studies.subsets import LEAVE_ONE_OUT, members
+from explaind.store.files import write_csv
+from explaind.studies.retrain import LEAVE_ONE_OUT, members
 
 __all__ = ["COLUMNS", "interval", "rank_correlation", "score_of_attribution", "write"]
 

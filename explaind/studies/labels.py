@@ -11,7 +11,7 @@ import xarray as xr
 
 from explaind.errors import DataError
 from explaind.experiments import load
-from explaind.output import read_json
+from explaind.store.files import read_json
 
 __all__ = ["Samples", "samples_of"]
 

@@ -16,7 +16,7 @@ import torch
 
 from explaind.attribution import influence
 from explaind.attribution.stage import open_run
-from explaind.output import write_csv
+from explaind.store.files import write_csv
 
 __all__ = ["COLUMNS", "write"]
 

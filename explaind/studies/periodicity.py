@@ -21,8 +21,8 @@ import pandas as pd
 from sklearn.linear_model import Lasso
 
 from explaind.errors import DataError
-from explaind.output import write_csv
 from explaind.store import read_dataset
+from explaind.store.files import write_csv
 from explaind.studies.labels import samples_of
 
 __all__ = ["difference_means", "fit_periods", "lasso", "period_features"]

@@ -21,8 +21,8 @@ import torch
 
 from explaind.attribution import influence
 from explaind.attribution.stage import open_run
-from explaind.output import write_csv
 from explaind.recording.trajectory import Trajectory
+from explaind.store.files import write_csv
 from explaind.studies.fidelity import fidelity
 
 __all__ = ["COLUMNS", "RANKINGS", "heldout_changes", "write"]

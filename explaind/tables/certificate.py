@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from explaind.output import write_csv
 from explaind.store import read_dataset
+from explaind.store.files import write_csv
 
 __all__ = ["COLUMNS", "write"]
 

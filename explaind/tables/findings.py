@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from explaind.output import read_json, write_csv
 from explaind.store import read_dataset
+from explaind.store.files import read_json, write_csv
 from explaind.studies import exactness, geometry, growth
 from explaind.studies.finding import Finding
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from explaind.output import read_json, write_csv
+from explaind.store.files import read_json, write_csv
 from explaind.studies import growth
 from explaind.tables.findings import COLUMNS, ONSET_ACCURACY
 

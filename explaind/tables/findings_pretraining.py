@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from explaind.output import write_csv
 from explaind.store import read_dataset
+from explaind.store.files import write_csv
 from explaind.studies import dynamics, pretraining
 from explaind.tables.findings import COLUMNS
 
@@ -33,7 +33,7 @@ def write(
         updates: store "updates".
         reconstruction: the table of this name.
         languages: stores "update-languages".
-        losses: CSV of `explaind.pretrain`; None for checkpoints of others' runs.
+        losses: CSV of `explaind.training.pretrain`; None for checkpoints of others' runs.
         output: CSV with `explaind.tables.findings.COLUMNS`.
     """
     explained = read_dataset(updates, kind="updates")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from explaind.output import write_csv
+from explaind.store.files import write_csv
 from explaind.studies.datamodel import COLUMNS
 
 __all__ = ["write"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from explaind.output import atomically
+from explaind.store.files import atomically
 
 __all__ = ["write_page", "write_pages"]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from explaind.output import write_csv
 from explaind.store import read_dataset
+from explaind.store.files import write_csv
 
 __all__ = ["write"]
 

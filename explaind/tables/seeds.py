@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from explaind.output import read_json, write_csv
+from explaind.store.files import read_json, write_csv
 
 __all__ = ["COLUMNS", "CURVES", "write"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from explaind.output import write_csv
+from explaind.store.files import write_csv
 
 __all__ = ["COLUMNS", "write"]
 

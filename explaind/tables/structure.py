@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from explaind.output import write_csv
 from explaind.store import read_dataset
+from explaind.store.files import write_csv
 from explaind.studies.cycles import band_share, cycle_shares, describe_cycles, log_size, same_label_share
 from explaind.studies.labels import samples_of
 

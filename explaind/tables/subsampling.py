@@ -13,8 +13,8 @@ import pandas as pd
 import xarray as xr
 from scipy.stats import spearmanr
 
-from explaind.output import write_csv
 from explaind.store import read_dataset
+from explaind.store.files import write_csv
 from explaind.studies.components import by_cell, by_component
 
 __all__ = ["write"]

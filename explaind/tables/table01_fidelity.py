@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from explaind.output import write_csv
 from explaind.store import read_dataset
+from explaind.store.files import write_csv
 from explaind.studies.fidelity import fidelity
 
 __all__ = ["COLUMNS", "rebuilt", "rows_of", "write"]

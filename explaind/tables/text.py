@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from explaind.experiments.eurollm.batches import composition
-from explaind.output import write_csv
+from explaind.store.files import write_csv
 
 __all__ = ["write"]
 
@@ -21,7 +21,7 @@ def write(config: Mapping[str, Any], *, languages: Path, output: Path, losses: P
     Args:
         config: `train.{batch,mix}`.
         languages: CSV of `explaind.text.tokens`.
-        losses: CSV of `explaind.pretrain`; None for checkpoints of others' runs.
+        losses: CSV of `explaind.training.pretrain`; None for checkpoints of others' runs.
         output: CSV with the columns of `languages`, `per_batch` (sequences in a batch; 0 for held-out text) and `first_loss`,
             `last_loss` (nats per token: at the start and the end of training for held-out text; means of the first and the last
             interval between checkpoints for training text; empty without `losses`).

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from explaind.errors import ConfigError, DataError
-from explaind.output import read_json, write_json
+from explaind.store.files import read_json, write_json
 from explaind.text.packages import Origin, Texts, declarations
 from explaind.text.sources import decoded, training_text
 

@@ -20,8 +20,8 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from explaind.errors import ConfigError, DataError
-from explaind.output import atomically, write_csv
 from explaind.store import read_dataset, write_dataset
+from explaind.store.files import atomically, write_csv
 from explaind.store.manifest import sha256_file
 from explaind.text.corpus import PARTS, read_corpus
 from explaind.text.languages import english_name

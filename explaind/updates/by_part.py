@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from explaind.checkpoints import Checkpoint
-from explaind.progress import track
+from explaind.runtime.progress import track
 from explaind.updates.batch import find_update, prepared
 from explaind.updates.path import Losses, Rule, add_gradient, measure
 from explaind.updates.terms import Update

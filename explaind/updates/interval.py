@@ -20,7 +20,7 @@ from torch import Tensor
 from explaind.checkpoints import Checkpoint, Hyperparameters
 from explaind.experiments.eurollm.model import sequence_losses
 from explaind.experiments.eurollm.trainer import Trainer
-from explaind.progress import track
+from explaind.runtime.progress import track
 from explaind.updates.explain import to_dataset
 from explaind.updates.gradients import sum_gradients
 from explaind.updates.path import Rule, add_gradient, integrate

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from explaind.checkpoints import Checkpoint, open_checkpoint
-from explaind.device import find_device, on
 from explaind.errors import ConfigError, DataError
 from explaind.experiments.eurollm import Pretraining, load
 from explaind.experiments.eurollm.model import cast_parameters, describe, make_llama
+from explaind.runtime.device import find_device, on
 from explaind.updates.units import Units, make_units
 
 __all__ = ["open_for", "units_of"]

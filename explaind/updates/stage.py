@@ -9,16 +9,16 @@ from typing import Any
 import torch
 import xarray as xr
 
-from explaind.allocator import keep_memory
 from explaind.checkpoints import open_checkpoint
 from explaind.config.checkpoints import checkpoint_names
-from explaind.device import find_device
 from explaind.experiments.eurollm import load
 from explaind.experiments.eurollm.model import COMPONENTS, describe, sequence_losses
 from explaind.experiments.eurollm.trainer import Trainer
 from explaind.features import patterson
-from explaind.reproducible import reproducible
+from explaind.runtime.allocator import keep_memory
+from explaind.runtime.device import find_device
 from explaind.store import read_dataset, write_dataset
+from explaind.training.reproducible import reproducible
 from explaind.updates.by_part import Parts, influence_by_part
 from explaind.updates.explain import explain_update
 from explaind.updates.interval import explain_interval

@@ -1,4 +1,4 @@
-"""Every algorithm, kept axis and lineage against the definition written out in explaind/reference.py, in float64."""
+"""Every algorithm, kept axis and lineage against the definition written out in explaind/reference/recordings.py, in float64."""
 
 from __future__ import annotations
 

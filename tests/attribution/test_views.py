@@ -14,11 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import explaind
-from explaind.batches import mirrored
 from explaind.errors import DataError, LedgerError
 from explaind.features.samples import Augmented
 from explaind.recording.trajectory import Trajectory
-from explaind.reference import ReferenceTensors, decompose, model_value
+from explaind.reference.recordings import ReferenceTensors, decompose, model_value
+from explaind.training.batches import mirrored
 
 COUNT = 6
 #: (indices, views) of each micro-batch of each update: ragged, some without views, sample 0 both ways in one.

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import explaind
 from explaind.recording.trajectory import Trajectory
-from explaind.reference import ReferenceTensors, decompose, model_value
+from explaind.reference.recordings import ReferenceTensors, decompose, model_value
 
 
 class Net(nn.Module):

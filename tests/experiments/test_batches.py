@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from explaind.batches import Order, mirrored, rate
 from explaind.errors import ConfigError
+from explaind.training.batches import Order, mirrored, rate
 
 RULE = {"batch": 4, "drop_last": False, "flip": "horizontal", "schedule": "constant", "peak_epoch": None}
 

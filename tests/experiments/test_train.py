@@ -11,8 +11,8 @@ import torch
 
 from explaind.errors import ConfigError, TrainingError
 from explaind.experiments import load, make_optimizer
-from explaind.phases import windows, write_phases
-from explaind.train import METRICS, record_run, select, train_seed
+from explaind.training.phases import windows, write_phases
+from explaind.training.train import METRICS, record_run, select, train_seed
 
 TINY = {
     "name": "grokking",
@@ -183,7 +183,7 @@ def test_recorded_run_repeats_the_unrecorded_one(trained, tmp_path):
 
 
 def test_an_interrupted_recording_continues(trained, tmp_path, monkeypatch):
-    import explaind.loop as loop
+    import explaind.training.loop as loop
 
     select(TINY, [trained / "5.json", trained / "2.json"], output=tmp_path / "selection.json")
     store, summary, metrics = tmp_path / "run.zarr", tmp_path / "run.json", tmp_path / "metrics.csv"

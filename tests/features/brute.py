@@ -1,4 +1,4 @@
-"""Every mode of an explanation against the definition in float64 (explaind/reference.py)."""
+"""Every mode of an explanation against the definition in float64 (explaind/reference/recordings.py)."""
 
 from __future__ import annotations
 

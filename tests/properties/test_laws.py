@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import explaind
-from explaind.accumulate import combine
+from explaind.attribution.accumulate import combine
 from explaind.attribution.api import answer
 from explaind.attribution.plan import make_plan
 from explaind.attribution.problem import make_problem

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 import explaind
-from explaind.certificate import verify
+from explaind.attribution.certificate import verify
 from explaind.errors import RecordingError
 from explaind.recording import Trajectory, record
 from explaind.recording.steps import micro_batch

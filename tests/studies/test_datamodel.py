@@ -13,7 +13,7 @@ from explaind.errors import ConfigError
 from explaind.studies import contributions
 from explaind.studies.datamodel import interval, rank_correlation
 from explaind.studies.fidelity import fidelity
-from explaind.studies.subsets import LEAVE_ONE_OUT, members
+from explaind.studies.retrain import LEAVE_ONE_OUT, members
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from explaind.output import write_json
+from explaind.store.files import write_json
 from explaind.tables import findings_logits
 
 STEPS = np.arange(20, 2000, 40)

@@ -16,12 +16,12 @@ import scipy.stats
 import torch
 import xarray as xr
 
-from explaind.batches import Order
 from explaind.experiments import load
 from explaind.recording import Trajectory
 from explaind.store import read_dataset, write_dataset
 from explaind.studies import attribution, baselines, datamodel
-from explaind.studies.subsets import LEAVE_ONE_OUT, members, retrain
+from explaind.studies.retrain import LEAVE_ONE_OUT, members, retrain
+from explaind.training.batches import Order
 from tests.experiments.fake_images import configured, recorded, write_images
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from explaind.accumulate import accumulate, combine
+from explaind.attribution.accumulate import accumulate, combine
 from explaind.errors import StoreError
 from explaind.store import read_dataset, write_dataset
 

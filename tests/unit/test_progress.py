@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from explaind.progress import Track, track
+from explaind.runtime.progress import Track, track
 
 
 class Terminal(io.StringIO):

@@ -13,7 +13,7 @@ from explaind.experiments.eurollm import load
 from explaind.experiments.eurollm.model import describe, sequence_losses
 from explaind.experiments.eurollm.trainer import Trainer
 from explaind.features import patterson
-from explaind.reproducible import reproducible
+from explaind.training.reproducible import reproducible
 from explaind.updates.interval import explain_interval
 from explaind.updates.path import Rule
 from explaind.updates.units import make_units

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from explaind import reference_updates
 from explaind.checkpoints import TrainingState
 from explaind.errors import StoreError
+from explaind.reference import updates as reference_updates
 from explaind.store import read_dataset, write_dataset
 from explaind.updates.by_part import Parts, influence_by_part
 from explaind.updates.explain import batch_update, explain_update

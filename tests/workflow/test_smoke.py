@@ -113,7 +113,7 @@ Edit = Callable[[str, str, str], None]
 
 def test_editing_a_module_reruns_its_stage(finished: Project, edit: Edit) -> None:
     edit(
-        "explaind/accumulate.py",
+        "explaind/attribution/accumulate.py",
         "from __future__ import annotations",
         "from __future__ import annotations\nX = 1",
     )
@@ -137,7 +137,7 @@ def test_editing_the_model_reruns_everything(finished: Project, edit: Edit) -> N
 
 def test_rewording_a_comment_reruns_nothing(finished: Project, edit: Edit) -> None:
     future = "from __future__ import annotations"
-    edit("explaind/accumulate.py", future, f"# A comment.\n{future}")
+    edit("explaind/attribution/accumulate.py", future, f"# A comment.\n{future}")
     edit("explaind/errors.py", future, f"{future}\nX = 1")
     assert finished.to_do() == set()
 

@@ -5,6 +5,6 @@ from pathlib import Path
 from job import job
 
 with job(snakemake):
-    from explaind.accumulate import accumulate
+    from explaind.attribution.accumulate import accumulate
 
     accumulate([Path(part) for part in snakemake.input.parts], Path(snakemake.output.influence))

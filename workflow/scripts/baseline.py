@@ -5,7 +5,7 @@ from pathlib import Path
 from job import job
 
 with job(snakemake) as config:
-    from explaind.studies.baselines import write
+    from explaind.studies.baseline import write
 
     write(
         config,

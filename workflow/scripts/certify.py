@@ -5,6 +5,6 @@ from pathlib import Path
 from job import job
 
 with job(snakemake) as config:
-    from explaind.certificate import certify_run
+    from explaind.attribution.certificate import certify_run
 
     certify_run(config, Path(snakemake.input.trajectory), Path(snakemake.output.certificate))

@@ -5,6 +5,6 @@ from pathlib import Path
 from job import job
 
 with job(snakemake) as config:
-    from explaind.phases import write_phases
+    from explaind.training.phases import write_phases
 
     write_phases(config, Path(snakemake.input.summary), output=Path(snakemake.output.phases))

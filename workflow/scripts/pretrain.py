@@ -5,7 +5,7 @@ from pathlib import Path
 from job import job
 
 with job(snakemake) as config:
-    from explaind.pretrain import pretrain
+    from explaind.training.pretrain import pretrain
 
     pretrain(
         config,

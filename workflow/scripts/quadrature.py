@@ -5,7 +5,7 @@ from pathlib import Path
 from job import job
 
 with job(snakemake) as config:
-    from explaind.validate import fixed_nodes
+    from explaind.studies.quadrature import fixed_nodes
 
     fixed_nodes(
         config,

@@ -5,7 +5,7 @@ from pathlib import Path
 from job import job
 
 with job(snakemake) as config:
-    from explaind.train import record_run
+    from explaind.training.train import record_run
 
     record_run(
         config,

@@ -5,7 +5,7 @@ from pathlib import Path
 from job import job
 
 with job(snakemake) as config:
-    from explaind.studies.subsets import retrain
+    from explaind.studies.retrain import retrain
 
     retrain(
         config,

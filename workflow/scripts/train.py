@@ -5,7 +5,7 @@ from pathlib import Path
 from job import job
 
 with job(snakemake) as config:
-    from explaind.train import train_seed
+    from explaind.training.train import train_seed
 
     train_seed(
         config,

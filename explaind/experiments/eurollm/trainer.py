@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from explaind.checkpoints import Checkpoint, Hyperparameters, TrainingState, write_checkpoint
-from explaind.device import find_device
 from explaind.errors import TrainingError
 from explaind.experiments.eurollm import Pretraining
 from explaind.experiments.eurollm.model import sequence_losses
+from explaind.runtime.device import find_device
 
 __all__ = ["Trainer", "learning_rate"]
 

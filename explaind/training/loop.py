@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from explaind.batches import Order, rate
 from explaind.errors import TrainingError
 from explaind.experiments import Experiment
-from explaind.progress import track
+from explaind.runtime.progress import track
+from explaind.training.batches import Order, rate
 
 __all__ = ["METRICS", "train_rows", "train_silently"]
 

@@ -11,7 +11,6 @@ import numpy as np
 import xarray as xr
 from torch import nn
 
-from explaind.allocator import keep_memory
 from explaind.attribution.api import answer
 from explaind.attribution.plan import make_plan
 from explaind.attribution.problem import Problem, make_problem
@@ -23,8 +22,9 @@ from explaind.features.functional import Forward
 from explaind.features.samples import Augmented
 from explaind.features.targets import Loss
 from explaind.ledger import rebuild
-from explaind.progress import track
 from explaind.recording.trajectory import Trajectory
+from explaind.runtime.allocator import keep_memory
+from explaind.runtime.progress import track
 from explaind.store import write_dataset
 
 

@@ -15,14 +15,14 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from explaind.batches import Order
-from explaind.device import find_device
 from explaind.errors import ConfigError
 from explaind.experiments import load, make_optimizer
-from explaind.loop import train_silently
-from explaind.progress import track
-from explaind.reproducible import reproducible
+from explaind.runtime.device import find_device
+from explaind.runtime.progress import track
 from explaind.store import write_dataset
+from explaind.training.batches import Order
+from explaind.training.loop import train_silently
+from explaind.training.reproducible import reproducible
 
 __all__ = ["LEAVE_ONE_OUT", "members", "retrain"]
 

@@ -1,7 +1,7 @@
 """Training: every seed without a recorder, the choice of one seed by a rule, and that seed once more with the recorder.
 
 Notation: θ_s are the parameters before update s, θ_T the final ones. Row s of a metrics table describes θ_s, for s = 0…T, so
-a run of T updates has T + 1 rows (see `explaind.loop`).
+a run of T updates has T + 1 rows (see `explaind.training.loop`).
 
 The recorded run must repeat the unrecorded one bit for bit. Therefore one fixed number of threads and deterministic
 kernels are used in both, and the digest of θ_T is compared.
@@ -16,13 +16,13 @@ from typing import Any
 
 import pandas as pd
 
-from explaind.device import find_device
 from explaind.errors import StoreError, TrainingError
 from explaind.experiments import load, make_optimizer
-from explaind.loop import METRICS, train_rows
-from explaind.output import read_json, write_csv, write_json
-from explaind.phases import summarise
-from explaind.reproducible import reproducible
+from explaind.runtime.device import find_device
+from explaind.store.files import read_json, write_csv, write_json
+from explaind.training.loop import METRICS, train_rows
+from explaind.training.phases import summarise
+from explaind.training.reproducible import reproducible
 
 __all__ = ["METRICS", "record_run", "select", "train_seed"]
 
@@ -36,7 +36,7 @@ def train_seed(config: Mapping[str, Any], seed: int, *, metrics: Path, summary: 
         config: resolved configuration (`name`, `data`, `model`, `optimizer`, `train`).
         seed: fixes the data split and the initial parameters.
         metrics: CSV to write, columns `METRICS`, one row per θ_s.
-        summary: JSON to write, see `explaind.phases.summarise`.
+        summary: JSON to write, see `explaind.training.phases.summarise`.
 
     Raises:
         TrainingError: the loss became NaN or infinite.

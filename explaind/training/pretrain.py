@@ -17,9 +17,9 @@ from explaind.config.checkpoints import checkpoint_name, checkpoint_steps
 from explaind.config.slices import slice_config, slice_json
 from explaind.experiments.eurollm import load
 from explaind.experiments.eurollm.trainer import Trainer, learning_rate
-from explaind.output import write_csv
-from explaind.progress import track
-from explaind.reproducible import reproducible
+from explaind.runtime.progress import track
+from explaind.store.files import write_csv
+from explaind.training.reproducible import reproducible
 
 __all__ = ["pretrain"]
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import torch
 
-from explaind.allocator import keep_memory
+from explaind.runtime.allocator import keep_memory
 
 __all__ = ["reproducible"]
 

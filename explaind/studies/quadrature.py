@@ -14,13 +14,13 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from explaind.allocator import keep_memory
 from explaind.attribution.problem import blocks, make_problem
 from explaind.attribution.query import Query
 from explaind.attribution.stage import open_run
 from explaind.features.quadrature import fixed
 from explaind.features.tangents import GroupTangents
-from explaind.progress import track
+from explaind.runtime.allocator import keep_memory
+from explaind.runtime.progress import track
 from explaind.store import write_dataset
 
 BLOCK = 512  # test samples per walk over the steps

@@ -15,7 +15,7 @@ from torch import nn
 
 from explaind.errors import ConfigError
 from explaind.experiments import Experiment
-from explaind.output import read_json, write_json
+from explaind.store.files import read_json, write_json
 
 __all__ = ["summarise", "windows", "write_phases"]
 
