@@ -14,8 +14,8 @@ import torch
 
 import explaind
 from benchmarks.setting import show, threads, timed
-from explaind.attribution.stage import open_run
 from explaind.config import compose
+from explaind.experiments.runs import open_run
 from explaind.studies.baseline import score
 
 METHODS = ("trak", "tracin")

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
 from explaind.errors import StoreError
-from explaind.store import read_dataset, write_dataset
 
 SUMMED = ("kernel", "regularization", "carried")
 MUST_AGREE = (
@@ -24,24 +22,6 @@ MUST_AGREE = (
     "algorithm",
     "replay_checked",
 )
-
-
-def accumulate(parts: Sequence[Path], output: Path) -> None:
-    """Combine stores "influence-part" into one store "influence".
-
-    Raises:
-        StoreError: a part is damaged, parts overlap, leave a gap, or were made with different options.
-    """
-    whole = combine([read_dataset(path, kind="influence-part") for path in parts])
-    covered, run = (whole.attrs["start"], whole.attrs["stop"]), (0, whole.attrs["updates"])
-    if covered != run:
-        raise StoreError(
-            "The parts of the influence do not cover the run.",
-            expected=f"updates {run[0]} to {run[1]}",
-            got=f"{covered[0]} to {covered[1]}",
-            remedy="Compute the missing part.",
-        )
-    write_dataset(whole, output, kind="influence")
 
 
 def combine(parts: Sequence[xr.Dataset]) -> xr.Dataset:

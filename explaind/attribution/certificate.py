@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,7 @@ from explaind.attribution.plan import make_plan
 from explaind.attribution.problem import Problem, make_problem
 from explaind.attribution.query import Query
 from explaind.attribution.replay import default_tolerance
-from explaind.attribution.stage import open_run
-from explaind.errors import CertificateError, QuadratureWarning
+from explaind.errors import QuadratureWarning
 from explaind.features.functional import Forward
 from explaind.features.samples import Augmented
 from explaind.features.targets import Loss
@@ -25,7 +24,6 @@ from explaind.ledger import rebuild
 from explaind.recording.trajectory import Trajectory
 from explaind.runtime.allocator import keep_memory
 from explaind.runtime.progress import track
-from explaind.store import write_dataset
 
 
 def verify(
@@ -72,28 +70,6 @@ def verify(
     within = bool((found["quadrature_error"] <= tolerance).all())
     dataset.attrs |= {"quadrature_tolerance": tolerance, "passed": int(dataset.attrs["passed"] and within)}
     return dataset
-
-
-def certify_run(config: Mapping[str, Any], trajectory: Path, output: Path) -> None:
-    """Certify the replay of an experiment's recorded run, as a store "certificate".
-
-    Raises:
-        CertificateError: an update cannot be rebuilt within `verify.tolerance`; nothing is attributed then.
-    """
-    run, experiment = open_run(trajectory)
-    tolerance = config["verify"]["tolerance"]
-    dataset = verify(
-        run, experiment.model, experiment.loss, train=experiment.training, replay_tolerance=tolerance
-    )
-    if not dataset.attrs["passed"]:
-        worst = int(dataset["replay_relative"].values.argmax())
-        raise CertificateError(
-            f"The recorded run does not follow from its batches: update {int(dataset.step[worst])} differs most.",
-            expected=f"a relative difference of at most {tolerance:g}",
-            got=f"{float(dataset['replay_relative'][worst]):.3g}",
-            remedy="Record the run again with the present code and configuration.",
-        )
-    write_dataset(dataset, output, kind="certificate")
 
 
 def _replay(problem: Problem, tolerance: float | None) -> xr.Dataset:

@@ -107,7 +107,7 @@ def _open(options: Namespace) -> tuple[Any, tuple[Any, Any, Any, Any]]:
     if options.problem:
         model, loss, train, test = _call(options.problem)
     elif {"name", "data", "model", "seed"} <= set(run.config):
-        from explaind.attribution.stage import open_run
+        from explaind.experiments.runs import open_run
 
         _, experiment = open_run(run.path)
         model, loss, train, test = experiment.model, experiment.loss, experiment.training, experiment.test

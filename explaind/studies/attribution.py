@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from explaind.attribution import influence
-from explaind.attribution.stage import open_run
+from explaind.experiments.runs import open_run
 from explaind.store import write_dataset
 
 __all__ = ["write"]

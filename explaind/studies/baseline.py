@@ -25,9 +25,9 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.utils.data import DataLoader, TensorDataset
 
-from explaind.attribution.stage import open_run
 from explaind.errors import DataError
 from explaind.experiments import Experiment
+from explaind.experiments.runs import open_run
 from explaind.recording.trajectory import Trajectory
 from explaind.store import write_dataset
 

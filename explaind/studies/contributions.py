@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from explaind.attribution.stage import open_run
+from explaind.experiments.runs import open_run
 from explaind.store import read_dataset
 from explaind.store.files import write_csv
 from explaind.studies.datamodel import score_of_attribution

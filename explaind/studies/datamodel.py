@@ -19,7 +19,7 @@ import torch
 import xarray as xr
 from scipy.stats import rankdata
 
-from explaind.attribution.stage import open_run
+from explaind.experiments.runs import open_run
 from explaind.store import read_dataset
 from explaind.store.files import write_csv
 from explaind.studies.retrain import LEAVE_ONE_OUT, members

@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 
 from explaind.attribution import influence
-from explaind.attribution.stage import open_run
+from explaind.experiments.runs import open_run
 from explaind.store.files import write_csv
 
 __all__ = ["COLUMNS", "write"]

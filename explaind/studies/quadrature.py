@@ -16,7 +16,7 @@ from torch import Tensor
 
 from explaind.attribution.problem import blocks, make_problem
 from explaind.attribution.query import Query
-from explaind.attribution.stage import open_run
+from explaind.experiments.runs import open_run
 from explaind.features.quadrature import fixed
 from explaind.features.tangents import GroupTangents
 from explaind.runtime.allocator import keep_memory
@@ -26,7 +26,7 @@ from explaind.store import write_dataset
 BLOCK = 512  # test samples per walk over the steps
 
 
-def fixed_nodes(config: Mapping[str, Any], trajectory: Path, nodes: int, output: Path) -> None:
+def write(config: Mapping[str, Any], *, trajectory: Path, nodes: int, output: Path) -> None:
     """Rebuild the predictions of the first test samples with `nodes` midpoint nodes per update, as a store "quadrature".
 
     Args:

@@ -20,7 +20,7 @@ import pandas as pd
 import torch
 
 from explaind.attribution import influence
-from explaind.attribution.stage import open_run
+from explaind.experiments.runs import open_run
 from explaind.recording.trajectory import Trajectory
 from explaind.store.files import write_csv
 from explaind.studies.fidelity import fidelity

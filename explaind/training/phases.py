@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -15,9 +14,8 @@ from torch import nn
 
 from explaind.errors import ConfigError
 from explaind.experiments import Experiment
-from explaind.store.files import read_json, write_json
 
-__all__ = ["summarise", "windows", "write_phases"]
+__all__ = ["summarise", "windows"]
 
 
 def summarise(
@@ -86,21 +84,6 @@ def windows(config: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[str, 
         for name, position in plan["positions"].items()
     }
     return {name: (start, start + width) for name, start in starts.items()}
-
-
-def write_phases(config: Mapping[str, Any], summary: Path, *, output: Path) -> None:
-    """Write the run's phases as JSON.
-
-    Args:
-        config: resolved configuration; read is `study.windows`.
-        summary: JSON of the recorded run.
-        output: JSON to write: `steps`, `memorization_step`, `generalization_step`, `stop_step` and
-            `windows`: name -> [start, stop).
-    """
-    run = read_json(summary)
-    keys = ("seed", "steps", "memorization_step", "generalization_step", "stop_step")
-    phases = {key: run[key] for key in keys}
-    write_json({**phases, "windows": {k: list(w) for k, w in windows(config, run).items()}}, output)
 
 
 def _first(table: pd.DataFrame, condition: pd.Series) -> int | None:

@@ -21,14 +21,12 @@ from explaind.runtime.progress import track
 from explaind.store.files import write_csv
 from explaind.training.reproducible import reproducible
 
-__all__ = ["pretrain"]
+__all__ = ["write"]
 
 LOGS = ("metrics", "losses")
 
 
-def pretrain(
-    config: Mapping[str, Any], tokens: Path, *, checkpoints: Path, metrics: Path, losses: Path
-) -> None:
+def write(config: Mapping[str, Any], *, tokens: Path, checkpoints: Path, metrics: Path, losses: Path) -> None:
     """Train, and keep a checkpoint at every step of `checkpoint_steps(config)`.
 
     What was interrupted continues from its last checkpoint, which waits beside `checkpoints` in a folder named by the

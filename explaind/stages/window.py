@@ -1,0 +1,93 @@
+"""Test × train kernel and the similarity of predictions over one window of updates (figures 4, 5, 9 and 13)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from explaind.attribution.contract import contract
+from explaind.attribution.plan import make_plan
+from explaind.attribution.problem import Problem, make_problem
+from explaind.attribution.query import Query
+from explaind.attribution.replay import certified
+from explaind.experiments.runs import open_run
+from explaind.ledger import UpdateTerms
+from explaind.runtime.allocator import keep_memory
+from explaind.store import write_dataset
+from explaind.store.files import read_json
+from explaind.store.precision import in_single_precision
+
+__all__ = ["write"]
+
+
+def write(
+    config: Mapping[str, Any], *, trajectory: Path, certificate: Path, phases: Path, window: str, output: Path
+) -> None:
+    """Kernel (layer, test, train) and similarity (layer, test, test_other) over one window, as a store "window".
+
+    Outputs and updates are summed. The similarity of x and x' is the cosine of Σ_s Φ_s(x) ⊙ Σ_k φ_{s,k}, one vector per layer.
+
+    Args:
+        config: `study.kernel.{train,tests,tolerance,max_nodes,tail_tolerance}`.
+        trajectory: the recorded run.
+        certificate: of the run, in which every update was rebuilt.
+        phases: JSON with the windows of this run.
+        window: name of the window.
+        output: the store to write.
+    """
+    keep_memory()
+    begin = time.perf_counter()
+    run, experiment = open_run(trajectory)
+    start, stop = read_json(phases)["windows"][window]
+    options = config["study"]["kernel"]
+    tests = tuple(part[: options["tests"]] for part in experiment.test)
+    query = Query(
+        keep=("layer", "train", "test"),
+        steps=slice(start, stop),
+        groups=experiment.groups,
+        tolerance=options["tolerance"],
+        max_nodes=options["max_nodes"],
+        tail_tolerance=options["tail_tolerance"],
+    )
+    problem = make_problem(
+        run, experiment.model, experiment.loss, query, train=experiment.training, test=tests
+    )
+    problem = certified(problem, certificate)
+    scores = _Scores(problem)
+    dataset = contract(problem, make_plan(problem, timed=False), observe=scores.add)
+    dataset = dataset.isel(train=slice(0, options["train"])).drop_vars("quadrature")
+    dataset = dataset.transpose("layer", "test", "train", ...)
+    dataset["similarity"] = (("layer", "test", "test_other"), scores.cosines().cpu().numpy())
+    dataset.attrs |= {"window": [start, stop], "name": window, "seconds": time.perf_counter() - begin}
+    write_dataset(in_single_precision(dataset), output, kind="window")
+
+
+class _Scores:
+    """Σ_s Φ_s ⊙ kernel term of u_s per row, [R, D]; blocks of rows follow each other, each over all steps backwards."""
+
+    def __init__(self, problem: Problem) -> None:
+        terms = UpdateTerms(problem.ledger)
+        self._kernel = {s: terms.at(s)[0] for s in problem.steps}
+        self._last = problem.steps[-1]
+        self._partition = problem.partition
+        self._blocks: list[Tensor] = []
+
+    def add(self, s: int, phi: Tensor) -> None:
+        """One step of one block of rows; the walk begins each block at the last step."""
+        if s == self._last:
+            self._blocks.append(phi * self._kernel[s])
+        else:
+            self._blocks[-1].addcmul_(phi, self._kernel[s].expand_as(phi))
+
+    def cosines(self) -> Tensor:
+        """Cosines between all rows per group, [G, R, R]; a row of zeros has cosine 0 with everything."""
+        scores, found = torch.cat(self._blocks), []
+        for group in range(len(self._partition)):
+            unit = torch.nn.functional.normalize(scores[:, self._partition.index(group)], dim=1)
+            found.append(unit @ unit.T)
+        return torch.stack(found)
