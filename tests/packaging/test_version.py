@@ -22,9 +22,3 @@ def test_the_package_has_no_second_version() -> None:
 
 def test_the_citation_names_this_version() -> None:
     assert str(yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"]) == explaind.__version__
-
-
-def test_the_changelog_knows_every_released_version() -> None:
-    """While there is none, everything stands under Unreleased."""
-    released = re.findall(r"^## \[(\d+\.\d+\.\d+)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
-    assert not released or released[0] == explaind.__version__
