@@ -153,13 +153,36 @@ def source(config: Config, rule: str) -> str:
     return source_digest(module_of(rule), experiment=config["name"])
 
 
-def _maker(source: Source) -> Depends:
-    name = (source if isinstance(source, str) else source[0]).partition(".")[0]
-    known: dict[str, Stage | Product] = {**stages(), **tables()}
+def product_settings(one: Made, configs: Mapping[str, Config]) -> str:
+    """The configuration that a figure or table sees, as canonical JSON; with titles where it puts several experiments together."""
+    config = configs[one.experiments[0]]
+    part = slice_config(dict(config), *one.product.options, without=one.product.without)
+    if one.product.across and part:
+        part["titles"] = {name: configs[name]["title"] for name in one.experiments}
+    return slice_json(part)
+
+
+def read_source(source: Source) -> Origin:
+    """What an input's declaration refers to.
+
+    Raises:
+        ConfigError: no stage and no table has this name.
+    """
+    text, chosen = (source, ()) if isinstance(source, str) else (source[0], tuple(source[1:]))
+    name, _, output = text.partition(".")
+    known: dict[str, Stage | Table] = {**stages(), **tables()}
     if name not in known:
         raise ConfigError(
-            f"A product reads {source!r}, which nothing makes.",
-            expected=f"one of {', '.join(known)}",
-            got=name,
+            f"A figure or table reads {text!r}, which nothing makes.",
+            expected=f"an output of one of {', '.join(known)}",
+            got=text,
         )
-    return known[name]
+    return Origin(name, output or "output", chosen, known[name])
+
+
+def reads_many(product: Product, source: Source) -> bool:
+    """Is the input a list of files: of several jobs, or of several experiments?"""
+    maker = read_source(source).maker
+    if isinstance(maker, Table):
+        return product.across and not maker.across
+    return product.across or maker.each is not None
