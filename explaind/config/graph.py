@@ -154,7 +154,7 @@ def source(config: Config, rule: str) -> str:
 
 
 def product_settings(one: Made, configs: Mapping[str, Config]) -> str:
-    """The configuration that a figure or table sees, as canonical JSON; with titles where it puts several experiments together."""
+    """The configuration that a figure or table sees, as canonical JSON; with titles where it puts several together."""
     config = configs[one.experiments[0]]
     part = slice_config(dict(config), *one.product.options, without=one.product.without)
     if one.product.across and part:

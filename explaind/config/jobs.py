@@ -1,6 +1,7 @@
 """What the work is cut into: the jobs of every stage that runs more than once, as values of its rule's wildcards.
 
 A stage's declaration names one of these functions with `each`. Whoever reads all of its jobs gets them in this order.
+The docstring says what there is one job for, in docs/cluster.md too.
 """
 
 from __future__ import annotations
@@ -17,33 +18,34 @@ Jobs = list[dict[str, str]]
 
 
 def seeds(config: Config) -> Jobs:
-    """One training for each seed of the list."""
+    """each seed of the list"""
     return [{"seed": str(seed)} for seed in config["train"]["seeds"]]
 
 
 def parts(config: Config) -> Jobs:
-    """Ranges of updates, up to the most that a run may have: a part beyond its end is valid and empty."""
+    """each range of `execution.part_steps` updates"""
+    # Up to the most that a run may have: a part beyond its end is valid and empty.
     return _ranges(config["train"]["max_steps"], config["execution"]["part_steps"])
 
 
 def windows(config: Config) -> Jobs:
-    """The windows of updates around the run's phases."""
+    """each window of updates"""
     return [{"window": name} for name in config["study"]["windows"]["positions"]]
 
 
 def nodes(config: Config) -> Jobs:
-    """Fixed numbers of integration nodes."""
+    """each fixed number of nodes"""
     return [{"nodes": str(count)} for count in config["study"]["quadrature"]["nodes"]]
 
 
 def methods(config: Config) -> Jobs:
-    """The other methods of data attribution."""
+    """each other method of data attribution"""
     chosen = config["study"]["datamodel"]["methods"]
     return [{"method": name} for name in chosen if name != "explaind"]
 
 
 def subsets(config: Config) -> Jobs:
-    """Ranges of the subsets of every fraction on which models are trained again."""
+    """each fraction and range of `execution.retrain_subsets` subsets"""
     options, size = config["study"]["datamodel"], config["execution"]["retrain_subsets"]
     counts = {f"{fraction:g}": options["subsets"] for fraction in options["fractions"]}
     if options["leave_one_out"]:
@@ -54,17 +56,17 @@ def subsets(config: Config) -> Jobs:
 
 
 def checkpoints(config: Config) -> Jobs:
-    """Every checkpoint."""
+    """each checkpoint"""
     return _named(checkpoint_names(config))
 
 
 def some_checkpoints(config: Config) -> Jobs:
-    """The checkpoints whose influence is resolved by language."""
+    """every `study.languages.stride`-th checkpoint"""
     return _named(checkpoint_names(config)[:: config["study"]["languages"]["stride"]])
 
 
 def intervals(config: Config) -> Jobs:
-    """The checkpoints from which every update up to the next one is explained."""
+    """every `study.intervals.stride`-th checkpoint that has a next one"""
     return _named(checkpoint_names(config)[:-1][:: config["study"]["intervals"]["stride"]])
 
 
