@@ -18,7 +18,9 @@ def requests_table() -> str:
     products = [*figures().values(), *tables().values()]
     rows = [_row(name, stage) for name, stage in sorted(stages().items())]
     memory = _span(one.memory for one in products)
-    rows.append(f"| figures, tables | each file | 1 | {memory} | {_span(one.runtime for one in products)} | | |")
+    rows.append(
+        f"| figures, tables | each file | 1 | {memory} | {_span(one.runtime for one in products)} | | |"
+    )
     return "\n".join([*HEAD, *rows])
 
 

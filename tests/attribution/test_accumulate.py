@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from explaind.attribution.accumulate import accumulate, combine
+from explaind.attribution.accumulate import combine
 from explaind.errors import StoreError
+from explaind.stages import accumulate
 from explaind.store import read_dataset, write_dataset
 
 LAYERS, TESTS, OUTPUTS = ["one", "two"], 3, 2
@@ -20,7 +21,7 @@ VALUES = GENERATOR.normal(size=(7, TESTS, OUTPUTS))  # f at θ_0 … θ_6
 def make_part(
     start: int, stop: int, *, tests: int = TESTS, layers: list[str] | None = None, **attrs: object
 ) -> xr.Dataset:
-    """A part as influence_part writes it: signed sums over its updates, importances of each."""
+    """A part as the stage writes it: signed sums over its updates, importances of each."""
     layers = layers or LAYERS
     steps = np.arange(start, stop)
     signed = (("layer", "test", "output"), np.full((len(layers), tests, OUTPUTS), float(stop - start)))
@@ -119,13 +120,13 @@ def test_stores(tmp_path: Path) -> None:
     for start, stop in ((0, 2), (2, 6)):
         paths.append(tmp_path / f"{start}.zarr")
         write_dataset(make_part(start, stop), paths[-1], kind="influence-part")
-    accumulate(paths, tmp_path / "influence.zarr")
+    accumulate.write(parts=paths, output=tmp_path / "influence.zarr")
     found = read_dataset(tmp_path / "influence.zarr", kind="influence")
     assert (found.kernel == 6.0).all()
     with pytest.raises(StoreError):
-        accumulate([paths[0], tmp_path / "missing.zarr"], tmp_path / "other.zarr")
+        accumulate.write(parts=[paths[0], output=tmp_path / "missing.zarr"], tmp_path / "other.zarr")
     with pytest.raises(StoreError):  # a whole run is no part of one
-        accumulate([tmp_path / "influence.zarr"], tmp_path / "other.zarr")
+        accumulate.write(parts=[tmp_path / "influence.zarr"], output=tmp_path / "other.zarr")
 
 
 @pytest.mark.parametrize("ranges", [[(0, 2), (2, 5)], [(2, 5), (5, 6)]])
@@ -134,5 +135,5 @@ def test_a_missing_first_or_last_part_is_refused(ranges: list[tuple[int, int]], 
     for path, (start, stop) in zip(paths, ranges, strict=True):
         write_dataset(make_part(start, stop), path, kind="influence-part")
     with pytest.raises(StoreError, match="do not cover the run"):
-        accumulate(paths, tmp_path / "influence.zarr")
+        accumulate.write(parts=paths, output=tmp_path / "influence.zarr")
     assert not (tmp_path / "influence.zarr").exists()

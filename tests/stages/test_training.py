@@ -11,8 +11,9 @@ import torch
 
 from explaind.errors import ConfigError, TrainingError
 from explaind.experiments import load, make_optimizer
-from explaind.training.phases import windows, write_phases
-from explaind.training.train import METRICS, record_run, select, train_seed
+from explaind.stages import phases, record, select, train
+from explaind.training.loop import METRICS
+from explaind.training.phases import windows
 
 TINY = {
     "name": "grokking",
@@ -49,7 +50,7 @@ def changed(section: str, **values) -> dict:
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("seeds")
     for seed in (5, 2):
-        train_seed(TINY, seed, metrics=folder / f"{seed}.csv", summary=folder / f"{seed}.json")
+        train.write(TINY, seed=seed, metrics=folder / f"{seed}.csv", summary=folder / f"{seed}.json")
     return folder
 
 
@@ -86,7 +87,7 @@ def test_summary_of_a_run_that_does_not_stop(trained):
 
 def test_training_repeats_bit_for_bit_and_restores_torch(trained, tmp_path):
     threads = torch.get_num_threads()
-    train_seed(TINY, 5, metrics=tmp_path / "m.csv", summary=tmp_path / "s.json")
+    train.write(TINY, seed=5, metrics=tmp_path / "m.csv", summary=tmp_path / "s.json")
     assert torch.get_num_threads() == threads and not torch.are_deterministic_algorithms_enabled()
     assert (tmp_path / "m.csv").read_bytes() == (trained / "5.csv").read_bytes()
     again, before = (
@@ -98,7 +99,7 @@ def test_training_repeats_bit_for_bit_and_restores_torch(trained, tmp_path):
 
 def test_stopping_rule_ends_the_run_before_the_next_update(tmp_path):
     config = changed("train", stop_accuracy=0.0)  # met at θ_0 already
-    train_seed(config, 5, metrics=tmp_path / "m.csv", summary=tmp_path / "s.json")
+    train.write(config, seed=5, metrics=tmp_path / "m.csv", summary=tmp_path / "s.json")
     summary = json.loads((tmp_path / "s.json").read_text())
     assert (summary["steps"], summary["reached"], summary["stop_step"]) == (0, True, 0)
     assert len(pd.read_csv(tmp_path / "m.csv")) == 1
@@ -106,7 +107,9 @@ def test_stopping_rule_ends_the_run_before_the_next_update(tmp_path):
 
 def test_non_finite_loss_is_an_error(tmp_path):
     with pytest.raises(TrainingError, match="training loss is (nan|inf)"):
-        train_seed(changed("optimizer", lr=1e30), 5, metrics=tmp_path / "m.csv", summary=tmp_path / "s.json")
+        train.write(
+            changed("optimizer", lr=1e30), seed=5, metrics=tmp_path / "m.csv", summary=tmp_path / "s.json"
+        )
     assert not list(tmp_path.iterdir()), "nothing half-written"
 
 
@@ -134,7 +137,7 @@ def _summaries(folder, reached: dict[int, bool], accuracy: dict[int, float]):
     ],
 )
 def test_select_follows_its_rule(tmp_path, reached, accuracy, chosen):
-    select(TINY, _summaries(tmp_path, reached, accuracy), output=tmp_path / "selection.json")
+    select.write(TINY, summaries=_summaries(tmp_path, reached, accuracy), output=tmp_path / "selection.json")
     selection = json.loads((tmp_path / "selection.json").read_text())
     assert selection["seed"] == chosen and selection["parameters_sha256"] == str(chosen)
     assert ("no seed" in selection["rule"]) == (not any(reached.values()))
@@ -143,9 +146,9 @@ def test_select_follows_its_rule(tmp_path, reached, accuracy, chosen):
 def test_select_refuses_in_sentences(tmp_path):
     paths = _summaries(tmp_path, {2: False, 5: False}, {2: 0.7, 5: 0.6})
     with pytest.raises(TrainingError, match="No seed reached"):
-        select(changed("select", fallback="refuse"), paths, output=tmp_path / "o.json")
+        select.write(changed("select", fallback="refuse"), summaries=paths, output=tmp_path / "o.json")
     with pytest.raises(TrainingError, match="have not been trained"):
-        select(TINY, paths[:1], output=tmp_path / "o.json")
+        select.write(TINY, summaries=paths[:1], output=tmp_path / "o.json")
 
 
 def test_windows_are_the_papers_at_the_papers_length():
@@ -166,10 +169,12 @@ def test_windows_are_the_papers_at_the_papers_length():
 def test_recorded_run_repeats_the_unrecorded_one(trained, tmp_path):
     from explaind.recording import Trajectory
 
-    select(TINY, [trained / "5.json", trained / "2.json"], output=tmp_path / "selection.json")
+    select.write(TINY, summaries=[trained / "5.json", trained / "2.json"], output=tmp_path / "selection.json")
     seed = json.loads((tmp_path / "selection.json").read_text())["seed"]
     store, summary, metrics = tmp_path / "run.zarr", tmp_path / "run.json", tmp_path / "metrics.csv"
-    record_run(TINY, tmp_path / "selection.json", trajectory=store, summary=summary, metrics=metrics)
+    record.write(
+        TINY, selection=tmp_path / "selection.json", trajectory=store, summary=summary, metrics=metrics
+    )
     report = json.loads(summary.read_text())
     assert report["identical_to_unrecorded"] is True
     pd.testing.assert_frame_equal(pd.read_csv(metrics), pd.read_csv(trained / f"{seed}.csv"))
@@ -178,14 +183,14 @@ def test_recorded_run_repeats_the_unrecorded_one(trained, tmp_path):
     again = load(trajectory.config)
     flat = torch.cat([p.detach().flatten() for p in again.model.parameters()])
     assert torch.equal(flat, trajectory.parameters(0))
-    write_phases(TINY, summary, output=tmp_path / "phases.json")
+    phases.write(TINY, summary=summary, output=tmp_path / "phases.json")
     assert json.loads((tmp_path / "phases.json").read_text())["windows"]["late"] == [25, 30]
 
 
 def test_an_interrupted_recording_continues(trained, tmp_path, monkeypatch):
     import explaind.training.loop as loop
 
-    select(TINY, [trained / "5.json", trained / "2.json"], output=tmp_path / "selection.json")
+    select.write(TINY, summaries=[trained / "5.json", trained / "2.json"], output=tmp_path / "selection.json")
     store, summary, metrics = tmp_path / "run.zarr", tmp_path / "run.json", tmp_path / "metrics.csv"
     arguments = {"trajectory": store, "summary": summary, "metrics": metrics}
     evaluate, calls = loop._evaluate, []
@@ -198,9 +203,9 @@ def test_an_interrupted_recording_continues(trained, tmp_path, monkeypatch):
 
     monkeypatch.setattr(loop, "_evaluate", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        record_run(TINY, tmp_path / "selection.json", **arguments)
+        record.write(TINY, selection=tmp_path / "selection.json", **arguments)
     assert not store.exists() and not summary.exists()
-    record_run(TINY, tmp_path / "selection.json", **arguments)
+    record.write(TINY, selection=tmp_path / "selection.json", **arguments)
     assert len(calls) < 21 + 31, "the committed steps are not repeated"
     assert json.loads(summary.read_text())["identical_to_unrecorded"] is True
     assert list(pd.read_csv(metrics).step) == list(range(31))
