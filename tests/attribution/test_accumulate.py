@@ -124,7 +124,7 @@ def test_stores(tmp_path: Path) -> None:
     found = read_dataset(tmp_path / "influence.zarr", kind="influence")
     assert (found.kernel == 6.0).all()
     with pytest.raises(StoreError):
-        accumulate.write(parts=[paths[0], output=tmp_path / "missing.zarr"], tmp_path / "other.zarr")
+        accumulate.write(parts=[paths[0], tmp_path / "missing.zarr"], output=tmp_path / "other.zarr")
     with pytest.raises(StoreError):  # a whole run is no part of one
         accumulate.write(parts=[tmp_path / "influence.zarr"], output=tmp_path / "other.zarr")
 
