@@ -17,10 +17,11 @@ from explaind.config.checkpoints import checkpoint_name, checkpoint_steps
 from explaind.config.declarations import Stage
 from explaind.config.slices import slice_config, slice_json
 from explaind.experiments.eurollm import load
-from explaind.experiments.eurollm.trainer import Trainer, learning_rate
+from explaind.experiments.eurollm.trainer import Trainer
 from explaind.runtime.progress import track
 from explaind.store.files import write_csv
 from explaind.training.reproducible import reproducible
+from explaind.training.schedule import learning_rate
 
 __all__ = ["write"]
 

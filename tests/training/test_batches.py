@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from explaind.errors import ConfigError
-from explaind.training.batches import Order, mirrored, rate
+from explaind.training.batches import Order, mirrored
+from explaind.training.schedule import rate
 
 RULE = {"batch": 4, "drop_last": False, "flip": "horizontal", "schedule": "constant", "peak_epoch": None}
 
