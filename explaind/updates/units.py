@@ -53,7 +53,7 @@ class Units:
     slices: Mapping[str, slice]
     size: int
 
-    def coordinates(self) -> dict[str, list]:
+    def coordinates(self) -> dict[str, list[object]]:
         """Values per unit: parameter, component, depth, projection, and head (−1 where a tensor is not divided)."""
         rows = [
             (name, cut.component, cut.depth, cut.projection, block if cut.blocks > 1 else -1)
