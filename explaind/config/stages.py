@@ -68,7 +68,10 @@ UPDATE = (
     ),  # not which others there are
     "influence",
 )
-UPDATE_MODULES = ("explaind.updates.stage", *EXPERIMENT_MODULES)
+UPDATE_MODULES = (
+    *(f"explaind.stages.explain_{what}" for what in ("update", "languages", "interval")),
+    *EXPERIMENT_MODULES,
+)
 
 # The stages that explain the recorded run rebuild data and model from the configuration stored with it.
 STAGES: dict[str, Stage] = {

@@ -4,9 +4,7 @@ Notation: z are the parts of the batch (Z of them), l those of the held-out samp
 restricted to z, so that Σ_z g_z = g. The update is linear in its batch's gradient once P is fixed, P being that of the whole
 batch:
 
-    score[z, l] = −∫ ∇L_l(θ(τ)) · u_z dτ,     u_z = w · c P g_z,     L_l the mean loss of l
-
-w is α (1−β1) / (1−β1^t) for Adam and AdamW (`Update.weight`).
+    score[z, l] = −∫ ∇L_l(θ(τ)) · u_z dτ,     u_z = (ρκ + σ) P c g_z,     L_l the mean loss of l
 
 Rows u_z are held for a chunk of the parameters at a time, as many as the memory allows; every chunk repeats the backward
 passes, which cost those of one batch and, per node, of the held-out samples. Gradients of several held-out parts are multiplied
@@ -164,7 +162,7 @@ def _rows(
             product = gradient.flatten()[chunk[name]]
             if name in update.preconditioner:
                 product = product * update.preconditioner[name].flatten()[chunk[name]]
-            rows[name][z].add_(product, alpha=share * update.weight[name])
+            rows[name][z].add_(product, alpha=share * update.weight(name))
 
         add_gradient(model, losses, mine, rule, use)
     return rows

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from explaind.checkpoints import Checkpoint
 from explaind.errors import DataError, QueryError, StoreError
+from explaind.features.units import Units
 from explaind.recording.checks import module_checks
 from explaind.updates.keeping import Buffers
 from explaind.updates.path import Losses
-from explaind.updates.units import Units
 
 __all__ = ["Pure", "check_held", "check_model", "check_samples", "check_units"]
 

@@ -9,11 +9,11 @@ import xarray as xr
 from torch import Tensor, nn
 
 from explaind.checkpoints import Checkpoint
+from explaind.features.units import Units, make_units
 from explaind.updates.batch import batch_update, find_update, prepared
 from explaind.updates.checks import check_model, check_samples, check_units
 from explaind.updates.path import Decomposition, Losses, Rule, integrate
 from explaind.updates.terms import TERMS
-from explaind.updates.units import Units, make_units
 
 __all__ = ["batch_update", "explain_update", "to_dataset", "unit_coordinates"]
 

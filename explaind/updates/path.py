@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from explaind.errors import ConfigError, TrainingError
 from explaind.features import patterson
+from explaind.features.units import Units
 from explaind.updates.gradients import on_gradients
 from explaind.updates.stretch import Stretch
 from explaind.updates.terms import TERMS, Update
-from explaind.updates.units import Units
 
 __all__ = ["Decomposition", "Losses", "Rule", "add_gradient", "integrate", "measure"]
 

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from explaind.checkpoints import TrainingState, open_checkpoint, write_checkpoint
 from explaind.errors import ConfigError, DataError, QueryError, RecordingError, StoreError
 from explaind.experiments.eurollm.model import sequence_losses
+from explaind.features.units import make_units
 from explaind.updates.explain import explain_update
 from explaind.updates.path import Rule
-from explaind.updates.units import make_units
 from tests.checkpoints import made
 from tests.updates.networks import HELDOUT, OPTIMIZERS, TRAIN, losses, torch_update, trained
 from tests.updates.tiny import tokens

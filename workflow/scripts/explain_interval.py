@@ -5,12 +5,13 @@ from pathlib import Path
 from job import job
 
 with job(snakemake) as config:
-    from explaind.updates.stage import explain_steps
+    from explaind.stages.explain_interval import write
 
-    explain_steps(
+    own = snakemake.input.get("checkpoints")
+    write(
         config,
-        Path(snakemake.input.tokens),
-        snakemake.wildcards.checkpoint,
-        checkpoints=Path(snakemake.input.checkpoints),
+        tokens=Path(snakemake.input.tokens),
+        checkpoint=snakemake.wildcards.checkpoint,
+        checkpoints=Path(own) if own else None,
         output=Path(snakemake.output.interval),
     )

@@ -5,14 +5,14 @@ from pathlib import Path
 from job import job
 
 with job(snakemake) as config:
-    from explaind.updates.stage import explain_languages
+    from explaind.stages.explain_languages import write
 
     own = snakemake.input.get("checkpoints")
-    explain_languages(
+    write(
         config,
-        Path(snakemake.input.tokens),
-        snakemake.wildcards.checkpoint,
-        Path(snakemake.input.explained),
+        tokens=Path(snakemake.input.tokens),
+        checkpoint=snakemake.wildcards.checkpoint,
         checkpoints=Path(own) if own else None,
+        explained=Path(snakemake.input.explained),
         output=Path(snakemake.output.languages),
     )

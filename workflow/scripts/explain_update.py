@@ -5,13 +5,13 @@ from pathlib import Path
 from job import job
 
 with job(snakemake) as config:
-    from explaind.updates.stage import explain_checkpoint
+    from explaind.stages.explain_update import write
 
     own = snakemake.input.get("checkpoints")
-    explain_checkpoint(
+    write(
         config,
-        Path(snakemake.input.tokens),
-        snakemake.wildcards.checkpoint,
+        tokens=Path(snakemake.input.tokens),
+        checkpoint=snakemake.wildcards.checkpoint,
         checkpoints=Path(own) if own else None,
         output=Path(snakemake.output.explained),
     )
