@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from explaind.recording import record
     from explaind.recording.trajectory import Trajectory
     from explaind.updates.explain import explain_update
-    from explaind.updates.path import Rule
 
 __version__ = "0.1.0"
 __all__ = [
@@ -41,7 +40,6 @@ __all__ = [
     "Cut",
     "Hyperparameters",
     "Rehearsal",
-    "Rule",
     "TrainingState",
     "Trajectory",
     "explain_update",
@@ -61,7 +59,6 @@ _HOME = {
     "Cut": "explaind.features.units",
     "Hyperparameters": "explaind.checkpoints",
     "Rehearsal": "explaind.attribution.rehearsal",
-    "Rule": "explaind.updates.path",
     "TrainingState": "explaind.checkpoints",
     "Trajectory": "explaind.recording.trajectory",
     "explain_update": "explaind.updates.explain",

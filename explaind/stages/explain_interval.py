@@ -12,11 +12,11 @@ from explaind.experiments.eurollm import load
 from explaind.experiments.eurollm.model import sequence_losses
 from explaind.experiments.eurollm.opening import units_of
 from explaind.experiments.eurollm.trainer import Trainer
+from explaind.features.quadrature import Accuracy
 from explaind.runtime.device import find_device
 from explaind.store import write_dataset
 from explaind.training.reproducible import reproducible
 from explaind.updates.interval import explain_interval
-from explaind.updates.path import Rule
 
 __all__ = ["write"]
 
@@ -49,7 +49,8 @@ def write(
             open_checkpoint(checkpoints / following),
             sequences.to(find_device()),
             units_of(opened),
-            Rule(options["tolerance"], 1, options["max_nodes"], config["execution"]["samples_per_pass"]),
+            Accuracy(options["tolerance"], options["max_nodes"]),
+            samples_per_pass=config["execution"]["samples_per_pass"],
         )
     attributes = {"checkpoint": checkpoint, "following": following}
     write_dataset(explained.assign_attrs(attributes), output, kind="update-interval")

@@ -11,11 +11,10 @@ import xarray as xr
 
 from explaind.experiments.eurollm.model import COMPONENTS, describe, sequence_losses
 from explaind.experiments.eurollm.opening import open_for
-from explaind.features import patterson
+from explaind.features.quadrature import patterson
 from explaind.runtime.allocator import keep_memory
 from explaind.store import read_dataset, write_dataset
 from explaind.updates.by_part import ByPart, Parts, influence_by_part
-from explaind.updates.path import Rule
 
 __all__ = ["write"]
 
@@ -63,7 +62,7 @@ def write(
         groups,
         quadrature=_quadrature(read_dataset(explained, kind="update"), config["influence"]),
         memory_mb=config["execution"]["rows_mb"],
-        rule=Rule(samples_per_pass=config["execution"]["samples_per_pass"]),
+        samples_per_pass=config["execution"]["samples_per_pass"],
     )
     dataset = _to_dataset(by_part).assign(
         per_batch=("train_language", torch.bincount(text.train_language[batch]).numpy()),

@@ -11,7 +11,6 @@ from explaind.experiments.eurollm.opening import open_for, units_of
 from explaind.runtime.allocator import keep_memory
 from explaind.store import write_dataset
 from explaind.updates.explain import explain_update
-from explaind.updates.path import Rule
 
 __all__ = ["write"]
 
@@ -44,12 +43,10 @@ def write(
         experiment.tokens.train[batch].to(device),
         sequences.to(device),
         units=units_of(opened),
-        rule=Rule(
-            options["tolerance"],
-            options["min_nodes"],
-            options["max_nodes"],
-            config["execution"]["samples_per_pass"],
-        ),
+        relative_tolerance=options["tolerance"],
+        max_nodes=options["max_nodes"],
+        min_nodes=options["min_nodes"],
+        samples_per_pass=config["execution"]["samples_per_pass"],
     )
     names = [experiment.tokens.heldout_languages[index] for index in languages.tolist()]
     explained = explained.assign_coords(language=("heldout", names))

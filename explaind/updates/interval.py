@@ -19,11 +19,12 @@ import xarray as xr
 from torch import Tensor, nn
 
 from explaind.checkpoints import Checkpoint, TrainingState
+from explaind.features.quadrature import Accuracy
 from explaind.features.units import Units
 from explaind.runtime.progress import track
 from explaind.updates.explain import to_dataset
 from explaind.updates.gradients import sum_gradients
-from explaind.updates.path import Losses, Rule, add_gradient, integrate
+from explaind.updates.path import Losses, add_gradient, integrate
 from explaind.updates.terms import Update, make_update
 
 __all__ = ["RepeatableRun", "explain_interval"]
@@ -56,7 +57,9 @@ def explain_interval(
     following: Checkpoint,
     heldout: Tensor,
     units: Units,
-    rule: Rule,
+    accuracy: Accuracy,
+    *,
+    samples_per_pass: int,
 ) -> xr.Dataset:
     """Decompose every update up to the next checkpoint.
 
@@ -66,7 +69,7 @@ def explain_interval(
         batch: number of an update → its samples [B, …], in the run's own order.
         following: the next checkpoint.
         heldout: samples whose mean loss is explained [n, …].
-        units, rule: as of `integrate`.
+        units, accuracy, samples_per_pass: as of `integrate`.
 
     Returns:
         Per update (`update`: its number): `score` (update, term, unit), `change`, `reconstruction`, `residual`, `passes`, `lr`,
@@ -81,7 +84,16 @@ def explain_interval(
     for step in track(steps, description="interval", unit="update"):
         update, gradient, loss = _own_update(run, losses, batch(step))
         rows = [] if first is None else [first.row(update)]
-        parts = integrate(update, run.model, losses, heldout, units, rule, rows=rows)
+        parts = integrate(
+            update,
+            run.model,
+            losses,
+            heldout,
+            units,
+            accuracy,
+            samples_per_pass=samples_per_pass,
+            rows=rows,
+        )
         dataset = to_dataset(parts, units).drop_dims(["nodes", "heldout", "place"])
         later = parts.scores[3] if rows else torch.zeros(units.size, dtype=torch.float64)
         replay = _step(run, update, gradient)
@@ -125,8 +137,9 @@ def _own_update(
     """The terms of the run's next update, its gradient before clipping, and its loss."""
     gradient = sum_gradients(run.model)
     # One pass, as the run makes it: the order of float sums is the run's.
-    whole = Rule(samples_per_pass=len(samples))
-    each = add_gradient(run.model, losses, samples, whole, lambda name, part: gradient[name].add_(part))
+    each = add_gradient(
+        run.model, losses, samples, len(samples), lambda name, part: gradient[name].add_(part)
+    )
     whole_gradient = {name: part.clone() for name, part in gradient.items()}
     start = {name: p.detach().clone() for name, p in run.model.named_parameters()}
     update = make_update(run.state(), start, gradient, keep_preconditioner=True)

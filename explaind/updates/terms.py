@@ -10,6 +10,9 @@ simulated, g the gradient of the batch loss at θ, c the factor of gradient clip
     u_batch = (ρκ + σ) P c g      u_momentum = ρμ P m      u_decay = (ρκ + σ) P coupled θ + decoupled θ
     θ(τ) = θ − τ (u_batch + u_momentum + u_decay),  τ from 0 to 1
 
+This is a recording of one update whose buffer is not zero at first: of `explaind.ledger.terms`, u_batch is −kernel, u_momentum is
+−carried, and u_decay is −regularization.
+
 For AdamW that is α (1−β1) / (1−β1^t) · P c g,  α β1 / (1−β1^t) · P m  and  α λ θ. Adam and SGD couple the decay into d: u_decay
 is what this update's θ enters with; decay that earlier updates put into m is part of u_momentum.
 
