@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from explaind.features import patterson
+from explaind.features.quadrature import patterson
 
 
 @pytest.mark.parametrize(("level", "degree"), [(0, 1), (1, 5), (2, 11)])

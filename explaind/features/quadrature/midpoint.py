@@ -1,40 +1,19 @@
-"""Certified quadrature along the straight path of one update.
+"""The composite midpoint rule, refined by tripling: for any network, with kinks or without.
 
-The midpoint rule with n nodes t = (k + ½)/n nests under tripling: 1, 3, 9, 27, 81 … nodes reuse all earlier ones. The
-exact change of the value over the step is known from two forward passes, so the error of the quadrature is known too, per
-sample; only samples whose worst output is off by more than the tolerance get the next level. Where the most nodes do not
-reach the tolerance, traced integrands are compared with plain ones, so that a wrong trace is never taken for curvature.
+The rule with n nodes t = (k + ½)/n nests under tripling: 1, 3, 9, 27, 81 … nodes reuse all earlier ones. Only samples whose worst
+output is off by more than the tolerance get the next level. Where the most nodes do not reach the tolerance, traced integrands
+are compared with plain ones, so that a wrong trace is never taken for curvature.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
+from explaind.features.quadrature.integral import Evaluate, Integral, Predict
 from explaind.features.spot import checked, traced_calls
 
-Evaluate = Callable[[float, Tensor | None], list[Tensor]]
-"""(t, indices of the samples or None for all) → integrands, sample axis as given to `integrate`."""
-Predict = Callable[[list[Tensor]], Tensor]
-"""integrands → the change of the value they imply, [n, O]."""
-
-
-@dataclass
-class Integral:
-    """Means of the integrands over the nodes, with their certificate.
-
-    Attributes:
-        parts: the integrals, same shapes as the integrands.
-        residual: exact change − predicted change, [n, O], in units of the value.
-        nodes: midpoint nodes spent on each sample, int64 [n].
-    """
-
-    parts: list[Tensor]
-    residual: Tensor
-    nodes: Tensor
+__all__ = ["adaptive", "fixed", "midpoints", "refinement"]
 
 
 def midpoints(count: int) -> list[float]:
@@ -63,7 +42,7 @@ def adaptive(
     """Triple the nodes of the samples whose residual exceeds the tolerance, until it does not or max_nodes is reached.
 
     Args:
-        evaluate, predict: integrands at a node, and the change they imply.
+        evaluate, predict: integrands at a node, and the change they imply [n, O].
         change: exact change of the value over the step, [n, O].
         tolerance: largest accepted |residual| of a sample's worst output, in units of the value.
         max_nodes: a sample stops at the last power of three that is not above this.

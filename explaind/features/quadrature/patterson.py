@@ -3,7 +3,7 @@
 Patterson's rules with 1, 3 and 7 nodes each contain the nodes of the one before: the midpoint, Gauss-Legendre's three, and their
 extension. They integrate polynomials of degree 1, 5 and 11 exactly (T. N. L. Patterson, The optimum addition of points to
 quadrature formulae, Mathematics of Computation 22, 1968). Networks with kinks (ReLU) gain nothing from the order: for those
-`explaind.features.quadrature` triples midpoints.
+there are midpoints.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def weights(level: int) -> tuple[float, ...]:
     """Weights of `nodes(level)`; they add up to 1.
 
     The rule is interpolatory: Legendre polynomials below the number of nodes are integrated exactly, which determines the
-        weights.
+    weights.
     """
     at = 2 * np.asarray(nodes(level)) - 1
     values = np.polynomial.legendre.legvander(at, len(at) - 1).T

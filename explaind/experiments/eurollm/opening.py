@@ -1,4 +1,4 @@
-"""What a stage on checkpoints needs before it computes: the text, one checkpoint, and a model of its shape."""
+"""What explaining a checkpoint needs before it computes: the text, the checkpoint, and a model of its shape."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from explaind.checkpoints import Checkpoint, open_checkpoint
 from explaind.errors import ConfigError, DataError
 from explaind.experiments.eurollm import Pretraining, load
 from explaind.experiments.eurollm.model import cast_parameters, describe, make_llama
+from explaind.features.units import Units, make_units
 from explaind.runtime.device import find_device, on
-from explaind.updates.units import Units, make_units
 
 __all__ = ["open_for", "units_of"]
 
