@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from typing import TypeGuard, TypeVar, cast
 
 from explaind.errors import ConfigError
 
@@ -121,6 +122,9 @@ class Table(Product):
     also_columns: Mapping[str, Mapping[str, tuple[str, str]]] = field(default_factory=dict)
 
 
+Declaration = TypeVar("Declaration", Stage, Figure, Table)
+
+
 @cache
 def stages() -> dict[str, Stage]:
     """Every stage by the name of its rule and module."""
@@ -128,18 +132,19 @@ def stages() -> dict[str, Stage]:
     return {**read("stages", Stage), **studies}
 
 
+@cache
 def figures() -> dict[str, Figure]:
     """Every figure by the name of its rule and module."""
     return read("figures", Figure)
 
 
+@cache
 def tables() -> dict[str, Table]:
     """Every table by the name of its rule and module."""
     return read("tables", Table)
 
 
-@cache
-def read(room: str, kind: type) -> dict[str, object]:
+def read(room: str, kind: type[Declaration]) -> dict[str, Declaration]:
     """Module name → declaration, of all modules of a room that have one.
 
     Args:
@@ -158,11 +163,12 @@ def read(room: str, kind: type) -> dict[str, object]:
     return found
 
 
-def _evaluate(path: Path, text: str, kind: type) -> object:
+def _evaluate(path: Path, text: str, kind: type[Declaration]) -> Declaration:
     for node in ast.parse(text, filename=str(path)).body:
         if declares(node, kind.__name__.upper()):
             try:
-                arguments = {word.arg: ast.literal_eval(word.value) for word in node.value.keywords}
+                words = cast(ast.Call, node.value).keywords
+                arguments = {str(word.arg): ast.literal_eval(word.value) for word in words}
                 return kind(**arguments)
             except (TypeError, ValueError) as error:
                 raise ConfigError(
@@ -174,7 +180,7 @@ def _evaluate(path: Path, text: str, kind: type) -> object:
     raise AssertionError(f"no declaration in {path}")
 
 
-def declares(node: ast.AST, *names: str) -> bool:
+def declares(node: ast.AST, *names: str) -> TypeGuard[ast.Assign]:
     """Is this statement the assignment of a declaration to one of these names?"""
     return (
         isinstance(node, ast.Assign)

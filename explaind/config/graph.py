@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,7 +143,7 @@ def settings(config: Config, declaration: Depends, *, nodes: int | None = None) 
 
 def module_of(rule: str) -> str:
     """The module that a stage or product runs."""
-    rooms = {"figures": figures(), "tables": tables()}
+    rooms: dict[str, Collection[str]] = {"figures": figures(), "tables": tables()}
     room = next((name for name, found in rooms.items() if rule in found), None)
     return f"explaind.{room or stages()[rule].room}.{rule}"
 

@@ -123,7 +123,7 @@ def test_the_jobs_of_chosen_wildcards_keep_their_order(configs: dict) -> None:
     ("text", "says"),
     [
         ("TABLE = Table(file=name)", "malformed node"),
-        ("TABLE = Table(file='a', colums={})", "colums"),
+        ("TABLE = Table(file='a', colums={})", "colums"),  # codespell:ignore colums
     ],
 )
 def test_a_declaration_that_is_no_data_is_refused(
@@ -132,11 +132,9 @@ def test_a_declaration_that_is_no_data_is_refused(
     (tmp_path / "room").mkdir()
     (tmp_path / "room" / "one.py").write_text(f"import torch\n{text}\n")
     monkeypatch.setattr(declarations, "PACKAGE", tmp_path)
-    declarations.read.cache_clear()
     with pytest.raises(ConfigError, match="does not declare its table properly") as caught:
         declarations.read("room", Table)
     assert says in str(caught.value)
-    declarations.read.cache_clear()
 
 
 def test_a_source_that_nothing_makes_is_refused() -> None:
