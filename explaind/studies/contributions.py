@@ -23,7 +23,7 @@ __all__ = ["COLUMNS", "choose", "write"]
 COLUMNS = ("test", "label", "predicted", "part", "rank", "train", "train_label", "score")
 
 
-def write(config: Mapping[str, Any], trajectory: Path, attribution: Path, *, output: Path) -> None:
+def write(config: Mapping[str, Any], *, trajectory: Path, attribution: Path, output: Path) -> None:
     """Write one row per part of each chosen prediction.
 
     Args:

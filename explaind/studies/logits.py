@@ -23,7 +23,7 @@ __all__ = ["COLUMNS", "write"]
 COLUMNS = ("step", "layer", "kernel", "regularization")
 
 
-def write(config: Mapping[str, Any], trajectory: Path, *, output: Path) -> None:
+def write(config: Mapping[str, Any], *, trajectory: Path, output: Path) -> None:
     """Importances per layer, and of all layers together ("all"), of every `stride`-th update.
 
     Args:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from explaind.attribution.accumulate import accumulate, combine
+from explaind.attribution.accumulate import combine
 from explaind.errors import StoreError
+from explaind.stages import accumulate
 from explaind.store import read_dataset, write_dataset
 
 LAYERS, TESTS, OUTPUTS = ["one", "two"], 3, 2
@@ -38,14 +39,14 @@ def make_part(
         },
         coords={"step": steps, "layer": layers, "test": np.arange(tests), "output": np.arange(OUTPUTS)},
         attrs={
-            "start": start, "stop": stop, "updates": 6, "seconds": 2.0, "target": "output", "tolerance": 0.01, "fixed_nodes": 0,
+            "start": start, "stop": stop, "updates": 6, "target": "output", "tolerance": 0.01, "fixed_nodes": 0,
             "dtype": "float32", "run": "trajectory.zarr", "lineage": "update", "algorithm": "forward", **attrs,
         },
     )  # fmt: skip
 
 
 def empty(start: int) -> xr.Dataset:
-    return xr.Dataset(attrs={"start": start, "stop": start, "seconds": 0.0})
+    return xr.Dataset(attrs={"start": start, "stop": start})
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 1, 2, 0)])
@@ -53,7 +54,6 @@ def test_parts_add_up(order: tuple[int, ...]) -> None:
     parts = [make_part(0, 2), make_part(2, 5), make_part(5, 6), empty(8)]
     total = combine([parts[i] for i in order])
     assert (total.attrs["start"], total.attrs["stop"], total.attrs["parts"]) == (0, 6, 3)
-    assert total.attrs["seconds"] == 6.0
     assert total.attrs["nodes_mean"] == pytest.approx(3.5)
     assert total.attrs["quadrature_error_worst"] == pytest.approx(0.05)
     assert total.step.values.tolist() == [0, 1, 2, 3, 4, 5]
@@ -119,13 +119,13 @@ def test_stores(tmp_path: Path) -> None:
     for start, stop in ((0, 2), (2, 6)):
         paths.append(tmp_path / f"{start}.zarr")
         write_dataset(make_part(start, stop), paths[-1], kind="influence-part")
-    accumulate(paths, tmp_path / "influence.zarr")
+    accumulate.write(parts=paths, output=tmp_path / "influence.zarr")
     found = read_dataset(tmp_path / "influence.zarr", kind="influence")
     assert (found.kernel == 6.0).all()
     with pytest.raises(StoreError):
-        accumulate([paths[0], tmp_path / "missing.zarr"], tmp_path / "other.zarr")
+        accumulate.write(parts=[paths[0], tmp_path / "missing.zarr"], output=tmp_path / "other.zarr")
     with pytest.raises(StoreError):  # a whole run is no part of one
-        accumulate([tmp_path / "influence.zarr"], tmp_path / "other.zarr")
+        accumulate.write(parts=[tmp_path / "influence.zarr"], output=tmp_path / "other.zarr")
 
 
 @pytest.mark.parametrize("ranges", [[(0, 2), (2, 5)], [(2, 5), (5, 6)]])
@@ -134,5 +134,5 @@ def test_a_missing_first_or_last_part_is_refused(ranges: list[tuple[int, int]], 
     for path, (start, stop) in zip(paths, ranges, strict=True):
         write_dataset(make_part(start, stop), path, kind="influence-part")
     with pytest.raises(StoreError, match="do not cover the run"):
-        accumulate(paths, tmp_path / "influence.zarr")
+        accumulate.write(parts=paths, output=tmp_path / "influence.zarr")
     assert not (tmp_path / "influence.zarr").exists()
