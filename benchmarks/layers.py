@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
+
 from benchmarks.setting import SEED, configuration, show, timed, train
 from explaind.attribution.accumulate import combine
-from explaind.attribution.certificate import certify_run
-from explaind.attribution.stage import influence_part
+from explaind.stages import certify, influence
 from explaind.store import read_dataset
-from explaind.store.files import read_json
 
 
 def run(folder: Path, *, steps: int = 200) -> None:
@@ -21,15 +21,20 @@ def run(folder: Path, *, steps: int = 200) -> None:
     _record(experiment_config, config, steps, path)
     output = folder / "layers-part.zarr"
     certificate = folder / "layers-certificate.zarr"
-    certify_run(config, path, certificate)
-    _, seconds = timed(lambda: influence_part(config, path, certificate, 0, steps, output))
+    certify.write(config, trajectory=path, output=certificate)
+    _, seconds = timed(
+        lambda: influence.write(
+            config, trajectory=path, certificate=certificate, start=0, stop=steps, output=output
+        )
+    )
     part = read_dataset(output, kind="influence-part")
     rows = [_row(f"first {steps} updates, here and now", plain, seconds, part)]
     results = Path("results/grokking")
-    if (results / "influence.zarr").exists():
+    timings = Path("results/tables/timings.csv")
+    if (results / "influence.zarr").exists() and timings.exists():
         whole = read_dataset(results / "influence.zarr", kind="influence")
-        trained = read_json(results / "trajectory.json")["seconds"]
-        rows.append(_row("whole run, from results/", trained, whole.attrs["seconds"], whole))
+        jobs = pd.read_csv(timings).query("experiment == 'grokking'").groupby("rule").seconds.sum()
+        rows.append(_row("whole run, jobs of results/", jobs["record"], jobs["influence"], whole))
     columns = (
         "what",
         "training, s",

@@ -17,7 +17,7 @@ def validate(config: dict[str, Any]) -> None:
     Raises:
         ConfigError: names the first option that is missing, unknown or not allowed, with what would be.
     """
-    experiment = config.get("name")
+    experiment = str(config.get("name"))
     kind = CHECKPOINTS if experiment in FROM_CHECKPOINTS else RECORDED
     schema = {
         "name": choice(*STUDY),

@@ -14,11 +14,14 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from explaind.config.declarations import Stage
 from explaind.store import read_dataset
 from explaind.store.files import write_csv
 from explaind.studies.agreement import fidelity
 
 __all__ = ["rebuilt", "write"]
+
+STAGE = Stage(options=("model.name", "data.name"), requires="study.quadrature", memory=1500, runtime=10)
 
 
 def write(config: Mapping[str, Any], *, quadratures: Sequence[Path], influence: Path, output: Path) -> None:

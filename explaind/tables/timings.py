@@ -20,8 +20,8 @@ TABLE = Table(
     shows="wall time and memory of the jobs",
     details="One row per experiment, rule and job; jobs over ranges of one run's updates, or of subsets, are added up. The one "
     "table that differs from run to run. The seconds of table 1's rows are those of the rule `quadrature`, by number of nodes, "
-    "and of `influence` for the adaptive row; those of `lds.csv` are in `attribution` (ExPLAIND) and `baseline`, by method; those "
-    "of `reconstruction.csv` in `explain_update`, by checkpoint.",
+    "and of `influence` for the adaptive row; those of `lds.csv` are in `attribution` (ExPLAIND) and `baseline`, by method; "
+    "those of `reconstruction.csv` in `explain_update`, by checkpoint.",
     caption="**Timings.** Wall time and memory of the jobs that the results came from, on the machine that ran them last.",
     inputs={"benchmarks": "benchmarks"},
     across=True,
