@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/default --cores $(CORES)
 
 .DEFAULT_GOAL := help
-.PHONY: help figures test bench lint wheel-check clean
+.PHONY: help figures test bench docs lint wheel-check clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -26,6 +26,9 @@ test: $(STAMP) ## all tests, the whole workflow at toy size included
 
 bench: $(STAMP) ## time and memory of the parts that cost most
 	$(BIN)/python -m benchmarks
+
+docs: $(STAMP) ## the parts of the documentation that are made from the code
+	$(BIN)/python -m explaind.config.product_map
 
 lint: $(STAMP) ## style of Python and of the rules, spelling, types
 	$(BIN)/ruff check .

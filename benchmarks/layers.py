@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
+
 from benchmarks.setting import SEED, configuration, show, timed, train
 from explaind.attribution.accumulate import combine
 from explaind.stages import certify, influence
 from explaind.store import read_dataset
-from explaind.store.files import read_json
 
 
 def run(folder: Path, *, steps: int = 200) -> None:
@@ -29,10 +30,11 @@ def run(folder: Path, *, steps: int = 200) -> None:
     part = read_dataset(output, kind="influence-part")
     rows = [_row(f"first {steps} updates, here and now", plain, seconds, part)]
     results = Path("results/grokking")
-    if (results / "influence.zarr").exists():
+    timings = Path("results/tables/timings.csv")
+    if (results / "influence.zarr").exists() and timings.exists():
         whole = read_dataset(results / "influence.zarr", kind="influence")
-        trained = read_json(results / "trajectory.json")["seconds"]
-        rows.append(_row("whole run, from results/", trained, whole.attrs["seconds"], whole))
+        jobs = pd.read_csv(timings).query("experiment == 'grokking'").groupby("rule").seconds.sum()
+        rows.append(_row("whole run, jobs of results/", jobs["record"], jobs["influence"], whole))
     columns = (
         "what",
         "training, s",

@@ -74,7 +74,6 @@ def combine(parts: Sequence[xr.Dataset]) -> xr.Dataset:
         **first.attrs,
         "start": first.attrs["start"],
         "stop": last.attrs["stop"],
-        "seconds": float(sum(part.attrs["seconds"] for part in filled)),
         "nodes_mean": float(result["nodes"].mean()),
         "quadrature_error_worst": float(result["quadrature_error"].max()),
         "parts": len(filled),

@@ -8,16 +8,28 @@ from typing import Any
 
 import numpy as np
 
+from explaind.config.declarations import Figure
 from explaind.datasets.cifar10 import CLASSES
 from explaind.figures.style import new_figure
 from explaind.store import read_dataset
 
-__all__ = ["draw"]
+__all__ = ["FIGURE", "draw"]
+
+FIGURE = Figure(
+    label="{experiment}",
+    file="data_{experiment}",
+    shows="contact sheet of the data set",
+    details="the first training images of each class",
+    caption="**Contact sheet.** The first training images of each class, as fetched.",
+    inputs={"data": "data"},
+    options=("figure.dpi",),
+    requires="study.examples",
+)
 
 SHOWN = 16  # images in a row
 
 
-def draw(config: Mapping[str, Any], data: Path, *, stem: Path) -> None:
+def draw(config: Mapping[str, Any], *, data: Path, stem: Path) -> None:
     """Draw the figure.
 
     Args:

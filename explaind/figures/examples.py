@@ -10,12 +10,27 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from explaind.config.declarations import Figure
 from explaind.experiments import Experiment
 from explaind.experiments.images import as_pixels
 from explaind.experiments.runs import open_run
 from explaind.figures.style import WIDTH, new_figure
 
-__all__ = ["draw"]
+__all__ = ["FIGURE", "draw"]
+
+FIGURE = Figure(
+    label="{experiment}",
+    file="examples_{experiment}",
+    shows="helpful and harmful training images",
+    details="test images, half of them misclassified, with the training images that raised and lowered the log-probability "
+    "of their true class most, and the bars that add up to the final one",
+    caption="**Examples.** Test images, the training images that raised and lowered the log-probability of their true class "
+    "most over the whole run, and the sum of everything: initial + helpful + harmful + other samples + regularization + "
+    "residual = final. Titles: class and contribution.",
+    inputs={"examples": "contributions", "trajectory": "record.trajectory"},
+    options=("figure.dpi", "data"),
+    requires="study.examples",
+)
 
 COLOURS = {"helpful": "#D55E00", "harmful": "#0072B2"}
 NAMES = {
@@ -30,7 +45,7 @@ NAMES = {
 PICTURE, GAP, TITLE, ROW, HEAD, BARS = 0.34, 0.06, 0.24, 0.98, 0.22, (4.75, 5.75)
 
 
-def draw(config: Mapping[str, Any], examples: Path, trajectory: Path, *, stem: Path) -> None:
+def draw(config: Mapping[str, Any], *, examples: Path, trajectory: Path, stem: Path) -> None:
     """Draw the figure.
 
     Args:

@@ -15,18 +15,37 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from explaind.config.declarations import Figure
 from explaind.figures.style import TERM_COLOURS, fit_after, layer_colour, mark_phases, new_figure, panel
 from explaind.store import read_dataset
 from explaind.store.files import read_json
 from explaind.studies.growth import smooth
 
-__all__ = ["draw"]
+__all__ = ["FIGURE", "draw"]
+
+FIGURE = Figure(
+    label="3a",
+    file="fig03a_influence",
+    shows="influence per update and layer",
+    details="**a** train and test accuracy; **b** importance of kernel and regularization at each step; **c** kernel "
+    "importance of each layer at each step; **d** kernel minus regularization importance of each layer, every few steps "
+    "(negative: regularization dominates). Dashed: memorised, generalised. Thick lines in b and c are a moving average over "
+    "9 steps, thin ones every step. Axes fit the steps after the first 5%; a note names the value "
+    "where earlier ones are cut off.",
+    caption="**Figure 3a.** The run update by update: (i) accuracy on training and test samples; (ii) importance of the "
+    "kernel (training samples) and of regularization; (iii) importance of the kernel by layer; (iv) importance of the kernel "
+    "minus that of regularization by layer: below zero, regularization dominates. Importance sums the absolute influence "
+    "over all test samples and outputs, training samples summed inside.",
+    inputs={"influence": "accumulate", "metrics": "record.metrics", "phases": "phases"},
+    options=("figure",),
+    requires="study.windows",
+)
 
 SMOOTHING = 9  # steps; single steps are drawn faintly behind
 START = 0.05  # the importances of the first steps are so large that the axes leave out what only they reach
 
 
-def draw(config: Mapping[str, Any], influence: Path, metrics: Path, phases: Path, *, stem: Path) -> None:
+def draw(config: Mapping[str, Any], *, influence: Path, metrics: Path, phases: Path, stem: Path) -> None:
     """Draw the figure.
 
     Args:
@@ -52,7 +71,7 @@ def draw(config: Mapping[str, Any], influence: Path, metrics: Path, phases: Path
         grid[1, 0].set_ylim(top=1.2 * grid[1, 0].get_ylim()[1])  # room for the legend above the curves
         grid[1, 0].legend(loc="upper right", ncols=2, columnspacing=1.2)
         each = {name: scores["importance_kernel"].sel(layer=name).values for name in layers}
-        colours = [layer_colour(name, i) for i, name in enumerate(layers)]
+        colours = [layer_colour(position) for position in range(len(layers))]
         _curves(grid[0, 1], steps, each, colours)
         panel(grid[0, 1], "c", "Kernel influence of each layer")
         _relative(grid[1, 1], scores, layers, colours, int(config["figure"]["regularization_stride"]))

@@ -10,17 +10,31 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from explaind.config.declarations import Figure
 from explaind.figures.matrices import describe_blocks, load_pictures, scale_ticks, show, signed_log
 from explaind.figures.style import new_figure
 
-__all__ = ["WINDOWS", "draw"]
+__all__ = ["FIGURE", "WINDOWS", "draw"]
 
-WINDOWS = ("early", "middle", "late")
+FIGURE = Figure(
+    label="4",
+    file="fig04_kernel_decoder",
+    shows="kernel of the decoder, test x train",
+    details="in three windows of training, sorted by a+b; symmetric logarithmic colours, one scale",
+    caption="**Figure 4.** Influence of each training sample (columns) on each test sample (rows) through the decoder, "
+    "summed over outputs and over the updates of one window. Both are sorted by a + b; the colour scale is symmetric "
+    "and logarithmic.",
+    inputs={"windows": ("window", "early", "middle", "late"), "phases": "phases"},
+    options=("name", "data", "model", "figure.dpi"),
+    requires="study.windows",
+)
+
+WINDOWS = FIGURE.inputs["windows"][1:]
 PIXELS = 500
 
 
 def draw(
-    config: Mapping[str, Any], windows: Sequence[Path], phases: Path, *, stem: Path, layer: str = "decoder"
+    config: Mapping[str, Any], *, windows: Sequence[Path], phases: Path, stem: Path, layer: str = "decoder"
 ) -> None:
     """Draw the figure.
 

@@ -10,15 +10,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from explaind.config.declarations import Figure
 from explaind.figures.similarities import draw_similarities
 
-__all__ = ["LAYERS", "WINDOWS", "draw"]
+__all__ = ["FIGURE", "LAYERS", "WINDOWS", "draw"]
 
-WINDOWS = ("middle", "late")
+FIGURE = Figure(
+    label="5",
+    file="fig05_similarity",
+    shows="similarity of predictions",
+    details="test × test cosine similarity of four layers in the middle and late window",
+    caption="**Figure 5.** Cosine similarity of test predictions: of the vectors of influence over the parameters of one "
+    "layer, summed over training samples, outputs and the updates of one window. Samples are sorted by a + b.",
+    inputs={"windows": ("window", "middle", "late"), "phases": "phases"},
+    options=("name", "data", "model", "figure.dpi"),
+    requires="study.windows",
+)
+
+WINDOWS = FIGURE.inputs["windows"][1:]
 LAYERS = ("att. encoder", "att. decoder", "linear 2", "decoder")
 
 
-def draw(config: Mapping[str, Any], windows: Sequence[Path], phases: Path, *, stem: Path) -> None:
+def draw(config: Mapping[str, Any], *, windows: Sequence[Path], phases: Path, stem: Path) -> None:
     """Draw the figure: one row per window (`WINDOWS`), one column per layer.
 
     Args:

@@ -4,15 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from explaind.config.declarations import Figure
 from explaind.figures.style import new_figure, panel
 
-__all__ = ["METHODS", "draw"]
+__all__ = ["FIGURE", "METHODS", "draw"]
+
+FIGURE = Figure(
+    label="7",
+    file="fig07_lds",
+    shows="data attribution against retrained models",
+    details="linear datamodel score of each method by the fraction of the training set that models are trained on, with 95% "
+    "bootstrap intervals; models of other seeds, and of the explained run's own seed",
+    caption="**Figure 7.** Linear datamodel score: the rank correlation, over subsets of the training set, between what a "
+    "method's scores predict for models trained on a subset and what such models output for the true class, averaged over "
+    "test images. Bars: 95% bootstrap intervals over subsets and test images. Left of each pair: models of other seeds; "
+    "right: models that share initial parameters and order with the explained run.",
+    inputs={"lds": "lds"},
+    options=("figure.dpi",),
+    requires="study.datamodel",
+    across=True,
+)
 
 METHODS = {  # method: name, colour, marker
     "explaind": ("ExPLAIND", "#000000", "o"),
@@ -21,21 +39,20 @@ METHODS = {  # method: name, colour, marker
     "gradient_dot": ("gradient dot", "#009E73", "v"),
     "influence_function": ("influence function", "#CC79A7", "D"),
 }
-DATA = {"mnist": "MNIST", "cifar2": "CIFAR-2"}
 
 
-def draw(config: Mapping[str, Any], lds: Path, *, stem: Path) -> None:
+def draw(config: Mapping[str, Any], *, lds: Path, stem: Path) -> None:
     """Draw the figure: per experiment one panel for models of other seeds and one for the explained run's own seed.
 
     Args:
-        config: resolved configuration; read is `figure.dpi`.
-        lds: CSV of `explaind.tables.lds`.
+        config: `figure.dpi`, and `titles` of the experiments.
+        lds: CSV of `explaind.tables.lds`; its order of experiments is that of the panels.
         stem: output path without its suffix.
     """
     table = pd.read_csv(lds, dtype={"fraction": str})
     shown = [
         (name, column, title)
-        for name in DATA
+        for name in table.experiment.unique()
         for column, title in (("lds", "other seeds"), ("lds_own_seed", "the explained seed"))
         if table[table.experiment == name][column].notna().any()
     ]
@@ -43,9 +60,9 @@ def draw(config: Mapping[str, Any], lds: Path, *, stem: Path) -> None:
     with new_figure(2.9, stem, config["figure"]["dpi"]) as figure:
         widths = [max(3, fractions[name]) for name, _, _ in shown]
         grid = figure.subplots(1, len(shown), squeeze=False, width_ratios=widths)[0]
-        for axes, letter, (name, column, title) in zip(grid, "abcdef", shown, strict=False):
+        for axes, letter, (name, column, title) in zip(grid, ascii_lowercase, shown, strict=False):
             _scores(axes, table[table.experiment == name], column)
-            panel(axes, letter, f"{DATA[name]},\n{title}")
+            panel(axes, letter, f"{config['titles'].get(name, name)},\n{title}")
         grid[0].set_ylabel("LDS (mean rank correlation)")
         figure.supxlabel("fraction of the training set", fontsize=8)
         handles, names = grid[0].get_legend_handles_labels()

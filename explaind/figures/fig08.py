@@ -8,9 +8,22 @@ from typing import Any
 
 import pandas as pd
 
+from explaind.config.declarations import Figure
 from explaind.figures.style import new_figure, panel
 
-__all__ = ["draw"]
+__all__ = ["FIGURE", "draw"]
+
+FIGURE = Figure(
+    label="8",
+    file="fig08_sparse",
+    shows="fidelity by share of steps kept",
+    details="predictions rebuilt from a share of the updates, chosen in three ways; shaded: 95% of the random orders",
+    caption="**Figure 8.** Predictions rebuilt from a share of the updates: agreement with the model and KL divergence, for "
+    "three ways to choose the updates.",
+    inputs={"sparse": "sparse"},
+    options=("figure.dpi",),
+    requires="study.sparse",
+)
 
 COLOURS = {"held-out loss": "#000000", "contribution": "#D55E00", "random": "#0072B2"}
 NAMES = {
@@ -20,7 +33,7 @@ NAMES = {
 }
 
 
-def draw(config: Mapping[str, Any], sparse: Path, *, stem: Path) -> None:
+def draw(config: Mapping[str, Any], *, sparse: Path, stem: Path) -> None:
     """Draw the figure.
 
     Args:

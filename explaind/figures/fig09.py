@@ -9,16 +9,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from explaind.config.declarations import Figure
 from explaind.figures.matrices import describe_blocks, load_pictures, scale_ticks, show, signed_log
 from explaind.figures.style import new_figure
 
-__all__ = ["WINDOWS", "draw"]
+__all__ = ["FIGURE", "WINDOWS", "draw"]
 
-WINDOWS = ("early", "onset", "middle", "late")
+FIGURE = Figure(
+    label="9",
+    file="fig09_kernel_layers",
+    shows="kernel of every layer, test x train",
+    details="as figure 4, for all layers and four windows; one colour scale per layer",
+    caption="**Figure 9.** As figure 4, for every layer and one window more.",
+    inputs={"windows": ("window", "early", "onset", "middle", "late"), "phases": "phases"},
+    options=("name", "data", "model", "figure.dpi"),
+    requires="study.windows",
+)
+
+WINDOWS = FIGURE.inputs["windows"][1:]
 PIXELS = 200
 
 
-def draw(config: Mapping[str, Any], windows: Sequence[Path], phases: Path, *, stem: Path) -> None:
+def draw(config: Mapping[str, Any], *, windows: Sequence[Path], phases: Path, stem: Path) -> None:
     """Draw the figure.
 
     Args:

@@ -8,14 +8,27 @@ from typing import Any
 
 import pandas as pd
 
+from explaind.config.declarations import Figure
 from explaind.figures.style import LAYER_COLOURS, new_figure, panel
 
-__all__ = ["draw"]
+__all__ = ["FIGURE", "draw"]
+
+FIGURE = Figure(
+    label="12",
+    file="fig12_lasso",
+    shows="periods of the similarity",
+    details="Lasso coefficients of the late window's decoder similarity, by period",
+    caption="**Figure 12.** Lasso coefficients of cosines and sines of the label difference that explain the decoder's "
+    "similarity in the last window.",
+    inputs={"periodicity": "periodicity"},
+    options=("figure.dpi",),
+    requires="study.periodicity",
+)
 
 LABELLED = 5  # the largest coefficients are named
 
 
-def draw(config: Mapping[str, Any], periodicity: Path, *, stem: Path) -> None:
+def draw(config: Mapping[str, Any], *, periodicity: Path, stem: Path) -> None:
     """Draw the figure.
 
     Args:
@@ -24,7 +37,7 @@ def draw(config: Mapping[str, Any], periodicity: Path, *, stem: Path) -> None:
         stem: output path without its suffix.
     """
     table = pd.read_csv(periodicity)
-    colours = {"cos": LAYER_COLOURS["embedding"], "sin": LAYER_COLOURS["linear 2"]}
+    colours = {"cos": LAYER_COLOURS[0], "sin": LAYER_COLOURS[4]}
     with new_figure(3.6, stem, config["figure"]["dpi"]) as figure:
         pair = figure.subplots(2, 1, sharex=True, sharey=True)
         for axes, (kind, name), letter in zip(

@@ -6,14 +6,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from explaind.config.declarations import Figure
 from explaind.figures.similarities import draw_similarities
 
-__all__ = ["WINDOWS", "draw"]
+__all__ = ["FIGURE", "WINDOWS", "draw"]
 
-WINDOWS = ("early", "onset", "middle", "late")
+FIGURE = Figure(
+    label="13",
+    file="fig13_similarity_layers",
+    shows="similarity of every layer",
+    details="as figure 5, for all layers and four windows",
+    caption="**Figure 13.** As figure 5, for every layer and one window more.",
+    inputs={"windows": ("window", "early", "onset", "middle", "late"), "phases": "phases"},
+    options=("name", "data", "model", "figure.dpi"),
+    requires="study.windows",
+)
+
+WINDOWS = FIGURE.inputs["windows"][1:]
 
 
-def draw(config: Mapping[str, Any], windows: Sequence[Path], phases: Path, *, stem: Path) -> None:
+def draw(config: Mapping[str, Any], *, windows: Sequence[Path], phases: Path, stem: Path) -> None:
     """Draw the figure: one row per layer, one column per window (`WINDOWS`).
 
     Args:

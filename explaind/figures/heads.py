@@ -10,14 +10,28 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import SymLogNorm
 
+from explaind.config.declarations import Figure
 from explaind.figures.style import DIVERGING, decades, new_figure, panel
 from explaind.store import read_dataset
 from explaind.studies.components import by_head
 
-__all__ = ["draw"]
+__all__ = ["FIGURE", "draw"]
+
+FIGURE = Figure(
+    label="heads",
+    file="eurollm_heads",
+    shows="influence of every attention head",
+    details="batch influence at each checkpoint, as a share of Σ of absolute values over heads: query heads (queries and "
+    "outputs), key-value heads (keys and values)",
+    caption="Influence of the batch through every attention head, as a share of all heads at the checkpoint: query heads "
+    "with their outputs (a), and the key-value heads that they share (b).",
+    inputs={"updates": "updates"},
+    options=("figure.dpi",),
+    requires="checkpoints",
+)
 
 
-def draw(config: Mapping[str, Any], updates: Path, *, stem: Path) -> None:
+def draw(config: Mapping[str, Any], *, updates: Path, stem: Path) -> None:
     """Draw the figure: batch influence, one row per head, one column per checkpoint.
 
     Each column is divided by the sum of the absolute values of the query heads (and of the key-value heads), so that early and

@@ -14,14 +14,28 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import SymLogNorm
 
+from explaind.config.declarations import Figure
 from explaind.figures.style import DIVERGING, decades, new_figure, panel
 from explaind.store import read_dataset
 from explaind.studies.languages import per_sequence
 
-__all__ = ["draw"]
+__all__ = ["FIGURE", "draw"]
+
+FIGURE = Figure(
+    label="languages",
+    file="eurollm_languages",
+    shows="training language to held-out language",
+    details="contribution of one training sequence to the mean loss of each held-out language, in the first and the second "
+    "half of the checkpoints; languages right of the line were not trained on; symmetric logarithmic colours",
+    caption="What one training sequence of each language does to the loss of every held-out language, in the first and the "
+    "second half of the checkpoints. Languages to the right of the line were not trained on.",
+    inputs={"languages": "explain_languages"},
+    options=("figure.dpi",),
+    requires="study.languages",
+)
 
 
-def draw(config: Mapping[str, Any], languages: list[Path], *, stem: Path) -> None:
+def draw(config: Mapping[str, Any], *, languages: list[Path], stem: Path) -> None:
     """Draw the figure: one map of the first half of the checkpoints, and one of the second.
 
     Args:

@@ -9,16 +9,30 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
+from explaind.config.declarations import Figure
 from explaind.figures.style import TERM_COLOURS, legend_below, new_figure, panel
 from explaind.studies.growth import smooth
 
-__all__ = ["draw"]
+__all__ = ["FIGURE", "draw"]
+
+FIGURE = Figure(
+    label="training",
+    file="eurollm_training",
+    shows="loss of the small EuroLLM by language",
+    details="**a** batch loss and learning rate; **b** loss of each language on training text, means between checkpoints; "
+    "**c** held-out loss of each language",
+    caption="The training run whose checkpoints are explained: batch loss and learning rate (a), loss by language on "
+    "training text (b) and on held-out text (c).",
+    inputs={"metrics": "pretrain.metrics", "losses": "pretrain.losses"},
+    options=("figure.dpi", "data.languages"),
+    requires="checkpoints",
+)
 
 SMOOTHING = 9  # updates
 APART = 0.03  # of the axis: names closer than this share a line
 
 
-def draw(config: Mapping[str, Any], metrics: Path, losses: Path, *, stem: Path) -> None:
+def draw(config: Mapping[str, Any], *, metrics: Path, losses: Path, stem: Path) -> None:
     """Draw the figure.
 
     Args:

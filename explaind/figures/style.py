@@ -38,18 +38,10 @@ WIDTH = 7.0  # inches, the width of a page's text
 #: Zero is white; readable without red-green vision. An odd number of levels has white in the middle, few make small files.
 DIVERGING = mpl.colormaps["RdBu_r"].resampled(129)
 
-#: Okabe and Ito's palette, which survives the common colour-vision deficiencies.
-LAYER_COLOURS = {
-    "embedding": "#0072B2",
-    "att. encoder": "#56B4E9",
-    "att. decoder": "#009E73",
-    "linear 1": "#E69F00",
-    "linear 2": "#D55E00",
-    "decoder": "#CC79A7",
-}
+#: Of the layers, from the input on: Okabe and Ito's palette, which survives the common colour-vision deficiencies, and a grey.
+LAYER_COLOURS = ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7", "#666666")
 #: Kernel and regularization; also train and test.
 TERM_COLOURS = ("#000000", "#D55E00")
-_OTHERS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#666666")
 
 _RC: dict[str, Any] = {
     "font.family": "sans-serif",
@@ -80,9 +72,9 @@ _RC: dict[str, Any] = {
 }
 
 
-def layer_colour(name: str, position: int) -> str:
-    """The colour of a layer: its own if it has one, otherwise by its position among the layers."""
-    return LAYER_COLOURS.get(name, _OTHERS[position % len(_OTHERS)])
+def layer_colour(position: int) -> str:
+    """The colour of a layer by its position in the experiment's order of layers; after the last colour comes the first again."""
+    return LAYER_COLOURS[position % len(LAYER_COLOURS)]
 
 
 @contextmanager

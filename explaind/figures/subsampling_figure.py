@@ -10,15 +10,31 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from explaind.config.declarations import Figure
 from explaind.figures.style import decades, legend_below, new_figure, panel
 from explaind.figures.terms import COMPONENT_COLOURS
 
-__all__ = ["draw"]
+__all__ = ["FIGURE", "draw"]
+
+FIGURE = Figure(
+    label="subsampling",
+    file="eurollm_subsampling",
+    shows="checkpoints alone against every update",
+    details="**a** scores summed over every update of an interval, and those of its first simulated update × the number of "
+    "updates; **b** cosine between the two, over components at each depth; **c** a batch's contribution through later "
+    "momentum, measured and extrapolated",
+    caption="Checkpoints alone against every update: the sum over an interval and its first update times the number of "
+    "updates (a), agreement of the patterns over components and depths (b), and a batch's later momentum as measured and as "
+    "extrapolated from its own update (c).",
+    inputs={"subsampling": "subsampling", "extrapolation": "extrapolation"},
+    options=("figure.dpi",),
+    requires="study.intervals",
+)
 
 TERMS = {"batch": "#000000", "momentum": "#0072B2", "regularization": "#D55E00"}
 
 
-def draw(config: Mapping[str, Any], subsampling: Path, extrapolation: Path, *, stem: Path) -> None:
+def draw(config: Mapping[str, Any], *, subsampling: Path, extrapolation: Path, stem: Path) -> None:
     """Draw the figure.
 
     Args:

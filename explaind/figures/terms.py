@@ -36,11 +36,11 @@ def drawer(term: str) -> Callable[..., None]:
         term: "batch", "momentum" or "regularization".
 
     Returns:
-        draw(config, updates, *, stem): config holds `figure.dpi`; updates is a store "updates"; stem is the output path without
+        draw(config, *, updates, stem): config holds `figure.dpi`; updates is a store "updates"; stem is the output path without
         its suffix.
     """
 
-    def draw(config: Mapping[str, Any], updates: Path, *, stem: Path) -> None:
+    def draw(config: Mapping[str, Any], *, updates: Path, stem: Path) -> None:
         _draw(updates, term, stem=stem, dpi=config["figure"]["dpi"])
 
     return draw

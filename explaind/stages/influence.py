@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -49,11 +48,10 @@ def write(
         output: the store to write.
     """
     keep_memory()
-    begin = time.perf_counter()
     run, experiment = open_run(trajectory)
     stop = min(stop, run.n_steps)
     if start >= stop:
-        empty = xr.Dataset(attrs={"start": start, "stop": start, "seconds": 0.0})
+        empty = xr.Dataset(attrs={"start": start, "stop": start})
         write_dataset(empty, output, kind="influence-part")
         return
     options = config["influence"]
@@ -72,5 +70,5 @@ def write(
     for name in ("kernel", "regularization"):
         for level in ("", "_all"):
             dataset[f"importance_{name}{level}"] = found["importance"][f"{name}{level}"]
-    dataset.attrs |= {"updates": run.n_steps, "seconds": time.perf_counter() - begin}
+    dataset.attrs["updates"] = run.n_steps
     write_dataset(in_single_precision(dataset), output, kind="influence-part")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -58,18 +57,14 @@ def write(
     with reproducible(config["train"]["threads"]):
         experiment = load(config, seed=chosen["seed"]).to(find_device())
         optimizer = make_optimizer(config, experiment.model)
-        begin = time.perf_counter()
         with record(
             partial, experiment.model, optimizer, config=kept, chunk_steps=config["execution"]["chunk_steps"],
             resume=resume, overwrite=not resume,
         ) as run:  # fmt: skip
-            trained = -run.step
             *_, last = train_rows(experiment, optimizer, config["train"], run)
-            trained += run.step
-        seconds = time.perf_counter() - begin
     logged = Trajectory(partial).metrics().reindex(columns=list(METRICS))
     table = pd.concat([logged[list(METRICS)], pd.DataFrame([last], columns=METRICS)], ignore_index=True)
-    report = summarise(table, experiment, config["train"], seconds=seconds, trained=trained)
+    report = summarise(table, experiment, config["train"])
     unrecorded = chosen.get("parameters_sha256")  # None: the seed was not trained before
     report["identical_to_unrecorded"] = unrecorded and report["parameters_sha256"] == unrecorded
     write_csv(table, metrics)

@@ -6,7 +6,6 @@ used in both, and the digest of θ_T is compared.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -50,10 +49,6 @@ def write(config: Mapping[str, Any], *, seed: int, metrics: Path, summary: Path)
     with reproducible(config["train"]["threads"]):
         experiment = load(config, seed=seed).to(find_device())
         optimizer = make_optimizer(config, experiment.model)
-        begin = time.perf_counter()
         table = pd.DataFrame(train_rows(experiment, optimizer, config["train"]), columns=METRICS)
-        seconds = time.perf_counter() - begin
     write_csv(table, metrics)
-    write_json(
-        summarise(table, experiment, config["train"], seconds=seconds, trained=len(table) - 1), summary
-    )
+    write_json(summarise(table, experiment, config["train"]), summary)

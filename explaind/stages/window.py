@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -51,7 +50,6 @@ def write(
         output: the store to write.
     """
     keep_memory()
-    begin = time.perf_counter()
     run, experiment = open_run(trajectory)
     start, stop = read_json(phases)["windows"][window]
     options = config["study"]["kernel"]
@@ -73,7 +71,7 @@ def write(
     dataset = dataset.isel(train=slice(0, options["train"])).drop_vars("quadrature")
     dataset = dataset.transpose("layer", "test", "train", ...)
     dataset["similarity"] = (("layer", "test", "test_other"), scores.cosines().cpu().numpy())
-    dataset.attrs |= {"window": [start, stop], "name": window, "seconds": time.perf_counter() - begin}
+    dataset.attrs |= {"window": [start, stop], "name": window}
     write_dataset(in_single_precision(dataset), output, kind="window")
 
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,17 +27,16 @@ STAGE = Stage(
 )
 
 
-def write(config: Mapping[str, Any], trajectory: Path, *, output: Path) -> None:
+def write(config: Mapping[str, Any], *, trajectory: Path, output: Path) -> None:
     """Write a store "attribution": kernel (train, test, output), regularization, initial, final, residual (test, output).
 
     Args:
         config: `study.attribution.{tests,tolerance,max_nodes,tail_tolerance}`.
         trajectory: the recorded run.
-        output: the store to write; its attribute `seconds` is the wall time of the attribution.
+        output: the store to write.
     """
     options = config["study"]["attribution"]
     run, experiment = open_run(trajectory)
-    begin = time.perf_counter()
     scores = influence(
         run,
         experiment.model,
@@ -51,5 +49,4 @@ def write(config: Mapping[str, Any], trajectory: Path, *, output: Path) -> None:
         tail_tolerance=options["tail_tolerance"],
     )
     scores["kernel"] = scores["kernel"].astype(np.float32)
-    scores.attrs["seconds"] = time.perf_counter() - begin
     write_dataset(scores, output, kind="attribution")

@@ -12,7 +12,6 @@ influence_function   influence functions at θ_T (Schioppa et al., 2022): leadin
 from __future__ import annotations
 
 import itertools
-import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -53,22 +52,21 @@ STAGE = Stage(
 BATCH_BYTES = 256 << 20  # of one batch's gradients
 
 
-def write(config: Mapping[str, Any], trajectory: Path, method: str, *, output: Path) -> None:
+def write(config: Mapping[str, Any], *, trajectory: Path, method: str, output: Path) -> None:
     """Write the scores (train, test) of one method as a store "baseline".
 
     Args:
         config: `study.attribution.tests` and `study.datamodel.{projection,checkpoints,eigenvectors,iterations,seed}`.
         trajectory: the recorded run.
         method: see the module.
-        output: the store to write; its attribute `seconds` is the wall time of the attribution.
+        output: the store to write.
     """
     run, experiment = open_run(trajectory)
     tests = config["study"]["attribution"]["tests"]
-    begin = time.perf_counter()
     found = score(run, experiment, method, tests, config["study"]["datamodel"])
     dataset = xr.Dataset(
         {"score": (("train", "test"), found.numpy().astype(np.float32))},
-        attrs={"method": method, "seconds": time.perf_counter() - begin},
+        attrs={"method": method},
     )
     write_dataset(dataset, output, kind="baseline")
 

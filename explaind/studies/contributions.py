@@ -26,7 +26,7 @@ STAGE = Stage(options=("study.examples",), requires="study.examples", memory=300
 COLUMNS = ("test", "label", "predicted", "part", "rank", "train", "train_label", "score")
 
 
-def write(config: Mapping[str, Any], trajectory: Path, attribution: Path, *, output: Path) -> None:
+def write(config: Mapping[str, Any], *, trajectory: Path, attribution: Path, output: Path) -> None:
     """Write one row per part of each chosen prediction.
 
     Args:

@@ -25,7 +25,7 @@ from explaind.store import read_dataset
 from explaind.store.files import write_csv
 from explaind.studies.retrain import LEAVE_ONE_OUT, members
 
-__all__ = ["COLUMNS", "interval", "rank_correlation", "score_of_attribution", "write"]
+__all__ = ["interval", "rank_correlation", "score_of_attribution", "write"]
 
 STAGE = Stage(
     options=("name", "study.datamodel.seed", "study.datamodel.resamples"),
@@ -34,31 +34,14 @@ STAGE = Stage(
     runtime=60,
 )
 
-COLUMNS = (
-    "experiment",
-    "method",
-    "fraction",
-    "lds",
-    "low",
-    "high",
-    "lds_own_seed",
-    "low_own_seed",
-    "high_own_seed",
-    "tests",
-    "subsets",
-    "seeds",
-    "updates",
-    "seconds",
-)
-
 
 def write(
     config: Mapping[str, Any],
+    *,
     trajectory: Path,
     attribution: Path,
     baselines: Sequence[Path],
     retrained: Sequence[Path],
-    *,
     output: Path,
 ) -> None:
     """Write one row per method and fraction.
@@ -69,22 +52,22 @@ def write(
         attribution: the store of ExPLAIND's scores.
         baselines: stores of the other methods' scores.
         retrained: stores of retrained models, several per fraction.
-        output: CSV with `COLUMNS`; `lds` uses the seeds that are not the explained run's, `lds_own_seed` that one alone;
-            `low` and `high` are 95 % intervals.
+        output: CSV with the columns of `explaind.tables.lds`; `lds` uses the seeds that are not the explained run's,
+            `lds_own_seed` that one alone; `low` and `high` are 95 % intervals.
     """
     options = config["study"]["datamodel"]
     _, experiment = open_run(trajectory)
     own = read_dataset(attribution, kind="attribution")
     labels = experiment.test[1][: own.sizes["test"]].numpy()
-    methods = {"explaind": (score_of_attribution(own, labels), own.attrs["seconds"])}
+    methods = {"explaind": score_of_attribution(own, labels)}
     for path in baselines:
         found = read_dataset(path, kind="baseline")
-        methods[found.attrs["method"]] = (found["score"].values.astype(np.float64), found.attrs["seconds"])
+        methods[found.attrs["method"]] = found["score"].values.astype(np.float64)
     rows = []
     for fraction, models in _by_fraction(retrained).items():
         measured = _log_probability(models, labels)
         chosen = _membership(len(experiment.train[1]), fraction, models, options["seed"])
-        for method, (scores, seconds) in methods.items():
+        for method, scores in methods.items():
             predicted = chosen @ scores
             others = measured.drop_sel(seed=experiment.seed, errors="ignore")
             target = others.mean("seed").values if others.sizes["seed"] else None
@@ -106,10 +89,9 @@ def write(
                     "subsets": models.sizes["subset"],
                     "seeds": others.sizes["seed"],
                     "updates": int(models["steps"][0]),
-                    "seconds": seconds,
                 }
             )
-    write_csv(pd.DataFrame(rows, columns=COLUMNS), output)
+    write_csv(pd.DataFrame(rows), output)
 
 
 def score_of_attribution(attribution: xr.Dataset, labels: np.ndarray) -> np.ndarray:

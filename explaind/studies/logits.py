@@ -26,7 +26,7 @@ STAGE = Stage(options=("study.logits",), requires="study.logits", memory=2000, r
 COLUMNS = ("step", "layer", "kernel", "regularization")
 
 
-def write(config: Mapping[str, Any], trajectory: Path, *, output: Path) -> None:
+def write(config: Mapping[str, Any], *, trajectory: Path, output: Path) -> None:
     """Importances per layer, and of all layers together ("all"), of every `stride`-th update.
 
     Args:

@@ -26,7 +26,7 @@ from explaind.store import read_dataset
 from explaind.store.files import write_csv
 from explaind.studies.labels import samples_of
 
-__all__ = ["difference_means", "fit_periods", "lasso", "period_features"]
+__all__ = ["difference_means", "fit_periods", "period_features", "write"]
 
 STAGE = Stage(
     options=("name", "data", "model", "study.periodicity"),
@@ -36,8 +36,8 @@ STAGE = Stage(
 )
 
 
-def lasso(
-    config: Mapping[str, Any], window: Path, phases: Path, *, output: Path, layer: str = "decoder"
+def write(
+    config: Mapping[str, Any], *, window: Path, phases: Path, output: Path, layer: str = "decoder"
 ) -> None:
     """Fit the periods of one layer's similarity matrix and write the coefficients.
 

@@ -5,7 +5,6 @@ f_{θ_0}(x) + Σ_s (1/n) Σ_i ∇f(θ_s + t_i u_s)·u_s with the midpoints t_i. 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,8 @@ from explaind.runtime.allocator import keep_memory
 from explaind.runtime.progress import track
 from explaind.store import write_dataset
 
+__all__ = ["write"]
+
 STAGE = Stage(
     options=("study.quadrature",),
     requires="study.quadrature",
@@ -32,6 +33,7 @@ STAGE = Stage(
     runtime=480,
     gpu=True,
 )
+
 BLOCK = 512  # test samples per walk over the steps
 
 
@@ -42,10 +44,9 @@ def write(config: Mapping[str, Any], *, trajectory: Path, nodes: int, output: Pa
         config: `study.quadrature.{nodes,tests}`: how many test samples each node count explains.
         trajectory: the recorded run.
         nodes: midpoint nodes per update.
-        output: the store to write: predicted and final (test, output), attributes nodes, nodes_mean, seconds, steps.
+        output: the store to write: predicted and final (test, output), attributes nodes, nodes_mean, steps.
     """
     keep_memory()
-    begin = time.perf_counter()
     run, experiment = open_run(trajectory)
     options = config["study"]["quadrature"]
     count = dict(zip(options["nodes"], options["tests"], strict=True))[nodes]
@@ -81,7 +82,6 @@ def write(config: Mapping[str, Any], *, trajectory: Path, nodes: int, output: Pa
             "nodes": nodes,
             "nodes_mean": float(nodes),
             "steps": run.n_steps,
-            "seconds": time.perf_counter() - begin,
         },
     )
     write_dataset(dataset, output, kind="quadrature")

@@ -5,7 +5,6 @@ Notation: N training samples; a fraction α in (0, 1), or "leave-one-out"; subse
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from explaind.training.batches import Order
 from explaind.training.loop import train_silently
 from explaind.training.reproducible import reproducible
 
-__all__ = ["LEAVE_ONE_OUT", "members", "retrain"]
+__all__ = ["LEAVE_ONE_OUT", "members", "write"]
 
 STAGE = Stage(
     options=(
@@ -86,7 +85,7 @@ def members(samples: int, fraction: str, number: int, seed: int) -> Tensor:
     return torch.randperm(samples, generator=generator)[:size].sort().values
 
 
-def retrain(config: Mapping[str, Any], fraction: str, start: int, stop: int, *, output: Path) -> None:
+def write(config: Mapping[str, Any], *, fraction: str, start: int, stop: int, output: Path) -> None:
     """Train the subsets start … stop−1 of a fraction from every seed, and keep the test samples' outputs.
 
     As in the paper, everything but the samples stays: batch size, epochs, learning rate. A smaller set has fewer batches,
@@ -105,7 +104,6 @@ def retrain(config: Mapping[str, Any], fraction: str, start: int, stop: int, *, 
     """
     options, rule = config["study"]["datamodel"], config["train"]
     tests = config["study"]["attribution"]["tests"]
-    begin = time.perf_counter()
     with reproducible(rule["threads"]):
         base = load(config, seed=rule["seeds"][0]).to(find_device())
         count = len(base.train[1])
@@ -128,6 +126,6 @@ def retrain(config: Mapping[str, Any], fraction: str, start: int, stop: int, *, 
             "steps": ("subset", np.array(lengths[:: len(options["seeds"])])),
         },
         coords={"subset": np.arange(start, stop), "seed": np.array(options["seeds"])},
-        attrs={"fraction": fraction, "seconds": time.perf_counter() - begin, "drawn_from": options["seed"]},
+        attrs={"fraction": fraction, "drawn_from": options["seed"]},
     )
     write_dataset(dataset, output, kind="retrained")

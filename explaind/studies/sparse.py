@@ -24,7 +24,7 @@ from explaind.config.declarations import Stage
 from explaind.experiments.runs import open_run
 from explaind.recording.trajectory import Trajectory
 from explaind.store.files import write_csv
-from explaind.studies.fidelity import fidelity
+from explaind.studies.agreement import fidelity
 
 __all__ = ["COLUMNS", "RANKINGS", "heldout_changes", "write"]
 
@@ -40,7 +40,7 @@ RANKINGS = ("held-out loss", "contribution", "random")
 COLUMNS = ("ranking", "order", "share", "steps", "agreement", "kl", "max_error")
 
 
-def write(config: Mapping[str, Any], trajectory: Path, *, output: Path) -> None:
+def write(config: Mapping[str, Any], *, trajectory: Path, output: Path) -> None:
     """Write one row per ranking, share of kept steps and, for random steps, order.
 
     Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,17 @@ __all__ = ["write"]
 
 STAGE = Stage(options=("name",), requires="checkpoints", memory=1500, runtime=10)
 
-ATTRIBUTES = ("step", "lr", "seconds", "notes")
+ATTRIBUTES = ("step", "lr", "notes")
 
 
-def write(config: Mapping[str, Any], *, updates: list[Path], output: Path) -> None:
+def write(config: Mapping[str, Any], *, updates: Sequence[Path], output: Path) -> None:
     """Join stores "update" along `checkpoint`, as a store "updates".
 
     Args:
         config: not used.
         updates: the stores, in the order of training.
         output: the store to write: every variable but the quadrature's, with a first axis `checkpoint` (its name), and `step`,
-            `lr`, `seconds` and `notes` along it. `by_nodes` is NaN where fewer nodes were enough.
+            `lr` and `notes` along it. `by_nodes` is NaN where fewer nodes were enough.
     """
     found = [read_dataset(path, kind="update").drop_dims("place") for path in updates]
     steps = [dataset.attrs["step"] for dataset in found]

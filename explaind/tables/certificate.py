@@ -9,25 +9,41 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from explaind.config.declarations import Table
 from explaind.store import read_dataset
 from explaind.store.files import write_csv
 
-__all__ = ["COLUMNS", "write"]
+__all__ = ["COLUMNS", "TABLE", "write"]
 
-COLUMNS = (
-    "experiment",
-    "steps",
-    "passed",
-    "tolerance",
-    "max_replay_relative",
-    "step_of_max",
-    "median_replay_relative",
-    "max_replay_error",
-    "clipped_steps",
+TABLE = Table(
+    file="certificate",
+    shows="every update rebuilt",
+    details="One row per experiment: the ledger against the observed updates.",
+    caption="**Certificate.** The errors of the decomposition, reported apart: updates rebuilt from the recorded terms "
+    "against observed ones, and the residual of the quadrature.",
+    inputs={"certificates": "certify"},
+    requires="verify",
+    across=True,
+    columns={
+        "experiment": ("", "its folder"),
+        "steps": ("updates", "recorded"),
+        "passed": ("", "every step is within the tolerance"),
+        "tolerance": ("share", "largest relative error that passes"),
+        "max_replay_relative": (
+            "share",
+            "largest l2 error of a rebuilt update, relative to the update's norm",
+        ),
+        "step_of_max": ("step", "where it is largest"),
+        "median_replay_relative": ("share", "its median"),
+        "max_replay_error": ("parameter units", "largest absolute error of any parameter's update"),
+        "clipped_steps": ("updates", "whose gradient was clipped"),
+    },
 )
 
+COLUMNS = tuple(TABLE.columns)
 
-def write(certificates: Sequence[Path], *, output: Path) -> None:
+
+def write(*, certificates: Sequence[Path], output: Path) -> None:
     """Write the summaries of stores of kind "certificate", each named after the experiment's folder, as CSV with `COLUMNS`."""
     write_csv(pd.DataFrame([_row(path) for path in certificates], columns=COLUMNS), output)
 

@@ -8,28 +8,51 @@ in, the rest cannot.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
+from explaind.config.declarations import Table
 from explaind.store import read_dataset
 from explaind.store.files import write_csv
 from explaind.studies.components import by_component
 
-__all__ = ["factors", "write"]
+__all__ = ["TABLE", "factors", "write"]
+
+TABLE = Table(
+    file="extrapolation",
+    shows="a batch's later momentum, measured and extrapolated",
+    details="One row per interval and kind of component, and `all`.",
+    caption="How a batch acts through the momentum of later updates: measured, and extrapolated from its own update.",
+    inputs={"intervals": "explain_interval"},
+    requires="study.intervals",
+    columns={
+        "checkpoint": ("", "at the start of the interval"),
+        "update": ("step", "the batch's own update"),
+        "later": ("updates", "that follow in the interval"),
+        "component": ("", "kind of component, or `all`"),
+        "explicit": ("nats per token", "contribution of the batch at its own update"),
+        "measured": ("nats per token", "its contributions through momentum at the later updates"),
+        "extrapolated": ("nats per token", "`explicit` × Σ β1^i"),
+        "adjusted": (
+            "nats per token",
+            "the same with the learning rates and bias corrections of the later updates",
+        ),
+        "error": ("share", "|`extrapolated` − `measured`| / |`measured`|"),
+        "error_adjusted": ("share", "|`adjusted` − `measured`| / |`measured`|"),
+    },
+)
 
 
-def write(intervals: list[Path], *, output: Path) -> None:
+def write(*, intervals: Sequence[Path], output: Path) -> None:
     """Write one row per interval and kind of component, and a row "all".
 
     Args:
         intervals: stores "update-interval".
-        output: CSV: checkpoint, update (k), later (how many updates follow in the interval), component; explicit (contribution
-            of the batch at its own update), measured (its contributions through momentum at the later ones), extrapolated
-            (explicit × Σ β1^i), adjusted (the same with learning rates and bias corrections); error, error_adjusted (|… −
-            measured| / |measured|). Nats per token.
+        output: CSV with the columns of `TABLE`; `update` is k.
     """
     rows = []
     for path in intervals:

@@ -10,14 +10,44 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from explaind.config.declarations import Table
 from explaind.store import read_dataset
 from explaind.store.files import read_json, write_csv
 from explaind.studies import exactness, geometry, growth
 from explaind.studies.finding import Finding
 
-__all__ = ["COLUMNS", "ONSET_ACCURACY", "write"]
+__all__ = ["COLUMNS", "ONSET_ACCURACY", "TABLE", "write"]
 
-COLUMNS = ("figure", "claim", "measure", "measured", "expected", "verdict")
+TABLE = Table(
+    file="findings",
+    shows="what the figures must show, measured",
+    details="One row per claim.",
+    caption="**Findings.** What the figures must show, as measured numbers.",
+    inputs={
+        "influence": "accumulate",
+        "metrics": "record.metrics",
+        "phases": "phases",
+        "summary": "record.summary",
+        "certificate": "certify",
+        "structure": "structure",
+        "periodicity": "periodicity",
+    },
+    options=("data.modulus",),
+    requires="study.windows",
+    columns={
+        "figure": ("", "where the claim can be seen"),
+        "claim": ("", "the statement"),
+        "measure": ("", "the definition of what was measured, with the thresholds of the verdict"),
+        "measured": ("", "the values found"),
+        "expected": ("", "what the claim implies"),
+        "verdict": (
+            "",
+            "`reproduced`, `partly reproduced` or `not reproduced`, decided by code from the values",
+        ),
+    },
+)
+
+COLUMNS = tuple(TABLE.columns)
 
 #: Memorisation begins when train accuracy first exceeds this: far above chance (about 1%), far below memorised (99%).
 ONSET_ACCURACY = 0.1

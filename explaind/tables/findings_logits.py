@@ -8,14 +8,37 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from explaind.config.declarations import Table
 from explaind.store.files import read_json, write_csv
 from explaind.studies import growth
 from explaind.tables.findings import COLUMNS, ONSET_ACCURACY
 
-__all__ = ["write"]
+__all__ = ["TABLE", "write"]
+
+TABLE = Table(
+    file="findings_logits",
+    shows="figure 3a's claims on logits, measured",
+    details="One row per claim. Log-probabilities of wrong answers keep falling while the model grows confident, and "
+    "importances in their units keep growing; logits do not saturate in this way.",
+    caption="**Findings on logits.** The claims about figure 3a, measured on the outputs before the log-softmax, every few "
+    "updates.",
+    inputs={"logits": "logits", "metrics": "record.metrics", "phases": "phases"},
+    requires="study.logits",
+    columns={
+        "figure": ("", "where the claim can be seen"),
+        "claim": ("", "the statement"),
+        "measure": ("", "the definition of what was measured, with the thresholds of the verdict"),
+        "measured": ("", "the values found"),
+        "expected": ("", "what the claim implies"),
+        "verdict": (
+            "",
+            "`reproduced`, `partly reproduced` or `not reproduced`, decided by code from the values",
+        ),
+    },
+)
 
 
-def write(logits: Path, metrics: Path, phases: Path, *, output: Path) -> None:
+def write(*, logits: Path, metrics: Path, phases: Path, output: Path) -> None:
     """Measure the claims on curves interpolated between the updates that were sampled.
 
     Args:

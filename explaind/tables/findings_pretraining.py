@@ -2,19 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from explaind.config.declarations import Table
 from explaind.store import read_dataset
 from explaind.store.files import write_csv
 from explaind.studies import dynamics, pretraining
 from explaind.tables.findings import COLUMNS
 
-__all__ = ["write"]
+__all__ = ["TABLE", "write"]
+
+TABLE = Table(
+    file="findings_pretraining",
+    shows="what the language model's figures must show, measured",
+    details="One row per claim.",
+    caption="The paper's claims about pretraining, each with its definition, the value measured, and a verdict.",
+    inputs={
+        "updates": "updates",
+        "reconstruction": "reconstruction",
+        "languages": "explain_languages",
+        "losses": "pretrain.losses",
+    },
+    optional=("losses",),
+    options=("data.languages",),
+    requires="study.languages",
+    columns={
+        "figure": ("", "where the claim can be seen"),
+        "claim": ("", "the statement"),
+        "measure": ("", "the definition of what was measured, with the thresholds of the verdict"),
+        "measured": ("", "the values found"),
+        "expected": ("", "what the claim implies"),
+        "verdict": (
+            "",
+            "`reproduced`, `partly reproduced` or `not reproduced`, decided by code from the values",
+        ),
+    },
+)
 
 
 def write(
@@ -22,9 +50,9 @@ def write(
     *,
     updates: Path,
     reconstruction: Path,
-    languages: list[Path],
-    output: Path,
+    languages: Sequence[Path],
     losses: Path | None = None,
+    output: Path,
 ) -> None:
     """Measure every claim and write the verdicts.
 
@@ -33,7 +61,7 @@ def write(
         updates: store "updates".
         reconstruction: the table of this name.
         languages: stores "update-languages".
-        losses: CSV of `explaind.training.pretrain`; None for checkpoints of others' runs.
+        losses: CSV of `explaind.stages.pretrain`; None for checkpoints of others' runs.
         output: CSV with `explaind.tables.findings.COLUMNS`.
     """
     explained = read_dataset(updates, kind="updates")

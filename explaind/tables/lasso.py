@@ -6,11 +6,27 @@ from pathlib import Path
 
 import pandas as pd
 
+from explaind.config.declarations import Table
 from explaind.store.files import write_csv
 
-__all__ = ["COLUMNS", "PAPER", "write"]
+__all__ = ["COLUMNS", "PAPER", "TABLE", "write"]
 
-COLUMNS = ("kind", "period", "coefficient", "paper")
+TABLE = Table(
+    file="lasso",
+    shows="periods of the similarity",
+    details="The coefficients that are not zero, largest first.",
+    caption="**Lasso.** The coefficients that are not zero, largest first.",
+    inputs={"periodicity": "periodicity"},
+    requires="study.periodicity",
+    columns={
+        "kind": ("", "`cos` or `sin` of 2π·label difference/period"),
+        "period": ("labels", "of the cosine or sine"),
+        "coefficient": ("cosine similarity", "of this run"),
+        "paper": ("cosine similarity", "the paper's coefficient of the same period; another seed's run"),
+    },
+)
+
+COLUMNS = tuple(TABLE.columns)
 
 #: Figure 12 of the paper, cosines only. Its run has another seed, and the seed decides which periods a run uses.
 PAPER = {
@@ -26,7 +42,7 @@ PAPER = {
 }
 
 
-def write(periodicity: Path, *, output: Path) -> None:
+def write(*, periodicity: Path, output: Path) -> None:
     """Write the coefficients of this run or of the paper that are not zero.
 
     Args:

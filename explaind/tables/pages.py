@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from explaind.store.files import atomically
 
-__all__ = ["write_page", "write_pages"]
+__all__ = ["write_page"]
 
 STYLE = """
 body { font: 14px/1.4 system-ui, sans-serif; margin: 1em; color: #222; background: #fff; }
@@ -18,12 +17,6 @@ th, td { padding: 0.3em 0.8em; text-align: left; vertical-align: top; border-bot
 th { border-bottom: 2px solid #888; position: sticky; top: 0; background: #fff; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; }
 """
-
-
-def write_pages(tables: Sequence[Path], outputs: Sequence[Path]) -> None:
-    """`write_page` for each table and its output, in the same order."""
-    for table, output in zip(tables, outputs, strict=True):
-        write_page(table, output)
 
 
 def write_page(table: Path, output: Path) -> None:

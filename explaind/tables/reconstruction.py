@@ -7,21 +7,54 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from explaind.config.declarations import Table
 from explaind.store import read_dataset
 from explaind.store.files import write_csv
 
-__all__ = ["write"]
+__all__ = ["TABLE", "write"]
+
+TABLE = Table(
+    file="reconstruction",
+    shows="the loss change of every checkpoint's update",
+    details="One row per checkpoint: one simulated update.",
+    caption="Change of the held-out loss by one simulated update at every checkpoint, its reconstruction from the scores, "
+    "and the error by number of nodes.",
+    inputs={"updates": "updates"},
+    requires="checkpoints",
+    columns={
+        "checkpoint": ("", "its name"),
+        "step": ("updates", "made before"),
+        "lr": ("", "learning rate of the update"),
+        "heldout_loss": ("nats per token", "of the held-out sequences, before the update"),
+        "train_loss": ("nats per token", "of the update's batch, before the update"),
+        "gradient_norm": ("", "norm of the update's gradient"),
+        "clip": ("", "the factor of clipping"),
+        "change": ("nats per token", "of the held-out loss, exact: two forward passes"),
+        "reconstruction": ("nats per token", "sum of all scores"),
+        "residual": ("nats per token", "`change` − `reconstruction`"),
+        "relative_error": ("share", "|`residual` / `change`|"),
+        "passes": ("", "backward passes over the held-out samples"),
+        "error_{nodes}": (
+            "share",
+            "relative error with that many nodes on the whole path, one column each; empty where fewer were enough",
+        ),
+        "batch": ("nats per token", "sum of the scores of the batch"),
+        "momentum": ("nats per token", "of the momentum"),
+        "regularization": ("nats per token", "of the weight decay"),
+        "notes": (
+            "",
+            "what the checkpoint's readers had to assume, such as no clipping where a file does not tell; empty for our own",
+        ),
+    },
+)
 
 
-def write(updates: Path, *, output: Path) -> None:
+def write(*, updates: Path, output: Path) -> None:
     """Write one row per checkpoint.
 
     Args:
         updates: store "updates".
-        output: CSV: checkpoint, step, lr, heldout_loss and train_loss (before the update, nats per token), gradient_norm, clip,
-            change, reconstruction, residual, relative_error (|residual / change|), passes (over the held-out samples), error_1,
-            error_3, … (the relative error with that many nodes on the whole path; empty where fewer were enough), batch,
-            momentum, regularization (their sums), seconds, notes (what the readers had to assume; empty for our own).
+        output: CSV with the columns of `TABLE`, and `error_1`, `error_3`, … as far as there were updates with so many nodes.
     """
     found = read_dataset(updates, kind="updates")
     change = found["change"].values
@@ -45,7 +78,6 @@ def write(updates: Path, *, output: Path) -> None:
                 for count in found["nodes"].values
             },
             **{str(term): terms.sel(term=term).values for term in found["term"].values},
-            "seconds": found["seconds"].values,
             "notes": found["notes"].values,
         }
     )

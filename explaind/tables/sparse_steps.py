@@ -6,25 +6,40 @@ from pathlib import Path
 
 import pandas as pd
 
+from explaind.config.declarations import Table
 from explaind.store.files import write_csv
 
-__all__ = ["COLUMNS", "write"]
+__all__ = ["COLUMNS", "TABLE", "write"]
 
-COLUMNS = (
-    "ranking",
-    "share",
-    "steps",
-    "orders",
-    "agreement",
-    "agreement_low",
-    "agreement_high",
-    "kl",
-    "kl_low",
-    "kl_high",
+TABLE = Table(
+    file="sparse_steps",
+    shows="fidelity by share of steps kept",
+    details="One row per ranking and share: medians over the orders.",
+    caption="**Sparse steps.** Fidelity by share of steps kept.",
+    inputs={"sparse": "sparse"},
+    requires="study.sparse",
+    columns={
+        "ranking": (
+            "",
+            "`held-out loss`: largest change of a held-out batch's loss, the paper's; `contribution`: largest sum of "
+            "absolute contributions; `random`",
+        ),
+        "share": ("share", "of the steps that is kept"),
+        "steps": ("updates", "kept"),
+        "orders": ("", "that the row's medians are of"),
+        "agreement": ("share", "tests whose largest rebuilt output is the model's"),
+        "agreement_low": ("share", "lower end of the range that holds 95% of the orders"),
+        "agreement_high": ("share", "its upper end"),
+        "kl": ("nats", "mean KL divergence from the model's distribution to the rebuilt one"),
+        "kl_low": ("nats", "lower end of the range that holds 95% of the orders"),
+        "kl_high": ("nats", "its upper end"),
+    },
 )
 
+COLUMNS = tuple(TABLE.columns)
 
-def write(sparse: Path, *, output: Path) -> None:
+
+def write(*, sparse: Path, output: Path) -> None:
     """Write medians over orders and the range that holds 95 % of them.
 
     Args:

@@ -10,30 +10,56 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from explaind.config.declarations import Table
 from explaind.store import read_dataset
 from explaind.store.files import write_csv
 from explaind.studies.cycles import band_share, cycle_shares, describe_cycles, log_size, same_label_share
 from explaind.studies.labels import samples_of
 
-__all__ = ["COLUMNS", "write"]
+__all__ = ["COLUMNS", "TABLE", "write"]
 
-COLUMNS = (
-    "kind",
-    "layer",
-    "window",
-    "start",
-    "stop",
-    "band_share",
-    "signed_band_share",
-    "same_label_share",
-    "cycle_share",
-    "frequency",
-    "frequency_share",
-    "mean_frequency",
+TABLE = Table(
+    file="structure",
+    shows="bands and cycles of every layer and window",
+    details="One row per kind of matrix, layer and window.",
+    caption="**Structure.** Shares of the variance of every test x train kernel and test x test similarity that vertical "
+    "bands and cycles of the label difference explain, and the strongest frequency.",
+    inputs={"windows": "window", "phases": "phases"},
+    options=("name", "data", "model"),
+    requires="study.windows",
+    columns={
+        "kind": (
+            "",
+            "`kernel` (test × train) or `similarity` (test × test, without each sample's similarity to itself)",
+        ),
+        "layer": ("", "whose matrix"),
+        "window": ("", "of updates `start`…`stop`−1"),
+        "start": ("step", "first update of the window"),
+        "stop": ("step", "behind its last"),
+        "band_share": (
+            "share",
+            "of the variance of log size, explained by training samples (vertical bands); kernels only",
+        ),
+        "signed_band_share": ("share", "the same of the signed values"),
+        "same_label_share": (
+            "share",
+            "of the sum of squares without row and column means, along the pairs of equal labels",
+        ),
+        "cycle_share": (
+            "share",
+            "of the sum of squares without row and column means and without pairs of equal labels, explained by all cycles "
+            "in the label difference",
+        ),
+        "frequency": ("cycles in p labels", "of the strongest cycle; its period is p / frequency labels"),
+        "frequency_share": ("share", "of that cycle alone"),
+        "mean_frequency": ("cycles in p labels", "mean weighted by the cycles' shares"),
+    },
 )
 
+COLUMNS = tuple(TABLE.columns)
 
-def write(config: Mapping[str, Any], windows: Sequence[Path], phases: Path, *, output: Path) -> None:
+
+def write(config: Mapping[str, Any], *, windows: Sequence[Path], phases: Path, output: Path) -> None:
     """Write one row per kind of matrix, layer and window, windows in the order of training.
 
     Args:

@@ -6,6 +6,7 @@ simulated update at its start times the number of updates, which is all that che
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,24 +14,53 @@ import pandas as pd
 import xarray as xr
 from scipy.stats import spearmanr
 
+from explaind.config.declarations import Table
 from explaind.store import read_dataset
 from explaind.store.files import write_csv
 from explaind.studies.components import by_cell, by_component
 
-__all__ = ["write"]
+__all__ = ["TABLE", "write"]
+
+TABLE = Table(
+    file="subsampling",
+    shows="checkpoints alone against every update",
+    details="One row per interval and term: every update of an interval against its first.",
+    caption="Every update between two checkpoints, decomposed, against what the first of them says alone.",
+    inputs={"updates": "updates", "intervals": "explain_interval"},
+    requires="study.intervals",
+    columns={
+        "checkpoint": ("", "at the start of the interval"),
+        "start": ("step", "first update of our own run that was repeated and explained"),
+        "stop": ("step", "behind the last"),
+        "term": ("", "`batch`, `momentum`, `regularization` or `all`"),
+        "full": ("nats per token", "Σ of scores over the interval"),
+        "subsampled": ("nats per token", "score of the checkpoint's simulated update × number of updates"),
+        "cosine": ("−1…1", "of the two vectors over components at each depth"),
+        "spearman": ("−1…1", "rank correlation of the two"),
+        "same_sign": ("share", "of these components"),
+        "strongest_full": ("", "kind of component that lowers the loss most, over the interval"),
+        "strongest_subsampled": ("", "the same by the simulated update"),
+        "change": ("nats per token", "of the held-out loss over the interval, exact"),
+        "residual": ("nats per token", "what the scores do not explain of it"),
+        "replay": (
+            "share",
+            "largest relative l2 error of a tensor between the sum of the terms and torch's own update",
+        ),
+        "arrival": (
+            "share",
+            "distance from the next checkpoint at the end, of the distance between the checkpoints; 0: the same bits",
+        ),
+    },
+)
 
 
-def write(updates: Path, intervals: list[Path], *, output: Path) -> None:
+def write(*, updates: Path, intervals: Sequence[Path], output: Path) -> None:
     """Write one row per interval and term, and a row "all" for the sum of the terms.
 
     Args:
         updates: store "updates".
         intervals: stores "update-interval".
-        output: CSV: checkpoint, start, stop (updates), term; full and subsampled (sum over all parameters, nats per token);
-            cosine, spearman, same_sign (over the components at each depth: of the two vectors, and the share of cells whose
-            signs agree); strongest_full, strongest_subsampled (the kind of component that lowers the loss most); change,
-            residual (of the whole interval: exact, and not explained by the scores); replay (largest relative error of a repeated
-            update), arrival (distance from the next checkpoint at the end, as a share of the way).
+        output: CSV with the columns of `TABLE`.
     """
     single = read_dataset(updates, kind="updates")["score"]
     rows = []

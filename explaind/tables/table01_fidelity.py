@@ -1,89 +1,49 @@
-"""Table 1: do the summed influences reproduce the model's predictions, at which number of integration nodes?
-
-The prediction rebuilt for test sample x is f_{θ_0}(x) + Σ I + Σ R, without the residual. The paper uses 100 nodes at every step;
-the adaptive row refines only where the residual asks for it.
-"""
+"""Table 1: do the summed influences reproduce the model's predictions? One row per experiment and number of nodes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
-import xarray as xr
 
-from explaind.store import read_dataset
+from explaind.config.declarations import Table
 from explaind.store.files import write_csv
-from explaind.studies.fidelity import fidelity
 
-__all__ = ["COLUMNS", "rebuilt", "rows_of", "write"]
+__all__ = ["COLUMNS", "TABLE", "write"]
 
-COLUMNS = (
-    "model",
-    "data",
-    "nodes",
-    "agreement",
-    "kl",
-    "max_error",
-    "mean_nodes",
-    "tests",
-    "steps",
-    "seconds",
+TABLE = Table(
+    file="table01_fidelity",
+    shows="predictions rebuilt, by number of nodes",
+    details="One row per experiment and quadrature: predictions rebuilt from influences. How long each took is in "
+    "`timings.csv`, rules `quadrature` and `influence`.",
+    caption="**Table 1.** How well initial prediction + influence + regularization rebuilds the final prediction, with the "
+    "adaptive quadrature and with fixed numbers of nodes at every update: agreement of the predicted class, KL divergence, "
+    "largest error, nodes per test sample and update.",
+    inputs={"fidelities": "fidelity"},
+    requires="study.quadrature",
+    across=True,
+    columns={
+        "model": ("", "its name in the configuration"),
+        "data": ("", "its name in the configuration"),
+        "nodes": ("", "integration nodes at every step, or `adaptive`"),
+        "agreement": ("share", "tests whose largest rebuilt output is the model's"),
+        "kl": ("nats", "mean KL divergence from the model's distribution to the rebuilt one (normalised)"),
+        "max_error": ("nats", "largest absolute difference of any output"),
+        "mean_nodes": ("nodes", "mean per step and test sample"),
+        "tests": ("", "explained test samples"),
+        "steps": ("updates", "of the training"),
+    },
 )
 
+COLUMNS = tuple(TABLE.columns)
 
-def write(fidelities: Sequence[Path], *, output: Path) -> None:
+
+def write(*, fidelities: Sequence[Path], output: Path) -> None:
     """Write the table: the rows of every experiment, one after the other.
 
     Args:
-        fidelities: CSV of each experiment, made by `rows_of`.
+        fidelities: CSV of each experiment, made by `explaind.studies.fidelity`.
         output: CSV with `COLUMNS`.
     """
     write_csv(pd.concat([pd.read_csv(path) for path in fidelities])[list(COLUMNS)], output)
-
-
-def rows_of(config: Mapping[str, Any], quadratures: Sequence[Path], influence: Path, *, output: Path) -> None:
-    """Write one experiment's rows, fixed numbers of nodes first (ascending), the adaptive row last.
-
-    Args:
-        config: resolved configuration; read are `model.name` and `data.name`.
-        quadratures: stores of kind "quadrature".
-        influence: store of kind "influence".
-        output: CSV with `COLUMNS`.
-    """
-    rows = []
-    for path in quadratures:
-        result = read_dataset(path, kind="quadrature")
-        rows.append(
-            {
-                "nodes": result.attrs["nodes"],
-                **fidelity(result["predicted"].values, result["final"].values),
-                "mean_nodes": result.attrs["nodes_mean"],
-                "tests": result.sizes["test"],
-                "steps": result.attrs["steps"],
-                "seconds": result.attrs["seconds"],
-            }
-        )
-    rows.sort(key=lambda row: int(row["nodes"]))
-    result = read_dataset(influence, kind="influence")
-    rows.append(
-        {
-            "nodes": "adaptive",
-            **fidelity(rebuilt(result), result["final"].values),
-            "mean_nodes": float(result["nodes"].mean()),
-            "tests": result.sizes["test"],
-            "steps": result.sizes["step"],
-            "seconds": result.attrs.get("seconds", float("nan")),
-        }
-    )
-    named = [{"model": config["model"]["name"], "data": config["data"]["name"], **row} for row in rows]
-    write_csv(pd.DataFrame(named, columns=COLUMNS), output)
-
-
-def rebuilt(influence: xr.Dataset) -> np.ndarray:
-    """f_{θ_0} + Σ I + Σ R `[test, output]`, float64, without the residual."""
-    terms = influence["kernel"].astype(np.float64) + influence["regularization"].astype(np.float64)
-    total = influence["initial"].astype(np.float64) + terms.sum("layer")
-    return total.transpose("test", "output").values

@@ -9,22 +9,50 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from explaind.config.declarations import Table
 from explaind.experiments.eurollm.batches import composition
 from explaind.store.files import write_csv
 
-__all__ = ["write"]
+__all__ = ["TABLE", "write"]
+
+TABLE = Table(
+    file="text",
+    shows="text and loss of every language",
+    details="One row per language and part.",
+    caption="Characters, tokens and sequences of every language, its share of a batch, and its loss at the start and the end "
+    "of training.",
+    inputs={"languages": "tokens.table", "losses": "pretrain.losses"},
+    optional=("losses",),
+    options=("train.batch", "train.mix"),
+    requires="checkpoints",
+    columns={
+        "language": ("", "ISO 639-3 code"),
+        "name": ("", "English name"),
+        "part": ("", "`train` or `heldout`"),
+        "paragraphs": ("", "of the cleaned text"),
+        "characters": ("", "of the paragraphs, without line ends"),
+        "bytes": ("", "of the paragraphs, without line ends"),
+        "tokens": ("", "of the paragraphs, without `</s>`"),
+        "sequences": ("", "packed, of `data.context` tokens"),
+        "bytes_per_token": ("bytes", "how well the tokenizer compresses the language"),
+        "per_batch": ("sequences", "of a training batch; 0 for held-out text"),
+        "first_loss": (
+            "nats per token",
+            "held-out: before training; train: mean over the first interval between checkpoints; empty for others' checkpoints",
+        ),
+        "last_loss": ("nats per token", "held-out: after training; train: mean over the last interval"),
+    },
+)
 
 
-def write(config: Mapping[str, Any], *, languages: Path, output: Path, losses: Path | None = None) -> None:
+def write(config: Mapping[str, Any], *, languages: Path, losses: Path | None = None, output: Path) -> None:
     """Write one row per language and part.
 
     Args:
         config: `train.{batch,mix}`.
-        languages: CSV of `explaind.text.tokens`.
-        losses: CSV of `explaind.training.pretrain`; None for checkpoints of others' runs.
-        output: CSV with the columns of `languages`, `per_batch` (sequences in a batch; 0 for held-out text) and `first_loss`,
-            `last_loss` (nats per token: at the start and the end of training for held-out text; means of the first and the last
-            interval between checkpoints for training text; empty without `losses`).
+        languages: CSV of `explaind.stages.tokens`.
+        losses: CSV of `explaind.stages.pretrain`; None for checkpoints of others' runs.
+        output: CSV with the columns of `TABLE`: those of `languages`, and three more. Without `losses` there are no losses.
     """
     table = pd.read_csv(languages, keep_default_na=False)
     train = table.part == "train"

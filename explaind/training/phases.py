@@ -18,22 +18,18 @@ from explaind.experiments import Experiment
 __all__ = ["summarise", "windows"]
 
 
-def summarise(
-    table: pd.DataFrame, experiment: Experiment, rule: Mapping[str, Any], *, seconds: float, trained: int
-) -> dict[str, Any]:
+def summarise(table: pd.DataFrame, experiment: Experiment, rule: Mapping[str, Any]) -> dict[str, Any]:
     """What one run came to.
 
     Args:
         table: metrics of θ_0…θ_T.
         experiment: holds the seed and the trained model.
         rule: `config["train"]`.
-        seconds: wall time of the training, evaluations included.
-        trained: updates made in that time (fewer than T after a resume).
 
     Returns:
         `seed`; `steps` = T; `reached`: the stopping rule was met, or there is none; `memorization_step`,
         `generalization_step`: first step at which train (test) accuracy exceeds its threshold, or None; `stop_step`: T if
-        reached, else None; final `train_accuracy` and `test_accuracy`; `seconds`, `seconds_per_step`, `threads`;
+        reached, else None; final `train_accuracy` and `test_accuracy`; `threads`;
         `parameters_sha256` of the bytes of θ_T.
     """
     final = table.iloc[-1]
@@ -49,8 +45,6 @@ def summarise(
         "stop_step": steps if reached else None,
         "train_accuracy": float(final.train_accuracy),
         "test_accuracy": float(final.test_accuracy),
-        "seconds": seconds,
-        "seconds_per_step": seconds / max(trained, 1),
         "threads": int(rule["threads"]),
         "parameters_sha256": _digest(experiment.model),
     }

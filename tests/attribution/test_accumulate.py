@@ -39,14 +39,14 @@ def make_part(
         },
         coords={"step": steps, "layer": layers, "test": np.arange(tests), "output": np.arange(OUTPUTS)},
         attrs={
-            "start": start, "stop": stop, "updates": 6, "seconds": 2.0, "target": "output", "tolerance": 0.01, "fixed_nodes": 0,
+            "start": start, "stop": stop, "updates": 6, "target": "output", "tolerance": 0.01, "fixed_nodes": 0,
             "dtype": "float32", "run": "trajectory.zarr", "lineage": "update", "algorithm": "forward", **attrs,
         },
     )  # fmt: skip
 
 
 def empty(start: int) -> xr.Dataset:
-    return xr.Dataset(attrs={"start": start, "stop": start, "seconds": 0.0})
+    return xr.Dataset(attrs={"start": start, "stop": start})
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 1, 2, 0)])
@@ -54,7 +54,6 @@ def test_parts_add_up(order: tuple[int, ...]) -> None:
     parts = [make_part(0, 2), make_part(2, 5), make_part(5, 6), empty(8)]
     total = combine([parts[i] for i in order])
     assert (total.attrs["start"], total.attrs["stop"], total.attrs["parts"]) == (0, 6, 3)
-    assert total.attrs["seconds"] == 6.0
     assert total.attrs["nodes_mean"] == pytest.approx(3.5)
     assert total.attrs["quadrature_error_worst"] == pytest.approx(0.05)
     assert total.step.values.tolist() == [0, 1, 2, 3, 4, 5]

@@ -14,7 +14,7 @@ import xarray as xr
 from explaind.experiments import load
 from explaind.experiments.grokking.model import LAYERS
 from explaind.store import write_dataset
-from explaind.studies.periodicity import lasso
+from explaind.studies import periodicity
 from explaind.tables import structure
 
 CONFIG = {
@@ -61,8 +61,8 @@ def write_results(folder: Path, config: dict) -> SimpleNamespace:
     _write_influence(paths, experiment, rng)
     for order, (name, frequency) in enumerate(FREQUENCY.items()):
         _write_window(paths.windows[name], experiment, frequency, 100 * order, rng)
-    lasso(config, paths.windows["late"], paths.phases, output=paths.periodicity)
-    structure.write(config, list(paths.windows.values()), paths.phases, output=paths.structure)
+    periodicity.write(config, window=paths.windows["late"], phases=paths.phases, output=paths.periodicity)
+    structure.write(config, windows=list(paths.windows.values()), phases=paths.phases, output=paths.structure)
     return paths
 
 
@@ -128,7 +128,7 @@ def _write_influence(paths: SimpleNamespace, experiment, rng: np.random.Generato
     for path in paths.quadratures:
         nodes = int(path.stem)
         wrong = final + rng.normal(size=final.shape) / nodes
-        attrs = {"nodes": nodes, "nodes_mean": float(nodes), "seconds": 3.5 * nodes, "steps": STEPS}
+        attrs = {"nodes": nodes, "nodes_mean": float(nodes), "steps": STEPS}
         result = xr.Dataset({"predicted": (flat, wrong), "final": (flat, final)}, attrs=attrs)
         write_dataset(result.assign_coords(test=np.arange(tests)), path, kind="quadrature")
     error = 1e-7 * (1 + rng.random(STEPS))

@@ -16,24 +16,22 @@ from explaind.figures.matrices import Picture, block_mean, load_pictures, scale_
 from explaind.store import read_dataset
 from explaind.studies.labels import samples_of
 
+DRAWN = (fig03a, fig04, fig05, fig09, fig12, fig13)
+DRAW = {module.__name__.rpartition(".")[2]: module for module in DRAWN}
 
-def _windows(results, module):
-    return [results.windows[name] for name in module.WINDOWS]
 
-
-DRAW = {
-    "fig03a": lambda r, stem: fig03a.draw(r.config, r.influence, r.metrics, r.phases, stem=stem),
-    "fig04": lambda r, stem: fig04.draw(r.config, _windows(r, fig04), r.phases, stem=stem),
-    "fig05": lambda r, stem: fig05.draw(r.config, _windows(r, fig05), r.phases, stem=stem),
-    "fig09": lambda r, stem: fig09.draw(r.config, _windows(r, fig09), r.phases, stem=stem),
-    "fig12": lambda r, stem: fig12.draw(r.config, r.periodicity, stem=stem),
-    "fig13": lambda r, stem: fig13.draw(r.config, _windows(r, fig13), r.phases, stem=stem),
-}
+def draw(results, name, stem):
+    """One figure of the made results; its inputs as it declares them."""
+    inputs = {}
+    for argument, source in DRAW[name].FIGURE.inputs.items():
+        found = getattr(results, argument)
+        inputs[argument] = [found[window] for window in source[1:]] if argument == "windows" else found
+    DRAW[name].draw(results.config, **inputs, stem=stem)
 
 
 @pytest.mark.parametrize("name", DRAW)
 def test_a_figure_is_a_whole_pdf_and_png(results, tmp_path, name):
-    DRAW[name](results, tmp_path / f"{name}.v1_slug")  # a dot in the name is no suffix
+    draw(results, name, tmp_path / f"{name}.v1_slug")  # a dot in the name is no suffix
     files = {path.suffix: path for path in tmp_path.iterdir()}
     assert set(files) == {".pdf", ".png"} and all(path.stem == f"{name}.v1_slug" for path in files.values())
     assert files[".pdf"].read_bytes().startswith(b"%PDF") and b"%%EOF" in files[".pdf"].read_bytes()[-10:]
@@ -43,7 +41,7 @@ def test_a_figure_is_a_whole_pdf_and_png(results, tmp_path, name):
 
 def test_the_same_input_gives_the_same_bytes(results, tmp_path):
     for stem in ("one", "two"):
-        DRAW["fig12"](results, tmp_path / stem)
+        draw(results, "fig12", tmp_path / stem)
     for suffix in (".pdf", ".png"):
         assert (tmp_path / f"one{suffix}").read_bytes() == (tmp_path / f"two{suffix}").read_bytes()
 
@@ -55,9 +53,9 @@ def test_a_figure_that_fails_leaves_nothing(tmp_path):
 
 
 def test_the_six_layers_have_six_colours():
-    assert tuple(style.LAYER_COLOURS) == LAYERS and len(set(style.LAYER_COLOURS.values())) == 6
-    assert style.layer_colour("decoder", 0) == style.LAYER_COLOURS["decoder"]
-    assert style.layer_colour("conv 1", 1) == style.layer_colour("conv 9", 8)
+    colours = [style.layer_colour(position) for position in range(len(LAYERS))]
+    assert len(set(colours)) == 6 and colours == list(style.LAYER_COLOURS[:6])
+    assert style.layer_colour(8) == colours[1], "after the last colour comes the first again"
 
 
 def test_block_means():

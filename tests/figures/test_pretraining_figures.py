@@ -53,8 +53,8 @@ def test_figures_of_many_layers_have_a_colour_bar(tmp_path: Path, monkeypatch: p
     store = write_updates(tmp_path / "u.zarr", series(mlp1=[-3, -2, -1, -1], attention=[-1, -2, -3, -4]))
     for limit in (8, 1):
         monkeypatch.setattr(terms, "LEGEND", limit)
-        fig06.draw(CONFIG, store, stem=tmp_path / f"fig06_{limit}")
-    heads.draw(CONFIG, store, stem=tmp_path / "heads")
+        fig06.draw(CONFIG, updates=store, stem=tmp_path / f"fig06_{limit}")
+    heads.draw(CONFIG, updates=store, stem=tmp_path / "heads")
     sizes = {path.name: path.stat().st_size for path in tmp_path.glob("*.png")}
     assert (
         set(sizes) == {"fig06_8.png", "fig06_1.png", "heads.png"}
@@ -64,7 +64,7 @@ def test_figures_of_many_layers_have_a_colour_bar(tmp_path: Path, monkeypatch: p
 
 def test_checkpoints_out_of_order_are_refused(tmp_path: Path) -> None:
     def write(name: str, step: int) -> Path:
-        attrs = {"checkpoint": name, "step": step, "lr": 0.1, "seconds": 1.0, "tolerance": 1e-3, "notes": ""}
+        attrs = {"checkpoint": name, "step": step, "lr": 0.1, "tolerance": 1e-3, "notes": ""}
         data = xr.Dataset({"change": -1.0, "node": ("place", [0.5])}, attrs=attrs)
         write_dataset(data, tmp_path / f"{name}.zarr", kind="update")
         return tmp_path / f"{name}.zarr"

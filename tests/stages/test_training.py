@@ -82,7 +82,6 @@ def test_summary_of_a_run_that_does_not_stop(trained):
     )
     first = table.step[table.train_accuracy > 0.5]
     assert summary["memorization_step"] == (first.iloc[0] if len(first) else None)
-    assert summary["seconds_per_step"] == pytest.approx(summary["seconds"] / 30)
 
 
 def test_training_repeats_bit_for_bit_and_restores_torch(trained, tmp_path):
@@ -90,11 +89,7 @@ def test_training_repeats_bit_for_bit_and_restores_torch(trained, tmp_path):
     train.write(TINY, seed=5, metrics=tmp_path / "m.csv", summary=tmp_path / "s.json")
     assert torch.get_num_threads() == threads and not torch.are_deterministic_algorithms_enabled()
     assert (tmp_path / "m.csv").read_bytes() == (trained / "5.csv").read_bytes()
-    again, before = (
-        json.loads((tmp_path / "s.json").read_text()),
-        json.loads((trained / "5.json").read_text()),
-    )
-    assert again["parameters_sha256"] == before["parameters_sha256"]
+    assert (tmp_path / "s.json").read_bytes() == (trained / "5.json").read_bytes()
 
 
 def test_stopping_rule_ends_the_run_before_the_next_update(tmp_path):

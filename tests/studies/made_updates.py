@@ -56,8 +56,7 @@ def write_updates(path: Path, array: xr.DataArray) -> Path:
             "before": (("checkpoint", "heldout"), np.full((count, 2), 5.0)),
             "after": (("checkpoint", "heldout"), 5.0 + total[:, None] / 0.9995 * np.ones(2)),
             **{
-                name: ("checkpoint", np.ones(count))
-                for name in ("train_loss", "gradient_norm", "clip", "lr", "seconds")
+                name: ("checkpoint", np.ones(count)) for name in ("train_loss", "gradient_norm", "clip", "lr")
             },
             "step": ("checkpoint", list(STEPS[:count])),
             "notes": ("checkpoint", [""] * count),

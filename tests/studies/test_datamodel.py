@@ -11,8 +11,8 @@ import torch
 
 from explaind.errors import ConfigError
 from explaind.studies import contributions
+from explaind.studies.agreement import fidelity
 from explaind.studies.datamodel import interval, rank_correlation
-from explaind.studies.fidelity import fidelity
 from explaind.studies.retrain import LEAVE_ONE_OUT, members
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -28,9 +28,8 @@ def verdicts(folder: Path, *, peak: float, excess: float) -> dict[str, str]:
     accuracy = np.clip(np.arange(2000) / 1000, 0, 1)
     pd.DataFrame({"step": np.arange(2000), "train_accuracy": accuracy}).to_csv(folder / "m.csv", index=False)
     write_json({"memorization_step": 1000}, folder / "phases.json")
-    findings_logits.write(
-        folder / "logits.csv", folder / "m.csv", folder / "phases.json", output=folder / "findings.csv"
-    )
+    paths = {"logits": folder / "logits.csv", "metrics": folder / "m.csv", "phases": folder / "phases.json"}
+    findings_logits.write(**paths, output=folder / "findings.csv")
     found = pd.read_csv(folder / "findings.csv")
     assert set(found.figure) == {"3a, on logits"}
     return dict(zip(found.claim, found.verdict, strict=True))

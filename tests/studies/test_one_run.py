@@ -33,8 +33,9 @@ def ordinary(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
 def test_parts_of_a_prediction_add_up(ordinary: tuple, tmp_path: Path) -> None:
     config, run = ordinary
     config["study"]["examples"] = {"tests": 3, "top": 4}
-    attribution.write(config, run, output=tmp_path / "attribution.zarr")
-    contributions.write(config, run, tmp_path / "attribution.zarr", output=tmp_path / "parts.csv")
+    attribution.write(config, trajectory=run, output=tmp_path / "attribution.zarr")
+    stores = {"trajectory": run, "attribution": tmp_path / "attribution.zarr"}
+    contributions.write(config, **stores, output=tmp_path / "parts.csv")
     table, experiment = pd.read_csv(tmp_path / "parts.csv"), load(config, seed=0)
     assert tuple(table.columns) == contributions.COLUMNS
     assert table.test.nunique() == 3
@@ -58,7 +59,7 @@ def test_parts_of_a_prediction_add_up(ordinary: tuple, tmp_path: Path) -> None:
 
 def test_all_steps_rebuild_the_predictions_and_some_do_not(ordinary: tuple, tmp_path: Path) -> None:
     config, run = ordinary
-    sparse.write(config, run, output=tmp_path / "sparse.csv")
+    sparse.write(config, trajectory=run, output=tmp_path / "sparse.csv")
     table = pd.read_csv(tmp_path / "sparse.csv")
     assert tuple(table.columns) == sparse.COLUMNS
     assert len(table) == (1 + 1 + 2) * 3
@@ -74,7 +75,7 @@ def test_all_steps_rebuild_the_predictions_and_some_do_not(ordinary: tuple, tmp_
 
 def test_kept_steps_are_added_to_the_initial_prediction(ordinary: tuple, tmp_path: Path) -> None:
     config, run = ordinary
-    sparse.write(config, run, output=tmp_path / "sparse.csv")
+    sparse.write(config, trajectory=run, output=tmp_path / "sparse.csv")
     table = pd.read_csv(tmp_path / "sparse.csv").query("share == 0.34").set_index("ranking")
     experiment = load(config, seed=0)
     scores = explaind.influence(

@@ -40,7 +40,7 @@ def test_views_are_sums() -> None:
 
 def test_reconstruction_table(tmp_path: Path) -> None:
     array = series(attention=[-1, -2, -3, -4], momentum__mlp1=[-1, -1, -1, -1])
-    reconstruction.write(write_updates(tmp_path / "u.zarr", array), output=tmp_path / "t.csv")
+    reconstruction.write(updates=write_updates(tmp_path / "u.zarr", array), output=tmp_path / "t.csv")
     table = pd.read_csv(tmp_path / "t.csv")
     assert table.step.tolist() == list(STEPS) and table.batch.tolist() == [-1, -2, -3, -4]
     np.testing.assert_allclose(table.relative_error, 0.0005, rtol=1e-9)
@@ -68,7 +68,7 @@ def test_subsampling_compares_sums_with_multiples(tmp_path: Path) -> None:
     )  # attention, MLP 1, MLP 2: another sign, another strongest
     full = term_scores(batch, 0 * batch, 0 * batch, [10, 11], "update")
     interval = write_interval(tmp_path / "i.zarr", full, 0 * batch, [1.0, 1.0], NAMES[0])
-    subsampling.write(single, [interval], output=tmp_path / "t.csv")
+    subsampling.write(updates=single, intervals=[interval], output=tmp_path / "t.csv")
     row = pd.read_csv(tmp_path / "t.csv").set_index("term").loc["batch"]
     assert (row.start, row.stop, row.full, row.subsampled) == (10, 12, -8, -6)
     a, b = np.array([-4.0, -2, -2]), np.array([-2.0, -6, 2])
@@ -85,7 +85,7 @@ def test_extrapolation_uses_the_geometric_sum(tmp_path: Path) -> None:
     later[1:, 1], later[1, 4] = [-4, -2], -2  # attention exactly as extrapolated, the MLP not
     full = term_scores(batch, 0 * batch, 0 * batch, [1, 2, 3], "update")
     store = write_interval(tmp_path / "i.zarr", full, later, [1.0, 1.0, 0.5], NAMES[0])
-    extrapolation.write([store], output=tmp_path / "t.csv")
+    extrapolation.write(intervals=[store], output=tmp_path / "t.csv")
     table = pd.read_csv(tmp_path / "t.csv").set_index("component")
     assert table.loc["attention", "extrapolated"] == -8 * (0.5 + 0.25) == table.loc["attention", "measured"]
     assert table.loc["attention", "error"] == 0 and table.loc["MLP", "error"] == pytest.approx(0.25)

@@ -7,7 +7,6 @@ from job import arguments, job, paths
 
 with job(snakemake) as config:
     from explaind.tables.columns import check_table
-
     from explaind.tables.pages import write_page
 
     module = importlib.import_module(snakemake.params.module)

@@ -1,0 +1,155 @@
+"""Every declared table, written from made stage outputs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from explaind.store import write_dataset
+from explaind.studies import fidelity
+from explaind.tables import (
+    certificate,
+    extrapolation,
+    findings,
+    findings_logits,
+    findings_pretraining,
+    lasso,
+    lds,
+    reconstruction,
+    seeds,
+    sparse_steps,
+    structure,
+    subsampling,
+    table01_fidelity,
+    text,
+    timings,
+)  # fmt: skip
+from tests.studies.made_updates import STEPS, UNITS, series, term_scores, write_interval, write_updates
+
+LAYERS = ("embedding", "att. encoder", "att. decoder", "linear 1", "linear 2", "decoder", "all")
+
+
+def csv(path: Path, columns: str, *rows: tuple) -> Path:
+    """A table by hand."""
+    pd.DataFrame(rows, columns=columns.split()).to_csv(path, index=False)
+    return path
+
+
+def _updates(folder: Path) -> Path:
+    return write_updates(folder / "u.zarr", series(attention=[-1, -2, -3, -4], mlp1=[-1, -1, -1, -2]))
+
+
+def _interval(folder: Path) -> Path:
+    batch = np.ones((2, UNITS.size))
+    full = term_scores(batch, batch, batch, [10, 11], "update")
+    return write_interval(folder / "i.zarr", full, batch, [1.0, 1.0], f"step-{STEPS[0]}")
+
+
+def _reconstruction(folder: Path) -> Path:
+    reconstruction.write(updates=_updates(folder), output=folder / "reconstruction.csv")
+    return folder / "reconstruction.csv"
+
+
+def _languages(folder: Path) -> Path:
+    found = xr.Dataset(
+        {
+            "batch": (("train_language", "heldout_language", "component"), -np.ones((2, 2, 1))),
+            "per_batch": ("train_language", [2, 1]),
+        },
+        coords={"train_language": ["deu", "eng"], "heldout_language": ["deu", "eng"]},
+    )
+    write_dataset(found, folder / "languages.zarr", kind="update-languages")
+    return folder / "languages.zarr"
+
+
+def _fidelity(results: SimpleNamespace, folder: Path) -> Path:
+    stores = {"quadratures": results.quadratures, "influence": results.influence}
+    fidelity.write(results.config, **stores, output=folder / "fidelity.csv")
+    return folder / "fidelity.csv"
+
+
+def _logits(folder: Path) -> Path:
+    rows = [(step, layer, 1.0 + step, 2.0 + step) for step in (0, 200, 399) for layer in LAYERS]
+    return csv(folder / "logits.csv", "step layer kernel regularization", *rows)
+
+
+def _benchmark(folder: Path) -> Path:
+    path = folder / "benchmarks" / "grokking" / "record.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"s": 1.5, "max_rss": "NA"}))
+    return path
+
+
+def _seeds(results: SimpleNamespace, folder: Path) -> dict[str, object]:
+    run = {name: 1 for name in seeds.COLUMNS if name != "selected"}
+    (folder / "summary.json").write_text(json.dumps(run))
+    (folder / "selection.json").write_text(json.dumps({"seed": 1}))
+    return {
+        "summaries": [folder / "summary.json"],
+        "metrics": [results.metrics],
+        "selection": folder / "selection.json",
+    }
+
+
+def _datamodel(folder: Path) -> Path:
+    return csv(
+        folder / "datamodel.csv", " ".join(lds.COLUMNS), ("mnist", "trak", "0.5", *[0.1] * 6, 9, 8, 7, 6)
+    )
+
+
+def _sparse(folder: Path) -> Path:
+    return csv(
+        folder / "sparse.csv", "ranking order share steps agreement kl", ("random", 0, 0.5, 9, 1.0, 0.1)
+    )
+
+
+def _text(folder: Path) -> Path:
+    columns = "language name part paragraphs characters bytes tokens sequences bytes_per_token"
+    return csv(folder / "languages.csv", columns, ("eng", "English", "train", 1, 9, 9, 5, 7, 1.8))
+
+
+#: Table → (stage outputs made by the fixture, a folder) → the arguments of its `write`, but for the outputs.
+WRITE: dict[str, Callable[[SimpleNamespace, Path], dict[str, object]]] = {
+    "certificate": lambda r, f: {"certificates": [r.certificate]},
+    "extrapolation": lambda r, f: {"intervals": [_interval(f)]},
+    "findings": lambda r, f: (
+        {"config": r.config} | {name: getattr(r, name) for name in findings.TABLE.inputs}
+    ),
+    "findings_logits": lambda r, f: {"logits": _logits(f), "metrics": r.metrics, "phases": r.phases},
+    "findings_pretraining": lambda r, f: {
+        "config": {"data": {"languages": ["deu", "eng"]}},
+        "reconstruction": _reconstruction(f),
+        "updates": f / "u.zarr",
+        "languages": [_languages(f)],
+    },
+    "lasso": lambda r, f: {"periodicity": r.periodicity},
+    "lds": lambda r, f: {"scores": [_datamodel(f)]},
+    "reconstruction": lambda r, f: {"updates": _updates(f)},
+    "seeds": _seeds,
+    "sparse_steps": lambda r, f: {"sparse": _sparse(f)},
+    "structure": lambda r, f: {"config": r.config, "windows": list(r.windows.values()), "phases": r.phases},
+    "subsampling": lambda r, f: {"updates": _updates(f), "intervals": [_interval(f)]},
+    "table01_fidelity": lambda r, f: {"fidelities": [_fidelity(r, f)]},
+    "text": lambda r, f: {"config": {"train": {"batch": 6, "mix": 0.5}}, "languages": _text(f)},
+    "timings": lambda r, f: {"benchmarks": [_benchmark(f)]},
+}
+MODULES = {
+    module.__name__.rpartition(".")[2]: module
+    for module in (
+        certificate, extrapolation, findings, findings_logits, findings_pretraining, lasso, lds, reconstruction, seeds,
+        sparse_steps, structure, subsampling, table01_fidelity, text, timings,
+    )
+}  # fmt: skip
+
+
+def write_table(name: str, results: SimpleNamespace, folder: Path) -> dict[str, Path]:
+    """Write one table; its outputs by argument name."""
+    outputs = {key: folder / f"{key}-of-{name}.csv" for key in ("output", *MODULES[name].TABLE.also)}
+    MODULES[name].write(**WRITE[name](results, folder), **outputs)
+    return outputs
