@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from explaind.attribution.stage import influence_part
+
 from benchmarks.setting import SEED, configuration, show, timed, train
 from explaind.attribution.accumulate import combine
 from explaind.attribution.certificate import certify_run
-from explaind.attribution.stage import influence_part
 from explaind.store import read_dataset
 from explaind.store.files import read_json
 
@@ -45,7 +46,7 @@ def run(folder: Path, *, steps: int = 200) -> None:
 
 def _record(experiment_config: dict, config: dict, steps: int, path: Path) -> None:
     import explaind
-    from explaind.experiments import load, make_optimizer
+    from explaind.experiments.build import load, make_optimizer
 
     experiment = load(config, seed=SEED)
     optimizer = make_optimizer(config, experiment.model)

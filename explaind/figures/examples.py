@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from explaind.experiments import Experiment
+from explaind.experiments.experiment import Experiment
 from explaind.experiments.images import as_pixels
 from explaind.experiments.runs import open_run
 from explaind.figures.style import WIDTH, new_figure

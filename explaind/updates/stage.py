@@ -11,7 +11,7 @@ import xarray as xr
 
 from explaind.checkpoints import open_checkpoint
 from explaind.config.checkpoints import checkpoint_names
-from explaind.experiments.eurollm import load
+from explaind.experiments.eurollm.build import load
 from explaind.experiments.eurollm.model import COMPONENTS, describe, sequence_losses
 from explaind.experiments.eurollm.trainer import Trainer
 from explaind.features import patterson
@@ -37,7 +37,7 @@ def explain_checkpoint(
     checkpoint. The held-out sequences are of the languages that are trained on.
 
     Args:
-        config: resolved configuration; `checkpoints`, `influence` and what `explaind.experiments.eurollm.load` needs.
+        config: resolved configuration; `checkpoints`, `influence` and what `explaind.experiments.eurollm.build.load` needs.
         tokens: store of packed sequences.
         checkpoint: its name.
         checkpoints: the folder that our own training wrote; None for other sources.

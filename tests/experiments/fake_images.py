@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from explaind.training.train import record_run, select
 
 from explaind.config import compose
 from explaind.store import write_dataset
-from explaind.training.train import record_run, select
 
 SHAPES = {"mnist": (1, 28, 28), "cifar2": (3, 32, 32)}
 CLASSES = {"mnist": tuple(range(10)), "cifar2": (3, 5)}

@@ -8,11 +8,11 @@ import json
 import pandas as pd
 import pytest
 import torch
+from explaind.training.train import METRICS, record_run, select, train_seed
 
 from explaind.errors import ConfigError, TrainingError
-from explaind.experiments import load, make_optimizer
+from explaind.experiments.build import load, make_optimizer
 from explaind.training.phases import windows, write_phases
-from explaind.training.train import METRICS, record_run, select, train_seed
 
 TINY = {
     "name": "grokking",
