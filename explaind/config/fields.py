@@ -17,7 +17,6 @@ __all__ = [
     "Accuracy",
     "Count",
     "Distinct",
-    "FromTwo",
     "Items",
     "Names",
     "Natural",
@@ -28,6 +27,7 @@ __all__ = [
     "Positive",
     "PowerOfThree",
     "Seeds",
+    "Several",
     "Share",
     "Starts",
     "Suffix",
@@ -39,7 +39,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Test:
+class Condition:
     """A further condition on a value of the right type.
 
     Attributes:
@@ -64,14 +64,16 @@ def _is_power_of_three(value: int) -> bool:
 
 
 T = TypeVar("T")
-_once = Test(lambda items: len(set(items)) == len(items), " without repetition")
-_identifier = Test(str.isidentifier, "a name of letters, digits and underscores")
+_once = Condition(lambda items: len(set(items)) == len(items), " without repetition")
+_identifier = Condition(str.isidentifier, "a name of letters, digits and underscores")
 
 Natural = Annotated[int, Ge(0)]
 Count = Annotated[int, Ge(1)]
-FromTwo = Annotated[int, Ge(2)]
-PowerOfThree = Annotated[int, Test(_is_power_of_three, "a power of three")]  # midpoint nodes nest under tripling
-NestedNodes = Annotated[int, Test(lambda value: value in (1, 3, 7), "one of 1, 3, 7")]
+Several = Annotated[int, Ge(2)]
+PowerOfThree = Annotated[
+    int, Condition(_is_power_of_three, "a power of three")
+]  # midpoint nodes nest under tripling
+NestedNodes = Annotated[int, Condition(lambda value: value in (1, 3, 7), "one of 1, 3, 7")]
 NotNegative = Annotated[float, Ge(0)]
 Positive = Annotated[float, Gt(0)]
 Accuracy = Annotated[float, Ge(0), Le(1)]
@@ -82,7 +84,9 @@ Text = Annotated[str, MinLen(1)]
 # An experiment's suffix ends file names; the workflow reads them back.
 Suffix = Annotated[
     str,
-    Test(lambda text: ("x" + text).isidentifier(), "a text of letters, digits and underscores; it may be empty"),
+    Condition(
+        lambda text: ("x" + text).isidentifier(), "a text of letters, digits and underscores; it may be empty"
+    ),
 ]
 Items = Annotated[list[T], MinLen(1)]
 Distinct = Annotated[list[T], MinLen(1), _once]
@@ -101,8 +105,8 @@ def describe(annotation: Any) -> str:
     """What an annotated type allows.
 
     Args:
-        annotation: of this module's kinds: whole numbers, numbers, texts, truth values, literals, lists, names with values, groups
-            of options; and each of them or null.
+        annotation: of this module's kinds: whole numbers, numbers, texts, truth values, literals, lists, names with values,
+            groups of options; and each of them or null.
 
     Raises:
         TypeError: it is of another kind.
@@ -110,7 +114,7 @@ def describe(annotation: Any) -> str:
     kind, notes = annotation, ()
     if get_origin(annotation) is Annotated:
         kind, *notes = get_args(annotation)
-    own = next((note.words for note in notes if isinstance(note, Test) and note.words[0] != " "), None)
+    own = next((note.words for note in notes if isinstance(note, Condition) and note.words[0] != " "), None)
     if own:
         return own
     origin, arguments = get_origin(kind) or kind, get_args(kind)
@@ -137,7 +141,7 @@ def describe(annotation: Any) -> str:
 
 def _length(notes: list[Any]) -> str:
     lengths = [f" of {note.min_length}" for note in notes if isinstance(note, Len)]
-    return "".join(lengths + [note.words for note in notes if isinstance(note, Test)])
+    return "".join(lengths + [note.words for note in notes if isinstance(note, Condition)])
 
 
 def _whole(notes: list[Any]) -> str:

@@ -1,4 +1,4 @@
-"""Groups of options: strict models that describe themselves, and walks through them."""
+"""Groups of options: strict models whose cross-checks are their own."""
 
 from __future__ import annotations
 
@@ -9,18 +9,23 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict
 from pydantic.fields import FieldInfo
 
-__all__ = ["Group", "Wrong", "member", "members", "walk"]
+__all__ = ["Group", "Wrong", "member", "members"]
 
 Wrong = tuple[str, str, Any]
 """An option that does not fit the others: its dotted name, what it would have to be, what it is."""
 
 
 class Group(BaseModel):
-    """Options that belong together. true is no number, 1.0 no whole number, infinity no value, and nothing else may stand here."""
+    """Options that belong together; no others may stand here. true is no number, 1.0 no whole number, infinity no value."""
 
     # Deferred: the experiment that holds all groups builds one validator for them, none of them needs its own.
     model_config = ConfigDict(
-        extra="forbid", strict=True, allow_inf_nan=False, frozen=True, defer_build=True, protected_namespaces=()
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        frozen=True,
+        defer_build=True,
+        protected_namespaces=(),
     )
 
     def wrong(self, whole: Any) -> Iterator[Wrong]:
@@ -33,7 +38,7 @@ class Group(BaseModel):
 
 
 def members(field: FieldInfo) -> dict[str | None, type[Group]]:
-    """The groups that a field can hold: by their name where `name` chooses, {None: group} where there is one, {} for an option."""
+    """The groups that a field can hold: by name where `name` chooses, {None: group} where there is one, {} for an option."""
     kind = field.annotation
     if get_origin(kind) in (Union, UnionType) and field.discriminator:
         groups = get_args(kind)
@@ -45,13 +50,3 @@ def member(field: FieldInfo, values: Any) -> type[Group] | None:
     """The group that a field holds for these values."""
     found = members(field)
     return found.get(None) or found.get(values.get("name") if isinstance(values, dict) else None)
-
-
-def walk(group: type[Group], values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, FieldInfo, Any]]:
-    """(dotted name, field, value) of every option of a valid configuration, in the order in which they are declared."""
-    for name, field in group.model_fields.items():
-        inner = member(field, values[name])
-        if inner is None:
-            yield prefix + name, field, values[name]
-        else:
-            yield from walk(inner, values[name], f"{prefix}{name}.")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from explaind.config.fields import describe, describe_field
 from explaind.config.group import Group, Wrong, member, members
@@ -49,11 +50,13 @@ def _misfits(group: Group, whole: Group) -> Iterator[Wrong]:
 
 def _explain(error: ValidationError, options: type[Group], config: dict[str, Any]) -> ConfigError:
     """The first mistake as a sentence. A wrong name comes first: it explains every option that does not fit it."""
-    found = error.errors(include_url=False, include_context=False)
-    urgent = {"union_tag_invalid": 0, "extra_forbidden": 1, "missing": 1, "union_tag_not_found": 1}
-    first = min(
-        found, key=lambda one: 0 if one["loc"][-1:] == ("name",) else urgent.get(one["type"], 2)
-    )  # of equals, the first
+
+    def rank(mistake: ErrorDetails) -> int:
+        if mistake["loc"][-1:] == ("name",) or mistake["type"] == "union_tag_invalid":
+            return 0
+        return 1 if mistake["type"] in ("extra_forbidden", "missing", "union_tag_not_found") else 2
+
+    first = min(error.errors(include_url=False, include_context=False), key=rank)  # of equals, the first
     return _sentence(first["type"], list(first["loc"]), options, config)
 
 
