@@ -7,10 +7,10 @@ STAMP := $(VENV)/.installed
 SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/default --cores $(CORES)
 
 .DEFAULT_GOAL := help
-.PHONY: help figures test bench lint clean
+.PHONY: help figures test bench lint wheel-check clean
 
 help: ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 # Installed once, and again when the dependencies change.
 $(STAMP): pyproject.toml constraints.txt
@@ -27,11 +27,16 @@ test: $(STAMP) ## all tests, the whole workflow at toy size included
 bench: $(STAMP) ## time and memory of the parts that cost most
 	$(BIN)/python -m benchmarks
 
-lint: $(STAMP) ## style of Python and of the rules
+lint: $(STAMP) ## style of Python and of the rules, spelling, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/codespell . results/README.md
+	$(BIN)/mypy
+
+wheel-check: $(STAMP) ## build the wheel, and use it outside of the checkout
+	$(BIN)/python -m pytest tests/packaging/test_wheel.py
 
 clean: ## remove caches and builds; results and the environment stay
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find explaind tests workflow -name __pycache__ -type d -prune -exec rm -rf {} +

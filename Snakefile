@@ -49,20 +49,14 @@ report: "workflow/report/workflow.rst"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
-include: "workflow/rules/record.smk"
 include: "workflow/rules/certify.smk"
 include: "workflow/rules/influence.smk"
-include: "workflow/rules/accumulate.smk"
 include: "workflow/rules/windows.smk"
-include: "workflow/rules/validate.smk"
-include: "workflow/rules/studies.smk"
+include: "workflow/rules/fidelity.smk"
 include: "workflow/rules/attribution.smk"
 include: "workflow/rules/pretraining.smk"
-include: "workflow/rules/tables.smk"
-include: "workflow/rules/figures.smk"
-include: "workflow/rules/pretraining_tables.smk"
-include: "workflow/rules/pretraining_figures.smk"
-include: "workflow/rules/report.smk"
+include: "workflow/rules/updates.smk"
+include: "workflow/rules/products.smk"
 
 
 localrules:
@@ -75,17 +69,17 @@ localrules:
 rule all:
     default_target: True
     input:
-        FIGURES,
-        TABLES,
+        FIGURE_FILES,
+        TABLE_FILES,
         f"{RESULTS}/report.html",
 
 
 rule figures:
     input:
-        FIGURES,
-        TABLES,
+        FIGURE_FILES,
+        TABLE_FILES,
 
 
 rule tables:
     input:
-        TABLES,
+        TABLE_FILES,

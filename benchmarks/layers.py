@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from explaind.attribution.stage import influence_part
-
 from benchmarks.setting import SEED, configuration, show, timed, train
 from explaind.attribution.accumulate import combine
-from explaind.attribution.certificate import certify_run
+from explaind.stages import certify, influence
 from explaind.store import read_dataset
 from explaind.store.files import read_json
 
@@ -22,8 +20,12 @@ def run(folder: Path, *, steps: int = 200) -> None:
     _record(experiment_config, config, steps, path)
     output = folder / "layers-part.zarr"
     certificate = folder / "layers-certificate.zarr"
-    certify_run(config, path, certificate)
-    _, seconds = timed(lambda: influence_part(config, path, certificate, 0, steps, output))
+    certify.write(config, trajectory=path, output=certificate)
+    _, seconds = timed(
+        lambda: influence.write(
+            config, trajectory=path, certificate=certificate, start=0, stop=steps, output=output
+        )
+    )
     part = read_dataset(output, kind="influence-part")
     rows = [_row(f"first {steps} updates, here and now", plain, seconds, part)]
     results = Path("results/grokking")

@@ -22,9 +22,9 @@ from benchmarks.setting import show, timed
 from explaind.checkpoints import Hyperparameters, open_checkpoint, write_checkpoint
 from explaind.config import compose
 from explaind.experiments.eurollm.model import llama_config, make_llama, sequence_losses
-from explaind.features.patterson import LEVELS
+from explaind.features.quadrature.patterson import LEVELS
 from explaind.updates.explain import explain_update
-from explaind.updates.path import Rule, add_gradient
+from explaind.updates.path import add_gradient
 
 MEGABYTE = 10**6
 SIZES = {"half": 96, "default": 192, "double": 384}  # widths
@@ -133,16 +133,20 @@ def measure(folder: Path, width: int, sequences: int, nodes: int) -> dict[str, f
     """Seconds of one explanation with this many nodes, and of one forward-backward of the same batch."""
     checkpoint, model = made(folder, width)
     batch = torch.randint(0, 8192, (sequences, 128), generator=torch.Generator().manual_seed(1))
-    rule = Rule(tolerance=0.0, min_nodes=nodes, max_nodes=nodes, samples_per_pass=8)
+    nodes_alone = {"relative_tolerance": 0.0, "min_nodes": nodes, "max_nodes": nodes}
 
     def one_pass() -> Tensor:
-        return add_gradient(model, sequence_losses, batch, rule, lambda name, gradient: None)
+        return add_gradient(model, sequence_losses, batch, 8, lambda name, gradient: None)
 
     one_pass()
     passes = min(timed(one_pass)[1] for _ in range(3))
     _, seconds = min(
         (
-            timed(lambda: explain_update(checkpoint, model, sequence_losses, batch, batch, rule=rule))
+            timed(
+                lambda: explain_update(
+                    checkpoint, model, sequence_losses, batch, batch, samples_per_pass=8, **nodes_alone
+                )
+            )
             for _ in range(2)
         ),
         key=lambda pair: pair[1],
@@ -155,14 +159,14 @@ def peak(folder: Path, width: int) -> dict[str, float]:
     """Peak memory in MB above that of the model: of one pass alone, and of the explanation."""
     checkpoint, model = made(folder, width)
     batch = torch.randint(0, 8192, (2, 128), generator=torch.Generator().manual_seed(1))
-    rule = Rule(tolerance=0.0, min_nodes=3, max_nodes=3, samples_per_pass=1)
-    add_gradient(model, sequence_losses, batch, rule, lambda name, gradient: None)
+    options = {"relative_tolerance": 0.0, "min_nodes": 3, "max_nodes": 3, "samples_per_pass": 1}
+    add_gradient(model, sequence_losses, batch, 1, lambda name, gradient: None)
     before = psutil.Process().memory_info().rss
     forget_peak()
-    add_gradient(model, sequence_losses, batch, rule, lambda name, gradient: None)
+    add_gradient(model, sequence_losses, batch, 1, lambda name, gradient: None)
     one = highest() - before
     forget_peak()
-    explain_update(checkpoint, model, sequence_losses, batch, batch, rule=rule)
+    explain_update(checkpoint, model, sequence_losses, batch, batch, **options)
     return {
         "activations": max(0.0, one / MEGABYTE),
         "peak": (highest() - before) / MEGABYTE,

@@ -28,11 +28,10 @@ if TYPE_CHECKING:
         write_checkpoint,
     )
     from explaind.features.samples import Augmented
+    from explaind.features.units import Cut, make_units
     from explaind.recording import record
     from explaind.recording.trajectory import Trajectory
     from explaind.updates.explain import explain_update
-    from explaind.updates.path import Rule
-    from explaind.updates.units import Cut, make_units
 
 __version__ = "0.1.0"
 __all__ = [
@@ -41,7 +40,6 @@ __all__ = [
     "Cut",
     "Hyperparameters",
     "Rehearsal",
-    "Rule",
     "TrainingState",
     "Trajectory",
     "explain_update",
@@ -58,15 +56,14 @@ __all__ = [
 _HOME = {
     "Augmented": "explaind.features.samples",
     "Checkpoint": "explaind.checkpoints",
-    "Cut": "explaind.updates.units",
+    "Cut": "explaind.features.units",
     "Hyperparameters": "explaind.checkpoints",
     "Rehearsal": "explaind.attribution.rehearsal",
-    "Rule": "explaind.updates.path",
     "TrainingState": "explaind.checkpoints",
     "Trajectory": "explaind.recording.trajectory",
     "explain_update": "explaind.updates.explain",
     "influence": "explaind.attribution.api",
-    "make_units": "explaind.updates.units",
+    "make_units": "explaind.features.units",
     "open_checkpoint": "explaind.checkpoints",
     "plan": "explaind.attribution.api",
     "record": "explaind.recording",

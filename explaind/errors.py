@@ -40,7 +40,7 @@ class ExplaindError(Exception):
                 parts.append(f"{title}: {_sentence(text)}")
         return " ".join(parts)
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only arguments would be lost by Exception's own pickling, and workers send errors across processes.
         return _rebuild, (type(self), self.problem, self.expected, self.got, self.remedy)
 

@@ -34,7 +34,7 @@ def influence(
     importance: Sequence[str] = (),
     steps: slice | Sequence[int] | None = None,
     groups: Groups = None,
-    target: str | Callable = "output",
+    target: str | Callable[..., Any] = "output",
     lineage: str = "update",
     tolerance: float = 1e-2,
     max_nodes: int = 81,

@@ -37,8 +37,8 @@ class Query:
         tail_tolerance: momentum weight below which gradients from before the window are left out (0: none is).
     """
 
-    keep: tuple[str, ...] = ("step", "layer")
-    importance: tuple[str, ...] = ()
+    keep: Sequence[str] = ("step", "layer")
+    importance: Sequence[str] = ()
     steps: slice | Sequence[int] | None = None
     groups: Groups = None
     target: str | Callable = "output"

@@ -36,8 +36,10 @@ class OptimizerState(Protocol):
     """
 
     path: Path
-    hyperparameters: Hyperparameters | GroupedHyperparameters
     notes: tuple[str, ...]
+
+    @property
+    def hyperparameters(self) -> Hyperparameters | GroupedHyperparameters: ...
 
     def moment(self, kind: str, name: str) -> Tensor:
         """exp_avg (of SGD the momentum buffer) or exp_avg_sq (`kind`) of a parameter, in its shape, the caller's own."""

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from explaind.config.validate import validate
 from explaind.errors import ConfigError
@@ -119,7 +119,7 @@ def _hydra(choice: list[str], overrides: list[str], conf: Path) -> dict[str, Any
     try:
         with initialize_config_dir(str(conf.resolve()), version_base=None):
             composed = hydra_compose("config", overrides=choice + overrides)
-        return OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+        return cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True, throw_on_missing=True))
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         if overrides:
             _explain_overrides(overrides, _hydra(choice, [], conf), conf)

@@ -4,7 +4,7 @@ A module of `explaind/stages`, `studies`, `figures` or `tables` that a rule of t
 `Table` to the name `STAGE`, `FIGURE` or `TABLE`. Its arguments are plain literals, so that the workflow, the documentation and
 the tests can read them from the source text: importing such a module would import torch or matplotlib.
 
-The rule has the module's name. From the declarations are made: the rules of figures and tables, what every job depends on and asks
+The rule has the module's name. From the declarations are made: the rules of figures and tables, what each job depends on and asks
 for, the captions of the report, results/README.md, docs/cluster.md's requests, and the check of every table's columns.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -55,6 +55,7 @@ class Stage(Depends):
         runtime: minutes at most.
         gpu: does it profit from a GPU? Then it asks for `execution.gpu` of them.
         note: for docs/cluster.md.
+        room: the package that its module stands in.
     """
 
     each: str | None = None
@@ -63,6 +64,7 @@ class Stage(Depends):
     runtime: int
     gpu: bool = False
     note: str = ""
+    room: str = "stages"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,10 +121,11 @@ class Table(Product):
     also_columns: Mapping[str, Mapping[str, tuple[str, str]]] = field(default_factory=dict)
 
 
+@cache
 def stages() -> dict[str, Stage]:
     """Every stage by the name of its rule and module."""
-    found = {**read("stages", Stage), **read("studies", Stage)}
-    return dict(sorted(found.items()))
+    studies = {name: replace(stage, room="studies") for name, stage in read("studies", Stage).items()}
+    return {**read("stages", Stage), **studies}
 
 
 def figures() -> dict[str, Figure]:

@@ -2,7 +2,7 @@
 
 Snakemake notices an edited script, not an edited module. The digest covers the named modules and every
 `explaind` module they import, directly or not, as syntax trees without comments and docstrings: rewording a
-comment reruns nothing.
+comment reruns nothing. Neither does rewording a declaration, or an option's description.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
+from explaind.config.declarations import declares
 from explaind.errors import ConfigError
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -21,12 +22,13 @@ IGNORED = ("explaind", "explaind.errors", "explaind.runtime.progress", "explaind
 
 
 @cache
-def source_digest(*modules: str) -> str:
+def source_digest(*modules: str, experiment: str | None = None) -> str:
     """Digest of `modules` and of the `explaind` modules they import.
 
     Args:
-        modules: dotted names ("explaind.training.train"). A package stands for its `__init__`; "explaind.figures.*"
+        modules: dotted names ("explaind.stages.train"). A package stands for its `__init__`; "explaind.figures.*"
             for all its files.
+        experiment: whose modules are added where experiments are built, which happens by name.
 
     Returns:
         Sixteen hexadecimal digits. They depend on the Python version too, whose syntax trees differ.
@@ -34,16 +36,27 @@ def source_digest(*modules: str) -> str:
     Raises:
         ConfigError: a module does not exist or is not valid Python.
     """
-    pending = [name for module in modules for name in _expand(module)]
-    seen: dict[str, str] = {}
+    seen = _closure([name for module in modules for name in _expand(module)], {})
+    if experiment and any(name.startswith("explaind.experiments") for name in seen):
+        seen = _closure(_expand(f"explaind.experiments.{experiment}.*"), seen)
+    text = "\n".join(f"{name} {digest}" for name, digest in sorted(seen.items()))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _closure(pending: list[str], seen: dict[str, str]) -> dict[str, str]:
+    """Digests of the pending modules and of all that they import, beside those seen already."""
     while pending:
         name = pending.pop()
-        if name in seen or name in IGNORED or name.startswith("explaind.config."):
+        if (
+            name in seen
+            or name in IGNORED
+            or name.startswith("explaind.config.")
+            or name.endswith(".options")
+        ):
             continue
         seen[name], imported = _read(name)
         pending.extend(imported)
-    text = "\n".join(f"{name} {digest}" for name, digest in sorted(seen.items()))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return seen
 
 
 def _expand(module: str) -> list[str]:
@@ -81,6 +94,8 @@ def _read(module: str) -> tuple[str, tuple[str, ...]]:
         raise ConfigError(
             f"{path} is not valid Python.", got=f"{error.msg} in line {error.lineno}"
         ) from error
+    # What a module declares shapes the workflow, not the numbers: options enter a job's parameters by value.
+    tree.body = [node for node in tree.body if not declares(node)]
     imported: set[str] = set()
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     for node in ast.walk(tree):

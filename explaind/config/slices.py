@@ -6,17 +6,22 @@ A rule's `params` hold such a slice, so that Snakemake reruns a job exactly when
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 from explaind.errors import ConfigError
 
+__all__ = ["has", "slice_config", "slice_json", "value_of"]
 
-def slice_config(config: dict[str, Any], *keys: str) -> dict[str, Any]:
+
+def slice_config(config: dict[str, Any], *keys: str, without: Sequence[str] = ()) -> dict[str, Any]:
     """The part of `config` below `keys`, nested as in `config`.
 
     Args:
         config: a composed configuration.
         keys: dotted keys ("train.max_steps", or "data" for a whole group).
+        without: dotted keys below them that are left out; those that `config` lacks are ignored.
 
     Raises:
         ConfigError: a key does not exist.
@@ -28,8 +33,29 @@ def slice_config(config: dict[str, Any], *keys: str) -> dict[str, Any]:
         for parent in parents:
             source = _descend(source, parent, key)
             target = target.setdefault(parent, {})
-        target[last] = _descend(source, last, key)
+        target[last] = deepcopy(_descend(source, last, key))
+    for key in without:
+        *parents, last = key.split(".")
+        group: Any = part
+        for parent in parents:
+            group = group.get(parent, {})
+        group.pop(last, None)
     return part
+
+
+def value_of(config: Mapping[str, Any], key: str) -> Any:
+    """The value of a dotted key, None if there is none."""
+    group: Any = config
+    for name in key.split("."):
+        if not isinstance(group, Mapping) or name not in group:
+            return None
+        group = group[name]
+    return group
+
+
+def has(config: Mapping[str, Any], key: str) -> bool:
+    """Is there a value, or a group of options, under this dotted key?"""
+    return value_of(config, key) is not None
 
 
 def slice_json(config: dict[str, Any], *keys: str) -> str:

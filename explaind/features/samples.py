@@ -107,7 +107,7 @@ class Samples:
     def to(self, dtype: torch.dtype, device: torch.device | None = None) -> Samples:
         """The same samples with floating-point inputs and targets in `dtype`, on `device`; integers stay integers."""
         moved = copy.copy(self)
-        moved.inputs, moved.targets = (
+        moved.inputs, moved.targets = (  # type: ignore[assignment] # inputs stay tensors
             part if part is None else part.to(device, dtype if part.is_floating_point() else None)
             for part in (self.inputs, self.targets)
         )
@@ -134,7 +134,7 @@ def _collated(source: Any, role: str) -> Any:
     if not isinstance(source, Dataset):
         return source
     try:
-        items = [source[i] for i in range(len(source))]
+        items = [source[i] for i in range(len(source))]  # type: ignore[arg-type] # without a length: refused below
         return default_collate(items) if items else (torch.zeros(0), None)
     except (TypeError, NotImplementedError, RuntimeError, KeyError, IndexError, ValueError) as error:
         raise DataError(

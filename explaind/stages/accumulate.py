@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from explaind.attribution.accumulate import combine
+from explaind.config.declarations import Stage
 from explaind.errors import StoreError
 from explaind.store import read_dataset, write_dataset
 
 __all__ = ["write"]
+
+STAGE = Stage(requires="verify", memory=2000, runtime=15)
 
 
 def write(*, parts: Sequence[Path], output: Path) -> None:

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from explaind.attribution.certificate import verify
+from explaind.config.declarations import Stage
 from explaind.errors import CertificateError
 from explaind.experiments.runs import open_run
 from explaind.store import write_dataset
 
 __all__ = ["write"]
+
+STAGE = Stage(options=("verify",), requires="verify", memory=2000, runtime=60, gpu=True)
 
 
 def write(config: Mapping[str, Any], *, trajectory: Path, output: Path) -> None:

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+from explaind.config.declarations import Stage
 from explaind.text.corpus import write_corpus as write
 
 __all__ = ["write"]
+
+STAGE = Stage(
+    options=("data.source", "data.languages", "data.heldout"),
+    requires="checkpoints",
+    memory=2000,
+    runtime=60,
+    note="needs the network once",
+)

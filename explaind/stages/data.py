@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+from explaind.config.declarations import Stage
 from explaind.datasets.images import write_data as write
 
 __all__ = ["write"]
+
+STAGE = Stage(
+    options=("data.source",),
+    requires="data.source.dataset",
+    memory=2000,
+    runtime=60,
+    note="needs the network once",
+)

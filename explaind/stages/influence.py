@@ -15,12 +15,22 @@ from explaind.attribution.problem import make_problem
 from explaind.attribution.query import Query
 from explaind.attribution.replay import certified
 from explaind.attribution.walk import walk
+from explaind.config.declarations import Stage
 from explaind.experiments.runs import open_run
 from explaind.runtime.allocator import keep_memory
 from explaind.store import write_dataset
 from explaind.store.precision import in_single_precision
 
 __all__ = ["write"]
+
+STAGE = Stage(
+    options=("influence",),
+    requires="verify",
+    each="parts",
+    memory=3000,
+    runtime=120,
+    gpu=True,
+)
 
 
 def write(

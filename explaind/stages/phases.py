@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from explaind.config.declarations import Stage
 from explaind.store.files import read_json, write_json
 from explaind.training.phases import windows
 
 __all__ = ["write"]
+
+STAGE = Stage(options=("study.windows",), requires="study.windows", memory=1000, runtime=5)
 
 
 def write(config: Mapping[str, Any], *, summary: Path, output: Path) -> None:

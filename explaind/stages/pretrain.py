@@ -14,14 +14,27 @@ from torch import Tensor
 
 from explaind.checkpoints import open_checkpoint
 from explaind.config.checkpoints import checkpoint_name, checkpoint_steps
+from explaind.config.declarations import Stage
 from explaind.config.slices import slice_config, slice_json
 from explaind.experiments.eurollm.build import load
-from explaind.experiments.eurollm.trainer import Trainer, learning_rate
+from explaind.experiments.eurollm.trainer import Trainer
 from explaind.runtime.progress import track
 from explaind.store.files import write_csv
 from explaind.training.reproducible import reproducible
+from explaind.training.schedule import learning_rate
 
 __all__ = ["write"]
+
+STAGE = Stage(
+    options=("name", "data", "model", "optimizer", "train", "influence.heldout"),
+    requires="checkpoints",
+    when={"checkpoints.source": "trained"},
+    threads="train.threads",
+    memory=4000,
+    runtime=240,
+    gpu=True,
+    note="continues from its last checkpoint",
+)
 
 LOGS = ("metrics", "losses")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from explaind.config.declarations import Stage
 from explaind.errors import StoreError
 from explaind.experiments.build import load, make_optimizer
 from explaind.recording import Trajectory, record
@@ -19,6 +20,17 @@ from explaind.training.phases import summarise
 from explaind.training.reproducible import reproducible
 
 __all__ = ["write"]
+
+STAGE = Stage(
+    options=("name", "data", "model", "optimizer", "train"),
+    without=("train.seeds", "train.seed"),
+    requires="verify",
+    threads="train.threads",
+    memory=2000,
+    runtime=90,
+    gpu=True,
+    note="continues where it was interrupted",
+)
 
 _RECORDED_KEYS = ("name", "scale", "data", "model", "optimizer", "train")
 

@@ -6,10 +6,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from explaind.config.declarations import Stage
 from explaind.errors import TrainingError
 from explaind.store.files import read_json, write_json
 
 __all__ = ["write"]
+
+STAGE = Stage(
+    options=("train.seeds", "train.max_steps", "train.stop_accuracy", "select"),
+    requires="verify",
+    memory=1000,
+    runtime=5,
+)
 
 
 def write(config: Mapping[str, Any], *, summaries: Sequence[Path], output: Path) -> None:

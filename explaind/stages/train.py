@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from explaind.config.declarations import Stage
 from explaind.experiments.build import load, make_optimizer
 from explaind.runtime.device import find_device
 from explaind.store.files import write_csv, write_json
@@ -21,6 +22,17 @@ from explaind.training.phases import summarise
 from explaind.training.reproducible import reproducible
 
 __all__ = ["write"]
+
+STAGE = Stage(
+    options=("name", "data", "model", "optimizer", "train"),
+    without=("train.seeds", "train.seed"),
+    requires="verify",
+    each="seeds",
+    threads="train.threads",
+    memory=1500,
+    runtime=60,
+    gpu=True,
+)
 
 
 def write(config: Mapping[str, Any], *, seed: int, metrics: Path, summary: Path) -> None:

@@ -15,6 +15,7 @@ from explaind.attribution.plan import make_plan
 from explaind.attribution.problem import Problem, make_problem
 from explaind.attribution.query import Query
 from explaind.attribution.replay import certified
+from explaind.config.declarations import Stage
 from explaind.experiments.runs import open_run
 from explaind.ledger import UpdateTerms
 from explaind.runtime.allocator import keep_memory
@@ -23,6 +24,15 @@ from explaind.store.files import read_json
 from explaind.store.precision import in_single_precision
 
 __all__ = ["write"]
+
+STAGE = Stage(
+    options=("study.kernel",),
+    requires="study.windows",
+    each="windows",
+    memory=3000,
+    runtime=120,
+    gpu=True,
+)
 
 
 def write(

@@ -13,10 +13,19 @@ from typing import Any
 import numpy as np
 
 from explaind.attribution import influence
+from explaind.config.declarations import Stage
 from explaind.experiments.runs import open_run
 from explaind.store import write_dataset
 
 __all__ = ["write"]
+
+STAGE = Stage(
+    options=("study.attribution",),
+    requires="study.attribution",
+    memory=4000,
+    runtime=240,
+    gpu=True,
+)
 
 
 def write(config: Mapping[str, Any], trajectory: Path, *, output: Path) -> None:

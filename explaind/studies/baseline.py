@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.utils.data import DataLoader, TensorDataset
 
+from explaind.config.declarations import Stage
 from explaind.errors import DataError
 from explaind.experiments.experiment import Experiment
 from explaind.experiments.runs import open_run
@@ -32,6 +33,22 @@ from explaind.recording.trajectory import Trajectory
 from explaind.store import write_dataset
 
 __all__ = ["score", "write"]
+
+STAGE = Stage(
+    options=("study.attribution.tests", "study.datamodel"),
+    without=(
+        "study.datamodel.fractions",
+        "study.datamodel.leave_one_out",
+        "study.datamodel.subsets",
+        "study.datamodel.seeds",
+        "study.datamodel.methods",
+        "study.datamodel.resamples",
+    ),
+    requires="study.datamodel",
+    each="methods",
+    memory=5000,
+    runtime=240,
+)
 
 BATCH_BYTES = 256 << 20  # of one batch's gradients
 

@@ -13,12 +13,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from explaind.config.declarations import Stage
 from explaind.experiments.runs import open_run
 from explaind.store import read_dataset
 from explaind.store.files import write_csv
 from explaind.studies.datamodel import score_of_attribution
 
 __all__ = ["COLUMNS", "choose", "write"]
+
+STAGE = Stage(options=("study.examples",), requires="study.examples", memory=3000, runtime=15)
 
 COLUMNS = ("test", "label", "predicted", "part", "rank", "train", "train_label", "score")
 

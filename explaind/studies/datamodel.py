@@ -19,12 +19,20 @@ import torch
 import xarray as xr
 from scipy.stats import rankdata
 
+from explaind.config.declarations import Stage
 from explaind.experiments.runs import open_run
 from explaind.store import read_dataset
 from explaind.store.files import write_csv
 from explaind.studies.retrain import LEAVE_ONE_OUT, members
 
 __all__ = ["COLUMNS", "interval", "rank_correlation", "score_of_attribution", "write"]
+
+STAGE = Stage(
+    options=("name", "study.datamodel.seed", "study.datamodel.resamples"),
+    requires="study.datamodel",
+    memory=4000,
+    runtime=60,
+)
 
 COLUMNS = (
     "experiment",

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from explaind.config.declarations import Stage
+
 __all__ = ["fidelity"]
+
+STAGE = Stage(options=("model.name", "data.name"), requires="study.quadrature", memory=1500, runtime=10)
 
 
 def fidelity(predicted: np.ndarray, final: np.ndarray) -> dict[str, float]:

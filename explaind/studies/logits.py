@@ -15,10 +15,13 @@ import pandas as pd
 import torch
 
 from explaind.attribution import influence
+from explaind.config.declarations import Stage
 from explaind.experiments.runs import open_run
 from explaind.store.files import write_csv
 
 __all__ = ["COLUMNS", "write"]
+
+STAGE = Stage(options=("study.logits",), requires="study.logits", memory=2000, runtime=60, gpu=True)
 
 COLUMNS = ("step", "layer", "kernel", "regularization")
 

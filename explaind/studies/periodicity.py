@@ -20,12 +20,20 @@ import numpy as np
 import pandas as pd
 from sklearn.linear_model import Lasso
 
+from explaind.config.declarations import Stage
 from explaind.errors import DataError
 from explaind.store import read_dataset
 from explaind.store.files import write_csv
 from explaind.studies.labels import samples_of
 
 __all__ = ["difference_means", "fit_periods", "lasso", "period_features"]
+
+STAGE = Stage(
+    options=("name", "data", "model", "study.periodicity"),
+    requires="study.periodicity",
+    memory=3000,
+    runtime=60,
+)
 
 
 def lasso(

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from explaind.attribution.problem import blocks, make_problem
 from explaind.attribution.query import Query
+from explaind.config.declarations import Stage
 from explaind.experiments.runs import open_run
 from explaind.features.quadrature import fixed
 from explaind.features.tangents import GroupTangents
@@ -23,6 +24,14 @@ from explaind.runtime.allocator import keep_memory
 from explaind.runtime.progress import track
 from explaind.store import write_dataset
 
+STAGE = Stage(
+    options=("study.quadrature",),
+    requires="study.quadrature",
+    each="nodes",
+    memory=3000,
+    runtime=480,
+    gpu=True,
+)
 BLOCK = 512  # test samples per walk over the steps
 
 

@@ -15,6 +15,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from explaind.config.declarations import Stage
 from explaind.errors import ConfigError
 from explaind.experiments.build import load, make_optimizer
 from explaind.runtime.device import find_device
@@ -25,6 +26,26 @@ from explaind.training.loop import train_silently
 from explaind.training.reproducible import reproducible
 
 __all__ = ["LEAVE_ONE_OUT", "members", "retrain"]
+
+STAGE = Stage(
+    options=(
+        "name",
+        "data",
+        "model",
+        "optimizer",
+        "train",
+        "study.datamodel.seeds",
+        "study.datamodel.seed",
+        "study.attribution.tests",
+    ),
+    without=("train.seed",),
+    requires="study.datamodel",
+    each="subsets",
+    threads="train.threads",
+    memory=2000,
+    runtime=240,
+    gpu=True,
+)
 
 LEAVE_ONE_OUT = "leave-one-out"
 

@@ -20,12 +20,21 @@ import pandas as pd
 import torch
 
 from explaind.attribution import influence
+from explaind.config.declarations import Stage
 from explaind.experiments.runs import open_run
 from explaind.recording.trajectory import Trajectory
 from explaind.store.files import write_csv
 from explaind.studies.fidelity import fidelity
 
 __all__ = ["COLUMNS", "RANKINGS", "heldout_changes", "write"]
+
+STAGE = Stage(
+    options=("study.sparse", "influence"),
+    requires="study.sparse",
+    memory=4000,
+    runtime=60,
+    gpu=True,
+)
 
 RANKINGS = ("held-out loss", "contribution", "random")
 COLUMNS = ("ranking", "order", "share", "steps", "agreement", "kl", "max_error")

@@ -9,10 +9,13 @@ from typing import Any
 
 import xarray as xr
 
+from explaind.config.declarations import Stage
 from explaind.errors import DataError
 from explaind.store import read_dataset, write_dataset
 
 __all__ = ["write"]
+
+STAGE = Stage(options=("name",), requires="checkpoints", memory=1500, runtime=10)
 
 ATTRIBUTES = ("step", "lr", "seconds", "notes")
 

@@ -7,7 +7,7 @@ therefore meets the others in the same order and with the same flips.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from explaind.errors import ConfigError
 
-__all__ = ["Order", "mirrored", "rate"]
+__all__ = ["Order", "mirrored"]
 
 #: Between the generators of two seeds. torch's CPU generator takes 32 bits; an odd number maps seeds to different places among
 #: them, and this one, near 2³² / golden ratio, to distant ones.
@@ -92,16 +92,3 @@ class Order:
 def mirrored(images: Tensor, flipped: Tensor) -> Tensor:
     """Images [n, C, H, W], mirrored left to right where `flipped` [n] is not zero."""
     return torch.where((flipped.to(images.device) != 0)[:, None, None, None], images.flip(-1), images)
-
-
-def rate(rule: Mapping[str, Any], per_epoch: int, steps: int) -> Callable[[int], float]:
-    """The factor on the learning rate at a step.
-
-    Args:
-        rule: `config["train"]`: `schedule` "constant", or "triangular": from 0 to 1 at `peak_epoch`, and back to 0 at the end.
-        per_epoch, steps: updates of an epoch and of the run.
-    """
-    if rule["schedule"] == "constant":
-        return lambda step: 1.0
-    peak = min(rule["peak_epoch"] * per_epoch, steps)
-    return lambda step: step / peak if step < peak else (steps - step) / max(steps - peak, 1)

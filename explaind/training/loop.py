@@ -16,7 +16,8 @@ from torch import Tensor
 from explaind.errors import TrainingError
 from explaind.experiments.experiment import Experiment
 from explaind.runtime.progress import track
-from explaind.training.batches import Order, rate
+from explaind.training.batches import Order
+from explaind.training.schedule import Schedule
 
 __all__ = ["METRICS", "train_rows", "train_silently"]
 
@@ -40,7 +41,7 @@ def train_rows(
         TrainingError: the loss became NaN or infinite.
     """
     order = Order(len(experiment.train[1]), rule, experiment.seed)
-    schedule = _Schedule(optimizer, rule, order, rule["max_steps"])
+    schedule = Schedule(optimizer, rule, order, rule["max_steps"])
     first = 0 if run is None else run.step
     description = f"{'training' if run is None else 'recording'} {experiment.name}, seed {experiment.seed}"
     steps = range(first, rule["max_steps"] + 1)
@@ -85,7 +86,7 @@ def train_silently(
     Raises:
         TrainingError: the loss became NaN or infinite.
     """
-    schedule = _Schedule(optimizer, rule, order, steps)
+    schedule = Schedule(optimizer, rule, order, steps)
     for step in range(steps):
         indices, views = order(step)
         if len(indices) == 0:  # the only sample of this batch is left out: without it there is no update
@@ -97,20 +98,6 @@ def train_silently(
         loss.backward()
         schedule(step)
         optimizer.step()
-
-
-class _Schedule:
-    """(step) → sets the learning rate of that update: the configured one times the schedule's factor."""
-
-    def __init__(
-        self, optimizer: torch.optim.Optimizer, rule: Mapping[str, Any], order: Order, steps: int
-    ) -> None:
-        self._groups = [(group, group["lr"]) for group in optimizer.param_groups]
-        self._factor = rate(rule, order.per_epoch, steps)
-
-    def __call__(self, step: int) -> None:
-        for group, base in self._groups:
-            group["lr"] = base * self._factor(step)
 
 
 def _check_finite(loss: Tensor, step: int, experiment: Experiment) -> None:

@@ -13,7 +13,7 @@ from explaind.errors import DataError, QueryError
 from explaind.updates.checks import check_held
 from explaind.updates.gradients import Collected
 from explaind.updates.keeping import left_as_it_was
-from explaind.updates.path import Losses, Rule, add_gradient
+from explaind.updates.path import Losses, add_gradient
 from explaind.updates.rehearsal import Rehearsal, rehearse
 from explaind.updates.terms import Update, make_update
 
@@ -57,19 +57,21 @@ def batch_update(
     model: nn.Module,
     losses: Losses,
     train: Tensor,
-    rule: Rule,
+    samples_per_pass: int,
     *,
     keep_preconditioner: bool = False,
 ) -> tuple[Update, Tensor]:
     """The update on one batch, and the loss of each of its samples [n]; the model is loaded and left at the checkpoint.
 
     Args:
-        checkpoint, model, losses, train, rule: as of `explain_update`.
+        checkpoint, model, losses, train, samples_per_pass: as of `explain_update`.
         keep_preconditioner: as of `make_update`.
     """
     checkpoint.load_weights(model)
     start = take_start(checkpoint, model)
-    return find_update(checkpoint, start, model, losses, train, rule, keep_preconditioner=keep_preconditioner)
+    return find_update(
+        checkpoint, start, model, losses, train, samples_per_pass, keep_preconditioner=keep_preconditioner
+    )
 
 
 def find_update(
@@ -78,7 +80,7 @@ def find_update(
     model: nn.Module,
     losses: Losses,
     train: Tensor,
-    rule: Rule,
+    samples_per_pass: int,
     *,
     keep_preconditioner: bool = False,
 ) -> tuple[Update, Tensor]:
@@ -89,7 +91,7 @@ def find_update(
         StoreError: a gradient reaches a parameter whose state the checkpoint lacks.
     """
     gradient = Collected()
-    found = add_gradient(model, losses, train, rule, gradient.add)
+    each = add_gradient(model, losses, train, samples_per_pass, gradient.add)
     if not gradient:
         raise DataError(
             "The loss of the training samples depends on no parameter that requires a gradient.",
@@ -98,7 +100,7 @@ def find_update(
             remedy="Compute the losses without detach(), .item() and torch.no_grad().",
         )
     checkpoint.hyperparameters.check_moved(gradient.keys(), checkpoint.name)
-    return make_update(checkpoint, start, gradient, keep_preconditioner=keep_preconditioner), found
+    return make_update(checkpoint, start, gradient, keep_preconditioner=keep_preconditioner), each
 
 
 def take_start(checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:

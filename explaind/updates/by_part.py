@@ -4,9 +4,7 @@ Notation: z are the parts of the batch (Z of them), l those of the held-out samp
 restricted to z, so that Σ_z g_z = g. The update is linear in its batch's gradient once P is fixed, P being that of the whole
 batch:
 
-    score[z, l] = −∫ ∇L_l(θ(τ)) · u_z dτ,     u_z = w · c P g_z,     L_l the mean loss of l
-
-w is α (1−β1) / (1−β1^t) for Adam and AdamW (`Update.weight`).
+    score[z, l] = −∫ ∇L_l(θ(τ)) · u_z dτ,     u_z = (ρκ + σ) P c g_z,     L_l the mean loss of l
 
 Rows u_z are held for a chunk of the parameters at a time, as many as the memory allows; every chunk repeats the backward
 passes, which cost those of one batch and, per node, of the held-out samples. Gradients of several held-out parts are multiplied
@@ -25,7 +23,7 @@ from torch import Tensor, nn
 from explaind.checkpoints import Checkpoint
 from explaind.runtime.progress import track
 from explaind.updates.batch import find_update, prepared
-from explaind.updates.path import Losses, Rule, add_gradient, measure
+from explaind.updates.path import Losses, add_gradient, measure
 from explaind.updates.terms import Update
 
 __all__ = ["ByPart", "Parts", "chunks", "influence_by_part"]
@@ -83,7 +81,7 @@ def influence_by_part(
     *,
     quadrature: tuple[Sequence[float], Sequence[float]],
     memory_mb: int,
-    rule: Rule | None = None,
+    samples_per_pass: int = 16,
 ) -> ByPart:
     """Explain one update by the parts of its batch and of the held-out samples; the model is left at the checkpoint.
 
@@ -94,15 +92,14 @@ def influence_by_part(
         quadrature: nodes on [0, 1] and their weights, as `explain_update` found them sufficient.
         memory_mb: for the rows and gradients of a chunk of parameters, in MB of 10⁶ bytes; besides them there are the model, θ,
             u_batch, u_momentum and P.
-        rule: its samples per pass.
+        samples_per_pass: samples in one forward and backward pass.
     """
-    rule = rule or Rule()
     with prepared(checkpoint, model, losses, train.samples, heldout.samples) as (start, rehearsal):
         losses = rehearsal.losses
         update, known = find_update(
-            checkpoint, start, model, losses, train.samples, rule, keep_preconditioner=True
+            checkpoint, start, model, losses, train.samples, samples_per_pass, keep_preconditioner=True
         )
-        rehearsal.check_again(model, train.samples, known, rule)
+        rehearsal.check_again(model, train.samples, known, samples_per_pass)
         scores = torch.zeros(len(train) + 2, len(heldout), max(groups.values()) + 1, dtype=torch.float64)
         entry = next(iter(update.start.values())).element_size() * (len(train) + 2 + TOGETHER)
         sizes = {name: theta.numel() for name, theta in update.start.items()}
@@ -111,14 +108,14 @@ def influence_by_part(
         ):
             with _only(model, chunk):
                 update.place(model, 0.0)
-                rows = _rows(update, model, losses, train, rule, chunk)
+                rows = _rows(update, model, losses, train, samples_per_pass, chunk)
                 for at, weight in zip(*quadrature, strict=True):
                     update.place(model, at)
-                    _add(scores, weight, rows, model, losses, heldout, groups, rule, chunk)
+                    _add(scores, weight, rows, model, losses, heldout, groups, samples_per_pass, chunk)
         ends = []
         for at in (1.0, 0.0):
             update.place(model, at)
-            ends.append(heldout.mean(measure(model, losses, heldout.samples, rule)).cpu())
+            ends.append(heldout.mean(measure(model, losses, heldout.samples, samples_per_pass)).cpu())
     return ByPart(scores, ends[0] - ends[1])
 
 
@@ -144,7 +141,7 @@ def _rows(
     model: nn.Module,
     losses: Losses,
     train: Parts,
-    rule: Rule,
+    samples_per_pass: int,
     chunk: Chunk,
 ) -> dict[str, Tensor]:
     """The terms of a chunk's parameters as rows [Z + 2, entries]: u_z, u_momentum, u_decay."""
@@ -164,9 +161,9 @@ def _rows(
             product = gradient.flatten()[chunk[name]]
             if name in update.preconditioner:
                 product = product * update.preconditioner[name].flatten()[chunk[name]]
-            rows[name][z].add_(product, alpha=share * update.weight[name])
+            rows[name][z].add_(product, alpha=share * update.weight(name))
 
-        add_gradient(model, losses, mine, rule, use)
+        add_gradient(model, losses, mine, samples_per_pass, use)
     return rows
 
 
@@ -178,7 +175,7 @@ def _add(
     losses: Losses,
     heldout: Parts,
     groups: Mapping[str, int],
-    rule: Rule,
+    samples_per_pass: int,
     chunk: Chunk,
 ) -> None:
     """One node: subtract weight · (rows · gradients of every held-out part)."""
@@ -194,7 +191,7 @@ def _add(
                 if name in chunk:
                     gradients[name][place].add_(gradient.flatten()[chunk[name]])
 
-            add_gradient(model, losses, heldout.of(part), rule, use)
+            add_gradient(model, losses, heldout.of(part), samples_per_pass, use)
         for name, row in rows.items():
             products = _product(row, gradients[name][: len(parts)])
             scores[:, parts.start : parts.stop, groups[name]] -= weight * products.cpu()

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from explaind.checkpoints import Checkpoint
-from explaind.errors import DataError, QueryError, StoreError
+from explaind.errors import ConfigError, DataError, QueryError, StoreError
+from explaind.features.units import Units
 from explaind.recording.checks import module_checks
 from explaind.updates.keeping import Buffers
 from explaind.updates.path import Losses
-from explaind.updates.units import Units
 
-__all__ = ["Pure", "check_held", "check_model", "check_samples", "check_units"]
+__all__ = ["Pure", "check_held", "check_model", "check_samples", "check_samples_per_pass", "check_units"]
 
 
 def check_samples(role: str, samples: Tensor) -> None:
@@ -30,6 +30,14 @@ def check_samples(role: str, samples: Tensor) -> None:
         )
     if len(samples) == 0:
         raise DataError(f"There are no {role} samples to explain an update with.", expected="at least one")
+
+
+def check_samples_per_pass(count: int) -> None:
+    """Raise ConfigError unless a pass has at least one sample."""
+    if not isinstance(count, int) or count < 1:
+        raise ConfigError(
+            "samples_per_pass is out of range.", expected="a whole number, 1 or more", got=f"{count}"
+        )
 
 
 def check_model(model: nn.Module) -> None:

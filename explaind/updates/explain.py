@@ -9,11 +9,12 @@ import xarray as xr
 from torch import Tensor, nn
 
 from explaind.checkpoints import Checkpoint
+from explaind.features.quadrature import Accuracy
+from explaind.features.units import Units, make_units
 from explaind.updates.batch import batch_update, find_update, prepared
-from explaind.updates.checks import check_model, check_samples, check_units
-from explaind.updates.path import Decomposition, Losses, Rule, integrate
+from explaind.updates.checks import check_model, check_samples, check_samples_per_pass, check_units
+from explaind.updates.path import Decomposition, Losses, integrate
 from explaind.updates.terms import TERMS
-from explaind.updates.units import Units, make_units
 
 __all__ = ["batch_update", "explain_update", "to_dataset", "unit_coordinates"]
 
@@ -26,7 +27,10 @@ def explain_update(
     heldout: Tensor,
     *,
     units: Units | None = None,
-    rule: Rule | None = None,
+    relative_tolerance: float = 1e-3,
+    max_nodes: int = 63,
+    min_nodes: int = 1,
+    samples_per_pass: int = 16,
 ) -> xr.Dataset:
     """One update of AdamW, Adam or SGD from a checkpoint, on a batch of samples, decomposed (Remark F.3 of the paper).
 
@@ -55,7 +59,12 @@ def explain_update(
         train: samples of the update's batch; its loss is their mean.
         heldout: samples whose mean loss is explained.
         units: what contributions are resolved into; by default the parameter tensors.
-        rule: tolerance, nodes, and samples per pass.
+        relative_tolerance: accepted |residual| as a share of |change| (of `influence`, `tolerance` is absolute, in units of the
+            output). On a halved path the errors of all stretches add up; what is below the resolution of the loss in the model's
+            precision is accepted.
+        max_nodes: most backward passes over the held-out samples, in all: they are one row, with the same nodes.
+        min_nodes: nodes at least: 1, 3 or 7.
+        samples_per_pass: samples in one forward and backward pass; it bounds the memory of activations.
 
     Returns:
         `score` (term, unit): contributions to the change of the held-out loss, in units of the loss (negative ones lower it);
@@ -72,9 +81,11 @@ def explain_update(
         RecordingError: a module that, in training mode, draws random numbers or mixes samples.
         StoreError: the checkpoint does not fit the model, or its optimizer's update cannot be explained.
         TrainingError: the gradient or a loss is not finite.
+        ConfigError: a tolerance or a number is out of its range.
     """
     begin = time.perf_counter()
-    rule = rule or Rule()
+    accuracy = Accuracy(relative_tolerance, max_nodes, min_nodes)
+    check_samples_per_pass(samples_per_pass)
     check_samples("training", train)
     check_samples("held-out", heldout)
     check_model(model)
@@ -82,13 +93,16 @@ def explain_update(
     check_units(units, model)
     options = checkpoint.hyperparameters
     with prepared(checkpoint, model, losses, train, heldout) as (start, rehearsal):
-        update, train_losses = find_update(checkpoint, start, model, rehearsal.losses, train, rule)
-        rehearsal.check_again(model, train, train_losses, rule)
-        found = integrate(update, model, rehearsal.losses, heldout, units, rule)
+        losses = rehearsal.losses
+        update, train_losses = find_update(checkpoint, start, model, losses, train, samples_per_pass)
+        rehearsal.check_again(model, train, train_losses, samples_per_pass)
+        decomposition = integrate(
+            update, model, losses, heldout, units, accuracy, samples_per_pass=samples_per_pass
+        )
     skipped = [name for name, _ in model.named_parameters() if name not in update.start]
     rates = options.lr
     return (
-        to_dataset(found, units)
+        to_dataset(decomposition, units)
         .assign(
             train_loss=float(train_losses.mean()),
             gradient_norm=update.gradient_norm,
@@ -101,7 +115,7 @@ def explain_update(
             lr=list(rates) if isinstance(rates, tuple) else rates,
             skipped=skipped,
             notes=" ".join(getattr(checkpoint, "notes", ())),
-            tolerance=rule.tolerance,
+            tolerance=relative_tolerance,
             seconds=time.perf_counter() - begin,
         )
     )
@@ -112,21 +126,21 @@ def unit_coordinates(units: Units) -> dict[str, tuple[str, np.ndarray]]:
     return {name: ("unit", np.asarray(values)) for name, values in units.coordinates().items()}
 
 
-def to_dataset(found: Decomposition, units: Units) -> xr.Dataset:
+def to_dataset(decomposition: Decomposition, units: Units) -> xr.Dataset:
     """A decomposition as labelled arrays (see `explain_update`)."""
-    levels = list(found.reconstructed)
+    integral, scores = decomposition.integral, decomposition.scores[: len(TERMS)]
     return xr.Dataset(
         {
-            "score": (("term", "unit"), found.scores[: len(TERMS)].cpu().numpy()),
-            "change": found.change,
-            "reconstruction": found.reconstruction,
-            "residual": found.residual,
-            "passes": found.spent,
-            "by_nodes": ("nodes", [found.reconstructed[count] for count in levels]),
-            "node": ("place", list(found.nodes)),
-            "weight": ("place", list(found.weights)),
-            "before": ("heldout", found.before.cpu().numpy()),
-            "after": ("heldout", found.after.cpu().numpy()),
+            "score": (("term", "unit"), scores.cpu().numpy()),
+            "change": decomposition.change,
+            "reconstruction": float(scores.sum()),
+            "residual": float(integral.residual),
+            "passes": int(integral.nodes),
+            "by_nodes": ("nodes", list(integral.by_nodes.values())),
+            "node": ("place", list(integral.positions)),
+            "weight": ("place", list(integral.weights)),
+            "before": ("heldout", decomposition.before.cpu().numpy()),
+            "after": ("heldout", decomposition.after.cpu().numpy()),
         },
-        coords={"term": list(TERMS), "nodes": levels, **unit_coordinates(units)},
+        coords={"term": list(TERMS), "nodes": list(integral.by_nodes), **unit_coordinates(units)},
     )

@@ -1,45 +1,75 @@
-"""Every update between two checkpoints of our own run, made again and decomposed: what subsampling leaves out.
+"""Every update between two checkpoints of a run that can be repeated, decomposed: what subsampling leaves out.
 
 A checkpoint holds all that its run needs to go on, so the interval is repeated from there with the batches that the run saw, by
 torch's own optimizer; its end is compared with the next checkpoint. Notation: k is the checkpoint's step, j runs over the
 interval. Besides the three terms of update j, the part of its momentum that is the batch of update k is followed (F.3
 extrapolates it):
 
-    u_{k→j} = α_j (1−β1) β1^{j−k} / (1−β1^{j+1}) · P_j c_k g_k
+    u_{k→j} = ρ_j κ_k (Π_{i=k+1..j} μ_i) · P_j c_k g_k        (Adam: α_j (1−β1) β1^{j−k} / (1−β1^{j+1}) · P_j c_k g_k)
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import torch
 import xarray as xr
-from torch import Tensor
+from torch import Tensor, nn
 
-from explaind.checkpoints import Checkpoint, Hyperparameters
-from explaind.experiments.eurollm.model import sequence_losses
-from explaind.experiments.eurollm.trainer import Trainer
+from explaind.checkpoints import Checkpoint, TrainingState
+from explaind.features.quadrature import Accuracy
+from explaind.features.units import Units
 from explaind.runtime.progress import track
 from explaind.updates.explain import to_dataset
 from explaind.updates.gradients import sum_gradients
-from explaind.updates.path import Rule, add_gradient, integrate
+from explaind.updates.path import Losses, add_gradient, integrate
 from explaind.updates.terms import Update, make_update
-from explaind.updates.units import Units
 
-__all__ = ["explain_interval"]
+__all__ = ["RepeatableRun", "explain_interval"]
+
+
+class RepeatableRun(Protocol):
+    """A training run between two updates, which goes on from there exactly as it once did.
+
+    Attributes:
+        model: at the parameters of the last update.
+        optimizer: torch's, with its moments.
+        done: the number of updates made.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    done: int
+
+    def state(self) -> TrainingState:
+        """Parameters, moments and options of the next update."""
+
+    def apply(self) -> float:
+        """Make the next update with the gradient that the parameters hold; the norm of the gradient before clipping."""
 
 
 def explain_interval(
-    trainer: Trainer, following: Checkpoint, heldout: Tensor, units: Units, rule: Rule
+    run: RepeatableRun,
+    losses: Losses,
+    batch: Callable[[int], Tensor],
+    following: Checkpoint,
+    heldout: Tensor,
+    units: Units,
+    accuracy: Accuracy,
+    *,
+    samples_per_pass: int,
 ) -> xr.Dataset:
     """Decompose every update up to the next checkpoint.
 
     Args:
-        trainer: at a checkpoint with moments; it is moved on to the next one.
+        run: at a checkpoint with moments; it is moved on to the next one.
+        losses: (model, samples) → the loss of each sample, as the run computes it.
+        batch: number of an update → its samples [B, …], in the run's own order.
         following: the next checkpoint.
-        heldout: sequences whose mean loss is explained [n, T].
-        units, rule: as of `integrate`.
+        heldout: samples whose mean loss is explained [n, …].
+        units, accuracy, samples_per_pass: as of `integrate`.
 
     Returns:
         Per update (`update`: its number): `score` (update, term, unit), `change`, `reconstruction`, `residual`, `passes`, `lr`,
@@ -47,71 +77,94 @@ def explain_interval(
         `later` (update, unit): contribution of the first update's batch through momentum, 0 at the first. Attribute `arrival`:
         distance between the interval's end and the next checkpoint, as a share of the distance between the two checkpoints.
     """
-    begin, found = time.perf_counter(), []
-    origin = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
-    steps = range(trainer.done, following.hyperparameters.step)
-    first: tuple[int, Mapping[str, Tensor]] | None = None
+    begin, explained = time.perf_counter(), []
+    origin = {name: p.detach().clone() for name, p in run.model.named_parameters()}
+    steps = range(run.done, following.hyperparameters.step)
+    first: _Followed | None = None
     for step in track(steps, description="interval", unit="update"):
-        update, gradient, loss = _own_update(trainer)
-        rows = [] if first is None else [_row_of(first, trainer.hyperparameters(), update)]
-        parts = integrate(update, trainer.model, sequence_losses, heldout, units, rule, rows=rows)
+        update, gradient, loss = _own_update(run, losses, batch(step))
+        rows = [] if first is None else [first.row(update)]
+        parts = integrate(
+            update,
+            run.model,
+            losses,
+            heldout,
+            units,
+            accuracy,
+            samples_per_pass=samples_per_pass,
+            rows=rows,
+        )
         dataset = to_dataset(parts, units).drop_dims(["nodes", "heldout", "place"])
         later = parts.scores[3] if rows else torch.zeros(units.size, dtype=torch.float64)
-        replay = _step(trainer, update, gradient)
+        replay = _step(run, update, gradient)
         dataset = dataset.assign(later=("unit", later.cpu().numpy()), replay=replay, train_loss=loss)
-        found.append(dataset.assign(lr=trainer.optimizer.param_groups[0]["lr"]))
-        first = first or (step, {name: part.mul_(update.clip) for name, part in gradient.items()})
-    together = xr.concat(found, xr.Variable("update", list(steps)), data_vars="all")
+        explained.append(dataset.assign(lr=run.optimizer.param_groups[0]["lr"]))
+        first = first or _Followed(update, gradient)
+    together = xr.concat(explained, xr.Variable("update", list(steps)), data_vars="all")
     return together.assign_attrs(
-        arrival=_arrival(trainer, origin, following),
-        betas=list(trainer.hyperparameters().betas),
+        arrival=_arrival(run.model, origin, following),
+        betas=list(run.optimizer.param_groups[0]["betas"]),
         seconds=time.perf_counter() - begin,
     )
 
 
-def _own_update(trainer: Trainer) -> tuple[Update, dict[str, Tensor], float]:
+class _Followed:
+    """The batch of one update, on its way through the momentum of later ones.
+
+    Args:
+        update: the update k of this batch.
+        gradient: g_k before clipping, by name; overwritten by c_k g_k.
+    """
+
+    def __init__(self, update: Update, gradient: Mapping[str, Tensor]) -> None:
+        self._entered = {name: part.mul_(update.clip) for name, part in gradient.items()}
+        # κ_k Π μ_j: what is left in the buffer of a gradient that entered it at k.
+        self._left = {name: scalars.kappa[0] for name, scalars in update.coefficients.items()}
+
+    def row(self, update: Update) -> dict[str, Tensor]:
+        """u_{k→j} of the next update j, in the memory of its P_j."""
+        for name, scalars in update.coefficients.items():
+            self._left[name] *= scalars.mu[0]
+        return {
+            name: p.mul_(self._entered[name]).mul_(update.coefficients[name].rho[0] * self._left[name])
+            for name, p in update.preconditioner.items()
+        }
+
+
+def _own_update(
+    run: RepeatableRun, losses: Losses, samples: Tensor
+) -> tuple[Update, dict[str, Tensor], float]:
     """The terms of the run's next update, its gradient before clipping, and its loss."""
-    gradient = sum_gradients(trainer.model)
-    sequences, _ = trainer.batch(trainer.done)
+    gradient = sum_gradients(run.model)
     # One pass, as the run makes it: the order of float sums is the run's.
-    whole = Rule(samples_per_pass=len(sequences))
-    losses = add_gradient(
-        trainer.model, sequence_losses, sequences, whole, lambda name, part: gradient[name].add_(part)
+    each = add_gradient(
+        run.model, losses, samples, len(samples), lambda name, part: gradient[name].add_(part)
     )
     whole_gradient = {name: part.clone() for name, part in gradient.items()}
-    start = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
-    update = make_update(trainer.state(), start, gradient, keep_preconditioner=True)
-    return update, whole_gradient, float(losses.mean())
-
-
-def _row_of(
-    first: tuple[int, Mapping[str, Tensor]], options: Hyperparameters, update: Update
-) -> dict[str, Tensor]:
-    """u_{k→j}, in the memory of P_j."""
-    beta, correction = options.betas[0], 1 - options.betas[0] ** (options.step + 1)
-    weight = options.lr * (1 - beta) * beta ** (options.step - first[0]) / correction
-    return {name: p.mul_(first[1][name]).mul_(weight) for name, p in update.preconditioner.items()}
+    start = {name: p.detach().clone() for name, p in run.model.named_parameters()}
+    update = make_update(run.state(), start, gradient, keep_preconditioner=True)
+    return update, whole_gradient, float(each.mean())
 
 
 @torch.no_grad()
-def _step(trainer: Trainer, update: Update, gradient: Mapping[str, Tensor]) -> float:
+def _step(run: RepeatableRun, update: Update, gradient: Mapping[str, Tensor]) -> float:
     """Let torch make the update; the largest relative l2 error of a tensor's terms against it."""
-    end = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
-    update.place(trainer.model, 0.0)
-    for name, parameter in trainer.model.named_parameters():
+    end = {name: p.detach().clone() for name, p in run.model.named_parameters()}
+    update.place(run.model, 0.0)
+    for name, parameter in run.model.named_parameters():
         parameter.grad = gradient[name].to(parameter.dtype, copy=True)
-    trainer.apply()
-    trainer.optimizer.zero_grad()
+    run.apply()
+    run.optimizer.zero_grad()
     return max(
         float((p - end[name]).norm() / (p - update.start[name]).norm().clamp_min(1e-30))
-        for name, p in trainer.model.named_parameters()
+        for name, p in run.model.named_parameters()
     )
 
 
 @torch.no_grad()
-def _arrival(trainer: Trainer, origin: Mapping[str, Tensor], following: Checkpoint) -> float:
+def _arrival(model: nn.Module, origin: Mapping[str, Tensor], following: Checkpoint) -> float:
     error = distance = 0.0
-    for name, parameter in trainer.model.named_parameters():
+    for name, parameter in model.named_parameters():
         there = following.weight(name).to(parameter)
         error += float((parameter - there).double().square().sum())
         distance += float((origin[name] - there).double().square().sum())

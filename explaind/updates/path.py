@@ -1,12 +1,8 @@
 """The change of a held-out loss along one update, decomposed by term and unit, in reverse mode.
 
 Along θ(τ) the loss changes by −∫ ∇L(θ(τ)) · u dτ, u the update's terms together. One backward pass per node τ gives every
-parameter's gradient; it is multiplied with the terms and summed into units while the pass runs, and freed.
-
-The exact change over any stretch of the path is known from the losses at its ends, so every quadrature has an exact error. The
-whole path is tried with 1, 3 and 7 nested nodes (`explaind.features.patterson`). Where that is not enough, the stretch with the
-largest error is halved; each half gets three nodes, and seven if it has the largest error again: a loss is smooth, but hardly so
-where a normalised vector passes close to zero.
+parameter's gradient; it is multiplied with the terms and summed into units while the pass runs, and freed. The integral is that
+of `explaind.features.quadrature.bisection`.
 """
 
 from __future__ import annotations
@@ -18,48 +14,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from explaind.errors import ConfigError, TrainingError
-from explaind.features import patterson
+from explaind.errors import TrainingError
+from explaind.features.quadrature import Accuracy, BisectedIntegral, bisected
+from explaind.features.units import Units
 from explaind.updates.gradients import on_gradients
-from explaind.updates.stretch import Stretch
 from explaind.updates.terms import TERMS, Update
-from explaind.updates.units import Units
 
-__all__ = ["Decomposition", "Losses", "Rule", "add_gradient", "integrate", "measure"]
+__all__ = ["Decomposition", "Losses", "add_gradient", "integrate", "measure"]
 
 Losses = Callable[[nn.Module, Tensor], Tensor]
 """(model, samples [n, …]) → the loss of each sample [n]; a batch's loss is their mean."""
-
-
-@dataclass(frozen=True)
-class Rule:
-    """How exact, and how the work is cut.
-
-    Attributes:
-        tolerance: Σ |residual| over the stretches that is accepted, as a share of |change of the loss|; stretches are not
-            halved for what is below the resolution of the loss in the model's precision.
-        min_nodes: nodes at least: 1, 3 or 7.
-        max_nodes: backward passes over the held-out samples at most, those of halved stretches included.
-        samples_per_pass: samples in one forward and backward pass; it bounds the memory of activations.
-
-    Raises:
-        ConfigError: a value is outside its range.
-    """
-
-    tolerance: float = 1e-3
-    min_nodes: int = 1
-    max_nodes: int = 63
-    samples_per_pass: int = 16
-
-    def __post_init__(self) -> None:
-        if not self.tolerance >= 0:
-            raise ConfigError("The tolerance is out of range.", expected="0 or more", got=f"{self.tolerance}")
-        for name in ("min_nodes", "max_nodes", "samples_per_pass"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ConfigError(
-                    f"{name} is out of range.", expected="a whole number, 1 or more", got=f"{value}"
-                )
 
 
 @dataclass(frozen=True)
@@ -67,58 +31,48 @@ class Decomposition:
     """What one update did to the held-out loss.
 
     Attributes:
-        scores: contributions to the change [terms and further rows, units], float64; negative ones lower the loss.
+        integral: of −∇L · each of the terms, and of further rows: its one part is float64 [rows, units]; negative entries lower
+            the loss. Its residual is what the quadrature missed of `change`.
         before, after: loss of every held-out sample at both ends, float64 [n].
-        reconstructed: the change that the scores imply over the whole path, by number of nested nodes.
-        nodes, weights: of the quadrature that gave the scores, on [0, 1].
-        spent: backward passes over the held-out samples.
+        change: the exact change of the mean loss.
     """
 
-    scores: Tensor
+    integral: BisectedIntegral
     before: Tensor
     after: Tensor
-    reconstructed: dict[int, float]
-    nodes: tuple[float, ...]
-    weights: tuple[float, ...]
-    spent: int
+    change: float
 
     @property
-    def change(self) -> float:
-        """The exact change of the mean loss."""
-        return float((self.after - self.before).mean())
-
-    @property
-    def reconstruction(self) -> float:
-        """The change that the scores imply."""
-        return float(self.scores[: len(TERMS)].sum())
-
-    @property
-    def residual(self) -> float:
-        """Exact change − sum of the scores."""
-        return self.change - self.reconstruction
+    def scores(self) -> Tensor:
+        """Contributions to the change of the mean loss [terms and further rows, units]."""
+        return self.integral.parts[0]
 
 
 @torch.no_grad()
-def measure(model: nn.Module, losses: Losses, samples: Tensor, rule: Rule) -> Tensor:
+def measure(model: nn.Module, losses: Losses, samples: Tensor, samples_per_pass: int) -> Tensor:
     """The loss of each sample, float64 [n]."""
-    return torch.cat([losses(model, part).double() for part in samples.split(rule.samples_per_pass)])
+    return torch.cat([losses(model, part).double() for part in samples.split(samples_per_pass)])
 
 
 def add_gradient(
-    model: nn.Module, losses: Losses, samples: Tensor, rule: Rule, use: Callable[[str, Tensor], None]
+    model: nn.Module,
+    losses: Losses,
+    samples: Tensor,
+    samples_per_pass: int,
+    use: Callable[[str, Tensor], None],
 ) -> Tensor:
     """Pass the gradient of the samples' mean loss to `use`, in as many pieces as there are passes; each loss, float64 [n].
 
     Nothing is passed of a parameter that the losses do not depend on.
     """
-    found = []
+    measured = []
     with torch.enable_grad(), on_gradients(model, use):
-        for part in samples.split(rule.samples_per_pass):
+        for part in samples.split(samples_per_pass):
             loss = losses(model, part)
             if loss.requires_grad:
                 (loss.sum() / len(samples)).backward()
-            found.append(loss.detach().double())
-    return torch.cat(found)
+            measured.append(loss.detach().double())
+    return torch.cat(measured)
 
 
 def integrate(
@@ -127,8 +81,9 @@ def integrate(
     losses: Losses,
     heldout: Tensor,
     units: Units,
-    rule: Rule,
+    accuracy: Accuracy,
     *,
+    samples_per_pass: int,
     rows: Sequence[Mapping[str, Tensor]] = (),
 ) -> Decomposition:
     """Decompose the change of the held-out loss along the update.
@@ -138,61 +93,42 @@ def integrate(
         model: is moved along the path, and left at its end θ(1).
         losses, heldout: the mean of losses(model, heldout) is what changes.
         units: of the model's parameters.
-        rule: tolerance and nodes.
+        accuracy: of the integral; an error below the resolution of the loss in the model's precision is rounding.
+        samples_per_pass: held-out samples in one forward and backward pass.
         rows: further directions by parameter name, whose ∫ −∇L · row dτ are added to the scores below the three terms; they are
             no part of the update and do not enter the residual.
+
+    Raises:
+        TrainingError: the loss is not finite.
     """
 
     def loss_at(at: float) -> Tensor:
         update.place(model, at)
-        return measure(model, losses, heldout, rule)
+        return measure(model, losses, heldout, samples_per_pass)
 
-    def scores_at(at: float) -> Tensor:
+    def scores_at(at: float, _: Tensor | None) -> list[Tensor]:
         update.place(model, at)
-        return _scores(update, model, losses, heldout, units, rule, rows)
+        return [_scores(update, model, losses, heldout, units, samples_per_pass, rows)]
 
-    before, after = loss_at(0.0), loss_at(1.0)
-    whole = Stretch(0.0, 1.0, float(before.mean()), float(after.mean()), scores_at)
-    change, reconstructed = whole.change, {}
-    if not math.isfinite(change):
+    ends = {0.0: loss_at(0.0), 1.0: loss_at(1.0)}
+    before, after = ends.values()
+    if not math.isfinite(float(after.mean()) - float(before.mean())):
         raise TrainingError(
             "The held-out loss is not finite along the update.",
-            got=f"{whole.before} before and {float(after.mean())} after it",
+            got=f"{float(before.mean())} before and {float(after.mean())} after it",
             remedy="Check the checkpoint with its verify(), and the learning rate.",
         )
-    accepted = rule.tolerance * abs(change)
-    for count in patterson.LEVELS:
-        if count > rule.max_nodes:
-            break
-        whole.refine()
-        reconstructed[count] = whole.reconstruction
-        if count >= rule.min_nodes and abs(whole.residual) <= accepted:
-            break
-    stretches, spent = [whole], max(reconstructed)
-    # A residual below the resolution of the loss itself is rounding: no node takes it away.
-    accepted = max(accepted, torch.finfo(next(model.parameters()).dtype).eps * abs(whole.before))
-    while sum(abs(one.residual) for one in stretches) > accepted:
-        worst = max(stretches, key=lambda one: abs(one.residual))
-        cost = worst.next_cost
-        if spent + cost > rule.max_nodes:
-            break
-        if worst.is_finest:
-            stretches.remove(worst)
-            stretches += worst.halves(float(loss_at(worst.middle).mean()))
-        else:
-            worst.refine()
-        spent += cost
-    stretches.sort(key=lambda one: one.start)
-    update.place(model, 1.0)
-    return Decomposition(
-        scores=torch.stack([one.scores for one in stretches]).sum(0),
-        before=before,
-        after=after,
-        reconstructed=reconstructed,
-        nodes=tuple(node for one in stretches for node in one.nodes()),
-        weights=tuple(weight for one in stretches for weight in one.weights()),
-        spent=spent,
+    change = (after - before).mean()
+    integral = bisected(
+        scores_at,
+        lambda parts: parts[0][: len(TERMS)].sum(),
+        change,
+        lambda at: float((ends[at] if at in ends else loss_at(at)).mean()),
+        accuracy,
+        rounding=torch.finfo(next(model.parameters()).dtype).eps * abs(float(before.mean())),
     )
+    update.place(model, 1.0)
+    return Decomposition(integral, before, after, float(change))
 
 
 def _scores(
@@ -201,7 +137,7 @@ def _scores(
     losses: Losses,
     heldout: Tensor,
     units: Units,
-    rule: Rule,
+    samples_per_pass: int,
     rows: Sequence[Mapping[str, Tensor]],
 ) -> Tensor:
     """−∇L(θ(τ)) · each term and row, by unit, where the model stands."""
@@ -223,5 +159,5 @@ def _scores(
         for index, row in enumerate(rows, len(TERMS)):
             scores[index, place] -= units.dot(name, gradient, row[name])
 
-    add_gradient(model, losses, heldout, rule, reduce)
+    add_gradient(model, losses, heldout, samples_per_pass, reduce)
     return scores

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from explaind.errors import DataError, ExplaindError, QueryError
 from explaind.updates.checks import Pure
 from explaind.updates.keeping import Buffers, Generators, same
-from explaind.updates.path import Losses, Rule, add_gradient, measure
+from explaind.updates.path import Losses, add_gradient, measure
 from explaind.updates.rounding import beyond_rounding, coarsest, repeats, sharply
 
 __all__ = ["Rehearsal", "rehearse"]
@@ -37,14 +37,14 @@ class Rehearsal:
     def __init__(self, losses: Pure, eps: float) -> None:
         self.losses, self.eps = losses, eps
 
-    def check_again(self, model: nn.Module, train: Tensor, known: Tensor, rule: Rule) -> None:
+    def check_again(self, model: nn.Module, train: Tensor, known: Tensor, samples_per_pass: int) -> None:
         """Evaluate the training samples once more, in reverse order and in passes of half the size.
 
         Raises:
             QueryError: one of them has another loss than in `known` [n], beyond rounding.
         """
-        size = max(1, min(rule.samples_per_pass, len(train)) // 2)
-        again = measure(model, self.losses, train.flip(0), Rule(samples_per_pass=size)).flip(0)
+        size = max(1, min(samples_per_pass, len(train)) // 2)
+        again = measure(model, self.losses, train.flip(0), size).flip(0)
         off = beyond_rounding(known, again, self.eps)
         if off.any():
             at = int(off.nonzero()[0])
@@ -141,7 +141,7 @@ def _try(model: nn.Module, pure: Pure, role: str, samples: Tensor, buffers: Buff
 
 def _try_gradient(model: nn.Module, pure: Pure, sample: Tensor, eps: float) -> None:
     """The mean loss of a sample and its copy has the gradient of the sample; compared by three numbers of each tensor."""
-    parameters, rule = dict(model.named_parameters()), Rule(samples_per_pass=2)
+    parameters = dict(model.named_parameters())
     found: list[dict[str, Tensor]] = []
     for samples in (sample, torch.cat([sample, sample])):
         prints: dict[str, Tensor] = {}
@@ -149,7 +149,7 @@ def _try_gradient(model: nn.Module, pure: Pure, sample: Tensor, eps: float) -> N
         def use(name: str, gradient: Tensor, prints: dict[str, Tensor] = prints) -> None:
             prints[name] = _fingerprint(gradient, parameters[name].detach())
 
-        _run(lambda m, x, use=use: add_gradient(m, pure, x, rule, use), model, samples, "a backward pass")
+        _run(lambda m, x, use=use: add_gradient(m, pure, x, 2, use), model, samples, "a backward pass")
         found.append(prints)
     one, two = found
     size = sum(float(numbers[0]) ** 2 for numbers in one.values()) ** 0.5

@@ -10,6 +10,9 @@ simulated, g the gradient of the batch loss at θ, c the factor of gradient clip
     u_batch = (ρκ + σ) P c g      u_momentum = ρμ P m      u_decay = (ρκ + σ) P coupled θ + decoupled θ
     θ(τ) = θ − τ (u_batch + u_momentum + u_decay),  τ from 0 to 1
 
+This is a recording of one update whose buffer is not zero at first: of `explaind.ledger.terms`, u_batch is −kernel, u_momentum is
+−carried, and u_decay is −regularization.
+
 For AdamW that is α (1−β1) / (1−β1^t) · P c g,  α β1 / (1−β1^t) · P m  and  α λ θ. Adam and SGD couple the decay into d: u_decay
 is what this update's θ enters with; decay that earlier updates put into m is part of u_momentum.
 
@@ -48,7 +51,7 @@ class Update:
         start: θ.
         batch, momentum: u_batch and u_momentum.
         decay: factors of θ, u_decay = decay · start: a number, or one per entry (Adam's coupled decay).
-        weight: the factor between P c g and u_batch.
+        coefficients: the ledger's scalars of this update, for each parameter a group of its own.
         preconditioner: P, if it was asked for; a parameter without one has P = 1.
         gradient_norm: ‖g‖ before clipping.
         clip: the factor c.
@@ -58,10 +61,14 @@ class Update:
     batch: Mapping[str, Tensor]
     momentum: Mapping[str, Tensor]
     decay: Mapping[str, float | Tensor]
-    weight: Mapping[str, float]
+    coefficients: Mapping[str, Coefficients]
     preconditioner: Mapping[str, Tensor]
     gradient_norm: float
     clip: float
+
+    def weight(self, name: str) -> float:
+        """ρκ + σ: the factor between P c g and u_batch."""
+        return _entering_weight(self.coefficients[name])
 
     @torch.no_grad()
     def place(self, model: nn.Module, at: float) -> None:
@@ -112,34 +119,41 @@ def make_update(
             remedy="Check the checkpoint with its verify(), and the batch.",
         )
     clip = clip_factor(options, norm)
-    momentum, decay, weight, kept = {}, {}, {}, {}
+    momentum, decay, coefficients, kept = {}, {}, {}, {}
     for name, g in gradient.items():
         own = options.of(name)
-        found = _coefficients(own)
-        weight[name] = found.rho[0] * found.kappa[0] + found.sigma[0]
+        record = _record(own)
+        rule = RULES[own.optimizer]
+        scalars = coefficients[name] = rule.coefficients(record, own.step == 0)
+        weight, coupled = _entering_weight(scalars), scalars.coupled[0]
         m = checkpoint.exp_avg(name).to(device=g.device, dtype=g.dtype)
-        entering = (
-            g.mul_(clip) if not found.coupled[0] else g.mul_(clip).add(start[name], alpha=found.coupled[0])
-        )
-        decay[name] = weight[name] * found.coupled[0] + found.decoupled[0]
-        if "exp_avg_sq" in own.moments:
+        entering = g.mul_(clip) if not coupled else g.mul_(clip).add(start[name], alpha=coupled)
+        decay[name] = weight * coupled + scalars.decoupled[0]
+        if rule.preconditioner is not None:
             v = checkpoint.exp_avg_sq(name).to(device=g.device, dtype=g.dtype)
-            preconditioner = _precondition(own, entering, v)
+            v.mul_(own.betas[1]).addcmul_(entering, entering, value=1 - own.betas[1])
+            preconditioner = rule.preconditioner(record, v, lambda values: values[0])
+            del v
             g.mul_(preconditioner)
             m.mul_(preconditioner)
-            if found.coupled[0]:
+            if coupled:
                 decay[name] = preconditioner * decay[name]
             if keep_preconditioner:
                 kept[name] = preconditioner
-        g.mul_(weight[name])
-        momentum[name] = m.mul_(found.rho[0] * found.mu[0])
+        g.mul_(weight)
+        momentum[name] = m.mul_(scalars.rho[0] * scalars.mu[0])
     moved = {name: start[name] for name in gradient}
-    return Update(moved, gradient, momentum, decay, weight, kept, norm, clip)
+    return Update(moved, gradient, momentum, decay, coefficients, kept, norm, clip)
 
 
-def _coefficients(options: Options) -> Coefficients:
-    """The ledger's scalars of one parameter's next update, a group of its own."""
-    record = StepRecord(
+def _entering_weight(scalars: Coefficients) -> float:
+    """ρκ + σ of a single group: what one unit of d moves the parameters by, before P."""
+    return scalars.rho[0] * scalars.kappa[0] + scalars.sigma[0]
+
+
+def _record(options: Options) -> StepRecord:
+    """One parameter's next update as the ledger reads it, a group of its own."""
+    return StepRecord(
         lr=(options.lr,),
         weight_decay=(options.weight_decay,),
         beta1=(options.betas[0],),
@@ -154,14 +168,6 @@ def _coefficients(options: Options) -> Coefficients:
         clip_uniform=True,
         batches=(),
     )
-    return RULES[options.optimizer].coefficients(record, options.step == 0)
-
-
-def _precondition(options: Options, entering: Tensor, v: Tensor) -> Tensor:
-    """P, in v's memory; in torch's order of operations."""
-    second = options.betas[1]
-    v.mul_(second).addcmul_(entering, entering, value=1 - second)
-    return v.sqrt_().div_((1 - second ** (options.step + 1)) ** 0.5).add_(options.eps).reciprocal_()
 
 
 def clip_factor(options: Hyperparameters | GroupedHyperparameters, norm: float) -> float:

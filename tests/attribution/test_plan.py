@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 from types import SimpleNamespace
 
 import psutil
@@ -48,7 +49,6 @@ def test_the_algorithm_of_each_query(run: Run, keep: tuple, options: dict, algor
     assert plan.algorithm == algorithm
     assert (plan.steps, plan.tests) == (4, 3)
     assert plan.blocks * plan.block >= 3
-    assert plan.seconds > 0
     assert (plan.gemm_flop > 0) == ("train" in keep)
     scores = explaind.influence(
         run.path, run.model, run.loss, train=run.train, test=run.test, keep=keep, **options
@@ -72,6 +72,20 @@ def test_steps_count(run: Run) -> None:
     few, all_ = (planned(run, ("layer",), steps=steps) for steps in (slice(1, 2), None))
     assert (few.steps, all_.steps) == (1, 4)
     assert all_.passes == pytest.approx(4 * few.passes)
+
+
+def test_seconds_are_counts_times_what_two_small_evaluations_took(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that says each took one second: all tests forward, and a product of two matrices of 512."""
+    ticks = itertools.count()
+    monkeypatch.setattr(PLANNING, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    per_product = 2 * 512**3
+    for keep in (("layer",), ("train", "test")):
+        plan = planned(run, keep)
+        samples = 4 * plan.blocks * sum(len(batch.indices) for batch in run.trajectory.step(0).batches)
+        expected = plan.passes + plan.gemm_flop / per_product + 3 * samples / plan.tests
+        assert plan.seconds == pytest.approx(expected, rel=1e-12)
 
 
 def memory(available: float):

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 import explaind
-from explaind.features.quadrature import adaptive, fixed, midpoints, refinement
+from explaind.features.quadrature import adaptive, fixed
+from explaind.features.quadrature.midpoint import midpoints, refinement
 from tests.attribution.tiny import Run, make_data, record_run
 
 

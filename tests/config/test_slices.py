@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from explaind.config import compose, digest, slice_json, source_digest
-from explaind.config.stages import STAGES, settings, source
+from explaind.config import compose, digest, slice_config, slice_json, source_digest
+from explaind.config.declarations import stages
+from explaind.config.graph import settings
 from explaind.errors import ConfigError
 
 
@@ -20,38 +20,30 @@ def test_slice_is_canonical_and_nested() -> None:
     assert slice_json(config) == '{"a":2,"b":{"x":[1],"y":1.5},"c":{"w":3,"z":null}}'
 
 
+def test_slice_leaves_out_what_it_is_told_to() -> None:
+    config = {"b": {"y": 1, "x": {"u": 1, "v": 2}}, "a": 2}
+    assert slice_config(config, "b", without=("b.x.u", "b.z", "a")) == {"b": {"y": 1, "x": {"v": 2}}}
+    assert config["b"]["x"] == {"u": 1, "v": 2}, "the configuration itself stays"
+
+
 @pytest.mark.parametrize("key", ["d", "b.q", "a.q"])
 def test_slice_of_a_missing_key_is_refused(key: str) -> None:
     with pytest.raises(ConfigError, match="has no key"):
         slice_json({"a": 2, "b": {"y": 1}}, key)
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_every_stage_exists_and_leaves_execution_out(stage: str) -> None:
-    """Each stage belongs to at least one experiment; one that lacks its options refuses."""
-    found = []
-    for experiment in ("grokking", "mnist", "mnist_long", "cifar2", "eurollm"):
-        config = compose(experiment, "smoke")
-        assert len(source(config, stage)) == 16
-        try:
-            found.append(json.loads(settings(config, stage)))
-        except ConfigError as error:
-            assert "has no key" in str(error)
-    assert found and all("execution" not in part for part in found)
-
-
 def test_training_does_not_depend_on_the_list_of_seeds() -> None:
     one, two = (compose("grokking", "smoke", f"train.seeds={seeds}") for seeds in ("[0]", "[0,1]"))
-    assert settings(one, "train") == settings(two, "train")
-    assert settings(one, "select") != settings(two, "select")
+    assert settings(one, stages()["train"]) == settings(two, stages()["train"])
+    assert settings(one, stages()["select"]) != settings(two, stages()["select"])
 
 
 def test_a_baseline_depends_on_its_own_test_count_only() -> None:
     one, two = (
         compose("grokking", "smoke", f"study.quadrature.tests={tests}") for tests in ("[30,10]", "[30,9]")
     )
-    assert settings(one, "quadrature", nodes=2) == settings(two, "quadrature", nodes=2)
-    assert settings(one, "quadrature", nodes=6) != settings(two, "quadrature", nodes=6)
+    assert settings(one, stages()["quadrature"], nodes=2) == settings(two, stages()["quadrature"], nodes=2)
+    assert settings(one, stages()["quadrature"], nodes=6) != settings(two, stages()["quadrature"], nodes=6)
 
 
 @pytest.fixture
@@ -107,3 +99,29 @@ def test_digest_refuses_what_it_cannot_read(package: Callable[[str, str], None])
     package("broken.py", "def f(:\n")
     with pytest.raises(ConfigError, match="not valid Python"):
         source_digest("explaind.broken")
+
+
+def test_digest_follows_an_experiment_that_is_built_by_name(package: Callable[[str, str], None]) -> None:
+    package("__init__.py", "")
+    package("stage.py", "from explaind.experiments import load\n\nSTAGE = Stage(memory=1)\n")
+    package("plain.py", "x = 1\n")
+    package("experiments/__init__.py", "def load():\n    pass\n")
+    package("experiments/one/__init__.py", "")
+    package("experiments/one/build.py", "y = 1\n")
+    package("experiments/one/options.py", "z = 'words'\n")
+    package("experiments/two/__init__.py", "")
+
+    def digests() -> list[str]:
+        return [
+            source_digest(m, experiment=e)
+            for m in ("explaind.stage", "explaind.plain")
+            for e in ("one", "two")
+        ]
+
+    before = digests()
+    package("experiments/one/build.py", "y = 2\n")
+    assert [a == b for a, b in zip(before, digests(), strict=True)] == [False, True, True, True]
+    package("experiments/one/build.py", "y = 1\n")
+    package("experiments/one/options.py", "z = 'other words'\n")
+    package("stage.py", "from explaind.experiments import load\n\nSTAGE = Stage(memory=2)\n")
+    assert digests() == before, "what an option means, or a job asks for, changes no number"

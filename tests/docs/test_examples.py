@@ -14,6 +14,7 @@ from explaind.cli import main
 ROOT = Path(__file__).parents[2]
 PAGES = (
     "README.md",
+    "CONTRIBUTING.md",
     "docs/method.md",
     "docs/own-run.md",
     "docs/checkpoints.md",

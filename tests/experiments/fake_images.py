@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from explaind.training.train import record_run, select
 
 from explaind.config import compose
+from explaind.stages import record, select
 from explaind.store import write_dataset
 
 SHAPES = {"mnist": (1, 28, 28), "cifar2": (3, 32, 32)}
@@ -36,9 +36,9 @@ def configured(experiment: str, data: Path, *overrides: str) -> dict[str, Any]:
 
 def recorded(config: dict[str, Any], folder: Path) -> Path:
     """The run of a configuration, recorded as the workflow does."""
-    select(config, [], output=folder / "selection.json")
-    record_run(
-        config, folder / "selection.json",
+    select.write(config, summaries=[], output=folder / "selection.json")
+    record.write(
+        config, selection=folder / "selection.json",
         trajectory=folder / "run.zarr", summary=folder / "run.json", metrics=folder / "metrics.csv",
     )  # fmt: skip
     return folder / "run.zarr"

@@ -17,7 +17,8 @@ from explaind.errors import ConfigError, DataError, TrainingError
 from explaind.experiments.eurollm.batches import Batches, composition, spread
 from explaind.experiments.eurollm.build import load
 from explaind.experiments.eurollm.model import describe, llama_config, make_llama, sequence_losses
-from explaind.experiments.eurollm.trainer import Trainer, learning_rate
+from explaind.experiments.eurollm.trainer import Trainer
+from explaind.training.schedule import learning_rate
 from tests.updates.small_run import configuration, write_tokens
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from explaind.features.units import Cut, make_units
 from explaind.store import write_dataset
 from explaind.updates.terms import TERMS
-from explaind.updates.units import Cut, make_units
 
 STEPS = (10, 20, 30, 40)
 

@@ -10,9 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from explaind.checkpoints import TrainingState
-from explaind.updates.path import Rule
 
-EXACT = Rule(tolerance=1e-13, min_nodes=7, max_nodes=27, samples_per_pass=3)
+EXACT: dict[str, Any] = {
+    "relative_tolerance": 1e-13,
+    "min_nodes": 7,
+    "max_nodes": 27,
+    "samples_per_pass": 3,
+}
 
 
 class Network(nn.Module):

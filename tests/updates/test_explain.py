@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -14,11 +12,11 @@ from explaind.experiments.eurollm.model import COMPONENTS, cast_parameters, desc
 from explaind.reference import updates as reference_updates
 from explaind.updates.by_part import Parts, chunks, influence_by_part
 from explaind.updates.explain import batch_update, explain_update
-from explaind.updates.path import Rule, add_gradient
+from explaind.updates.path import add_gradient
 from explaind.updates.terms import TERMS
 from tests.updates.tiny import CONFIG, make, tokens, torch_update, units_of
 
-EXACT = Rule(tolerance=1e-13, min_nodes=7, max_nodes=27, samples_per_pass=3)
+EXACT = {"relative_tolerance": 1e-13, "min_nodes": 7, "max_nodes": 27, "samples_per_pass": 3}
 TRAIN, HELDOUT = tokens(7, 1), tokens(5, 2)
 
 
@@ -26,7 +24,7 @@ TRAIN, HELDOUT = tokens(7, 1), tokens(5, 2)
 @pytest.mark.parametrize("clip", [None, 0.3])
 def test_the_end_of_the_path_is_torchs_update(updates: int, clip: float | None) -> None:
     checkpoint, model, optimizer = make(updates, clip=clip)
-    update, _ = batch_update(checkpoint, model, sequence_losses, TRAIN, EXACT)
+    update, _ = batch_update(checkpoint, model, sequence_losses, TRAIN, 3)
     update.place(model, 1.0)
     ours = {name: p.detach().clone() for name, p in model.named_parameters()}
     checkpoint.load_weights(model)
@@ -39,7 +37,7 @@ def test_the_end_of_the_path_is_torchs_update(updates: int, clip: float | None) 
 def test_scores_are_the_definition() -> None:
     checkpoint, model, _ = make()
     units = units_of(model)
-    found = explain_update(checkpoint, model, sequence_losses, TRAIN, HELDOUT, units=units, rule=EXACT)
+    found = explain_update(checkpoint, model, sequence_losses, TRAIN, HELDOUT, units=units, **EXACT)
     checkpoint.load_weights(model)
     truth = reference_updates.explain(
         model, checkpoint.moments, checkpoint.hyperparameters, sequence_losses, [TRAIN], [HELDOUT]
@@ -56,9 +54,7 @@ def test_scores_are_the_definition() -> None:
 
 def test_completeness_and_its_convergence() -> None:
     checkpoint, model, _ = make(lr=0.1)  # a long way, so that few nodes are too few
-    found = explain_update(
-        checkpoint, model, sequence_losses, TRAIN, HELDOUT, rule=replace(EXACT, max_nodes=200)
-    )
+    found = explain_update(checkpoint, model, sequence_losses, TRAIN, HELDOUT, **EXACT | {"max_nodes": 200})
     assert abs(float(found["residual"])) <= 1e-8
     assert float(found["change"]) == pytest.approx(
         float(found["score"].sum()) + float(found["residual"]), rel=1e-14
@@ -73,12 +69,15 @@ def test_nodes_stop_at_the_tolerance() -> None:
     checkpoint, model, _ = make(lr=0.1)
     errors = {}
     for tolerance in (1e-1, 1e-4, 1e-9):
-        rule = Rule(tolerance, 1, 63, 5)
-        found = explain_update(checkpoint, model, sequence_losses, TRAIN, HELDOUT, rule=rule)
+        found = explain_update(
+            checkpoint, model, sequence_losses, TRAIN, HELDOUT, relative_tolerance=tolerance
+        )
         errors[int(found["passes"])] = abs(float(found["residual"] / found["change"]))
         assert abs(float(found["residual"] / found["change"])) <= tolerance
     assert len(errors) > 1
-    few = explain_update(checkpoint, model, sequence_losses, TRAIN, HELDOUT, rule=Rule(1e-9, 1, 3, 5))
+    few = explain_update(
+        checkpoint, model, sequence_losses, TRAIN, HELDOUT, relative_tolerance=1e-9, max_nodes=3
+    )
     assert (
         int(few["passes"]) == 3 and abs(float(few["residual"] / few["change"])) > 1e-9
     )  # reported, not hidden
@@ -88,14 +87,18 @@ def test_a_sharp_bend_is_found_by_halving() -> None:
     """A token's embedding that the update moves through zero: RMSNorm turns it around within a thousandth of the path."""
     checkpoint, model, _ = make(lr=1e-2)
     name, token = "model.embed_tokens.weight", int(HELDOUT[0, 0])
-    update, _ = batch_update(checkpoint, model, sequence_losses, TRAIN, EXACT)
+    update, _ = batch_update(checkpoint, model, sequence_losses, TRAIN, 3)
     step = (update.batch[name] + update.momentum[name])[token]
     bend = (
         0.3 * step
     )  # where it starts; it is zero at 0.3 of the path, up to what this change does to the update
     checkpoint.weights[name][token] = bend + 1e-4
-    rough = explain_update(checkpoint, model, sequence_losses, TRAIN, HELDOUT, rule=Rule(1e-6, 1, 7, 5))
-    found = explain_update(checkpoint, model, sequence_losses, TRAIN, HELDOUT, rule=Rule(1e-6, 1, 200, 5))
+    rough, found = (
+        explain_update(
+            checkpoint, model, sequence_losses, TRAIN, HELDOUT, relative_tolerance=1e-6, max_nodes=count
+        )
+        for count in (7, 200)
+    )
     assert abs(float(rough["residual"] / rough["change"])) > 1e-4
     assert abs(float(found["residual"] / found["change"])) <= 1e-6
     assert 7 < int(found["passes"]) <= 200 and float(found["weight"].sum()) == pytest.approx(1, abs=1e-12)
@@ -105,13 +108,9 @@ def test_a_sharp_bend_is_found_by_halving() -> None:
 
 def test_passes_and_order_change_nothing() -> None:
     checkpoint, model, _ = make()
-    reference = explain_update(
-        checkpoint, model, sequence_losses, TRAIN, HELDOUT, rule=Rule(samples_per_pass=100)
-    )
+    reference = explain_update(checkpoint, model, sequence_losses, TRAIN, HELDOUT, samples_per_pass=100)
     for size, train in ((1, TRAIN), (4, TRAIN), (2, TRAIN.flip(0))):
-        other = explain_update(
-            checkpoint, model, sequence_losses, train, HELDOUT, rule=Rule(samples_per_pass=size)
-        )
+        other = explain_update(checkpoint, model, sequence_losses, train, HELDOUT, samples_per_pass=size)
         np.testing.assert_allclose(other["score"], reference["score"], rtol=1e-9, atol=1e-15)
 
 
@@ -141,7 +140,7 @@ def test_one_gradient_at_a_time() -> None:
     def use(name: str, gradient: Tensor) -> None:
         seen.append(sum(p.grad is not None for p in model.parameters()))
 
-    add_gradient(model, sequence_losses, TRAIN, EXACT, use)
+    add_gradient(model, sequence_losses, TRAIN, 3, use)
     assert set(seen) == {1} and all(p.grad is None for p in model.parameters())
     assert len(seen) == 3 * len(list(model.parameters()))  # seven sequences, three at a time
 
@@ -172,7 +171,7 @@ def test_parts_are_the_definition_and_add_up(limit: int, monkeypatch: pytest.Mon
 
     monkeypatch.setattr("explaind.updates.by_part.chunks", few)
     checkpoint, model, _ = make()
-    whole = explain_update(checkpoint, model, sequence_losses, TRAIN, HELDOUT, rule=EXACT)
+    whole = explain_update(checkpoint, model, sequence_losses, TRAIN, HELDOUT, **EXACT)
     quadrature = (whole["node"].values.tolist(), whole["weight"].values.tolist())
     train_part, heldout_part = torch.tensor([0, 0, 1, 1, 1, 2, 2]), torch.tensor([0, 0, 0, 1, 1])
     groups = {
@@ -188,7 +187,7 @@ def test_parts_are_the_definition_and_add_up(limit: int, monkeypatch: pytest.Mon
         groups,
         quadrature=quadrature,
         memory_mb=1,
-        rule=EXACT,
+        samples_per_pass=3,
     )
     assert cut == [9 if limit == 500 else 1]
     np.testing.assert_allclose(found.change - found.scores.sum((0, 2)), found.residual, atol=1e-15)

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from explaind.checkpoints import TrainingState, open_checkpoint, write_checkpoint
 from explaind.errors import ConfigError, DataError, QueryError, RecordingError, StoreError
 from explaind.experiments.eurollm.model import sequence_losses
+from explaind.features.units import make_units
 from explaind.updates.explain import explain_update
-from explaind.updates.path import Rule
-from explaind.updates.units import make_units
 from tests.checkpoints import made
 from tests.updates.networks import HELDOUT, OPTIMIZERS, TRAIN, losses, torch_update, trained
 from tests.updates.tiny import tokens
@@ -133,13 +132,14 @@ def test_a_held_out_loss_that_nothing_moves() -> None:
         {"samples_per_pass": 0},
         {"max_nodes": 0},
         {"min_nodes": 0.5},
-        {"tolerance": -1.0},
-        {"tolerance": float("nan")},
+        {"relative_tolerance": -1.0},
+        {"relative_tolerance": float("nan")},
     ],
 )
-def test_rules_out_of_range(options: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="out of range"):
-        Rule(**options)
+def test_options_out_of_range(options: dict[str, Any]) -> None:
+    model, _, state = trained(OPTIMIZERS["SGD"], 0)
+    with pytest.raises(ConfigError, match=f"{next(iter(options))} is out of range"):
+        explain_update(state, model, losses, TRAIN, HELDOUT, **options)
 
 
 def test_units_of_another_model() -> None:

@@ -12,14 +12,13 @@ from explaind.checkpoints import open_checkpoint
 from explaind.experiments.eurollm.build import load
 from explaind.experiments.eurollm.model import describe, sequence_losses
 from explaind.experiments.eurollm.trainer import Trainer
-from explaind.features import patterson
+from explaind.features.quadrature import Accuracy, patterson
+from explaind.features.units import make_units
 from explaind.training.reproducible import reproducible
 from explaind.updates.interval import explain_interval
-from explaind.updates.path import Rule
-from explaind.updates.units import make_units
 from tests.updates.small_run import configuration, write_tokens
 
-RULE = Rule(1e-3, 3, 3, 4)
+ACCURACY = Accuracy(1e-3, max_nodes=3, min_nodes=3)
 
 
 @pytest.fixture
@@ -44,7 +43,11 @@ def _explain(run):
         lambda name, shape: describe(first.config, name, shape),
     )
     heldout, _ = experiment.heldout(2)
-    return explain_interval(Trainer(config, experiment, first), second, heldout, units, RULE), units
+    trainer = Trainer(config, experiment, first)
+    batch = lambda step: trainer.batch(step)[0]  # noqa: E731
+    return explain_interval(
+        trainer, sequence_losses, batch, second, heldout, units, ACCURACY, samples_per_pass=4
+    ), units
 
 
 def test_the_interval_is_the_runs_own(run) -> None:

@@ -16,7 +16,6 @@ from explaind.reference import updates as reference_updates
 from explaind.store import read_dataset, write_dataset
 from explaind.updates.by_part import Parts, influence_by_part
 from explaind.updates.explain import batch_update, explain_update
-from explaind.updates.path import Rule
 from tests.updates.networks import (
     EXACT,
     HELDOUT,
@@ -41,7 +40,7 @@ def moved(model: nn.Module, there: nn.Module) -> dict[str, Tensor]:
 
 def check_update(state: TrainingState, model: nn.Module, there: nn.Module) -> None:
     """The sum of the terms is the step that torch took, to 1e-12 of it."""
-    update, _ = batch_update(state, model, losses, TRAIN, EXACT)
+    update, _ = batch_update(state, model, losses, TRAIN, 3)
     taken = moved(model, there)
     size = torch.cat([u.flatten() for u in taken.values()]).norm()
     for name, u in taken.items():
@@ -57,7 +56,7 @@ def check_scores(state: TrainingState, model: nn.Module) -> None:
     truth = reference_updates.explain(
         model, moments(state), state.hyperparameters, losses, [TRAIN], [HELDOUT], nodes=16
     )
-    found = explain_update(state, model, losses, TRAIN, HELDOUT, rule=EXACT)
+    found = explain_update(state, model, losses, TRAIN, HELDOUT, **EXACT)
     for name in state.names():
         expected = truth.scores[name][:, 0].reshape(3, -1).sum(1)
         got = found["score"].values[:, found["parameter"].values == name][:, 0]
@@ -132,9 +131,9 @@ def test_layers_that_the_batch_does_not_reach_are_left_alone() -> None:
     torch_update(there, after, batch, losses=routed)
     taken = moved(model, there)
     assert not taken["second.weight"].any() and not taken["scale"].any() and taken["first.weight"].any()
-    update, _ = batch_update(state, model, routed, batch, EXACT)
+    update, _ = batch_update(state, model, routed, batch, 3)
     assert set(update.start) == {"first.weight", "first.bias", "last.weight", "last.bias"}
-    found = explain_update(state, model, routed, batch, HELDOUT, rule=EXACT)
+    found = explain_update(state, model, routed, batch, HELDOUT, **EXACT)
     assert abs(float(found["residual"])) < 1e-11
     assert set(found.attrs["skipped"]) == {"second.weight", "second.bias", "spare", "scale"}
     with torch.no_grad():
@@ -147,7 +146,7 @@ def test_parts_of_the_batch_are_the_definition(name: str) -> None:
     model, _, state = trained(OPTIMIZERS[name], 2, 0.3)
     model.last.bias.requires_grad_(False)
     model.zero_grad()
-    whole = explain_update(state, model, losses, TRAIN, HELDOUT, rule=EXACT)
+    whole = explain_update(state, model, losses, TRAIN, HELDOUT, **EXACT)
     train_part, heldout_part = torch.tensor([0, 0, 1, 1, 1, 2, 2]), torch.tensor([0, 0, 0, 1, 1])
     groups = {key: index % 3 for index, key in enumerate(state.names())}
     found = influence_by_part(
@@ -159,7 +158,7 @@ def test_parts_of_the_batch_are_the_definition(name: str) -> None:
         groups,
         quadrature=(whole["node"].values.tolist(), whole["weight"].values.tolist()),
         memory_mb=1,
-        rule=EXACT,
+        samples_per_pass=3,
     )
     truth = reference_updates.explain(
         model,
@@ -184,7 +183,7 @@ def test_the_options_are_told(tmp_path: Path) -> None:
         ("AdamW", "AdamW", 0.02, 2),
     ):
         model, _, state = trained(OPTIMIZERS[name], 2)
-        found = explain_update(state, model, losses, TRAIN, HELDOUT, rule=Rule())
+        found = explain_update(state, model, losses, TRAIN, HELDOUT)
         attrs = found.attrs
         assert (attrs["optimizer"], attrs["step"], attrs["skipped"]) == (optimizer, step, ["spare"])
         assert (sorted(attrs["lr"]) if isinstance(attrs["lr"], list) else attrs["lr"]) == lr

@@ -14,7 +14,6 @@ from torch.nn import functional as F
 from explaind.checkpoints import TrainingState
 from explaind.errors import DataError, ExplaindError, QueryError, RecordingError
 from explaind.updates.explain import explain_update
-from explaind.updates.path import Rule
 from tests.updates.networks import HELDOUT, TRAIN, losses
 
 OWN = torch.Generator()
@@ -36,7 +35,7 @@ class Hooked(nn.Module):
         return self.last(self.change(self, torch.tanh(self.first(inputs))))[:, 0]
 
 
-def explain(model: nn.Module, loss=losses, train: Tensor = TRAIN, heldout: Tensor = HELDOUT, **rule):
+def explain(model: nn.Module, loss=losses, train: Tensor = TRAIN, heldout: Tensor = HELDOUT, **options):
     """With AdamW, after its first update, with gradients left over."""
     if not hasattr(model, "state"):
         optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
@@ -44,7 +43,7 @@ def explain(model: nn.Module, loss=losses, train: Tensor = TRAIN, heldout: Tenso
         object.__setattr__(model, "state", TrainingState(model, optimizer))
         for parameter in model.parameters():
             parameter.grad = torch.full_like(parameter, 3.0)
-    return explain_update(model.state, model, loss, train, heldout, rule=Rule(**rule))
+    return explain_update(model.state, model, loss, train, heldout, **options)
 
 
 def remember(model: Hooked, hidden: Tensor) -> Tensor:
@@ -280,7 +279,7 @@ def test_rounding_is_no_refusal(dtype: torch.dtype, count: int) -> None:
         return F.cross_entropy(logits.transpose(1, 2), words, reduction="none").mean(1)
 
     state = TrainingState(model, torch.optim.AdamW(model.parameters(), lr=1e-3))
-    found = explain_update(state, model, cross_entropy, words, words, rule=Rule(samples_per_pass=4))
+    found = explain_update(state, model, cross_entropy, words, words, samples_per_pass=4)
     assert np.isfinite(found["score"]).all()
     with torch.no_grad():
         model[2].weight.copy_(40 * model[0].weight)  # some words are known by heart now

@@ -7,8 +7,8 @@ import torch
 
 from explaind.errors import QueryError
 from explaind.experiments.eurollm.model import describe
-from explaind.updates import units as module
-from explaind.updates.units import Cut, make_units
+from explaind.features import units as module
+from explaind.features.units import Cut, make_units
 from tests.updates.tiny import CONFIG, make, units_of
 
 

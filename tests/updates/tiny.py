@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from explaind.checkpoints import Hyperparameters
 from explaind.experiments.eurollm.model import describe, llama_config, make_llama, sequence_losses
-from explaind.updates.units import Units, make_units
+from explaind.features.units import Units, make_units
 
 SHAPE = {
     "vocabulary": 23,

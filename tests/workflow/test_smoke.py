@@ -23,6 +23,7 @@ EVERYTHING = (
     | {"train", "select", "record", "phases", "certify", "influence", "accumulate", "window", "quadrature"}
     | {"periodicity", "logits", "fidelity"}
 )
+BENCHMARKED = {"train", "record", "certify", "influence", "window", "quadrature", "periodicity", "logits"}
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +63,12 @@ def test_report_shows_every_figure_and_table(finished: Project) -> None:
 
 
 def test_benchmarks_are_json_lines(finished: Project) -> None:
-    files = list((finished.root / "results/benchmarks").rglob("*.jsonl"))
-    assert len(files) >= 10
+    folder = finished.root / "results/benchmarks/grokking"
+    files = sorted(folder.rglob("*.jsonl"))
+    assert {file.relative_to(folder).with_suffix("").parts[0] for file in files} == BENCHMARKED
     for file in files:
-        assert json.loads(file.read_text().splitlines()[0])["s"] >= 0
+        (line,) = file.read_text().splitlines()
+        assert {"s", "cpu_time", "max_rss"} <= set(json.loads(line)), file
 
 
 def test_nothing_is_left_to_do(finished: Project) -> None:

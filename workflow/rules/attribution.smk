@@ -1,39 +1,22 @@
 # Which training samples did it: the exact decomposition by sample, other methods' scores, and models trained on subsets to compare with.
-def retrained(wildcards):
-    """Models of every fraction, by ranges of subsets."""
-    values = CONFIGS[wildcards.experiment]
-    options, size = values["study"]["datamodel"], values["execution"]["retrain_subsets"]
-    counts = {f"{fraction:g}": options["subsets"] for fraction in options["fractions"]}
-    if options["leave_one_out"]:
-        counts["leave-one-out"] = options["leave_one_out"]
-    return [
-        f"{RESULTS}/{wildcards.experiment}/retrained/{fraction}/{start:06d}-{min(start + size, count):06d}.zarr"
-        for fraction, count in counts.items()
-        for start in range(0, count, size)
-    ]
-
-
 # Influence of every training sample on every output of the first test samples.
 rule attribution:
     input:
         trajectory=rules.record.output.trajectory,
-        certificate=rules.certify.output.certificate,
+        certificate=rules.certify.output.output,
     output:
         output=directory(f"{RESULTS}/{{experiment}}/attribution.zarr"),
     log:
         f"{LOGS}/{{experiment}}/attribution.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/attribution.jsonl"
-    threads: 1
+    threads: threads_of("attribution")
     resources:
-        mem_mb=memory(4000),
-        runtime=240,
-        gpu=gpus,
+        **asks("attribution"),
     params:
-        config=stage_config("attribution"),
-        source=stage_source("attribution"),
+        **depends("attribution"),
     script:
-        "../scripts/study.py"
+        "../scripts/stage.py"
 
 
 # A few predictions taken apart by training samples.
@@ -47,15 +30,13 @@ rule contributions:
         f"{LOGS}/{{experiment}}/contributions.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/contributions.jsonl"
-    threads: 1
+    threads: threads_of("contributions")
     resources:
-        mem_mb=memory(3000),
-        runtime=15,
+        **asks("contributions"),
     params:
-        config=stage_config("contributions"),
-        source=stage_source("contributions"),
+        **depends("contributions"),
     script:
-        "../scripts/study.py"
+        "../scripts/stage.py"
 
 
 # The same question, answered by other methods.
@@ -63,21 +44,18 @@ rule baseline:
     input:
         trajectory=rules.record.output.trajectory,
     output:
-        baseline=directory(f"{RESULTS}/{{experiment}}/baselines/{{method}}.zarr"),
+        output=directory(f"{RESULTS}/{{experiment}}/baselines/{{method}}.zarr"),
     log:
         f"{LOGS}/{{experiment}}/baseline/{{method}}.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/baseline/{{method}}.jsonl"
-    threads: 1
+    threads: threads_of("baseline")
     resources:
-        mem_mb=memory(5000),
-        runtime=240,
-        gpu=0,
+        **asks("baseline"),
     params:
-        config=stage_config("baseline"),
-        source=stage_source("baseline"),
+        **depends("baseline"),
     script:
-        "../scripts/baseline.py"
+        "../scripts/stage.py"
 
 
 # Models trained on subsets: many small jobs, side by side.
@@ -85,21 +63,18 @@ rule retrain:
     input:
         data=dataset,
     output:
-        retrained=directory(f"{RESULTS}/{{experiment}}/retrained/{{fraction}}/{{start}}-{{stop}}.zarr"),
+        output=directory(f"{RESULTS}/{{experiment}}/retrained/{{fraction}}/{{start}}-{{stop}}.zarr"),
     log:
         f"{LOGS}/{{experiment}}/retrain/{{fraction}}/{{start}}-{{stop}}.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/retrain/{{fraction}}/{{start}}-{{stop}}.jsonl"
-    threads: lambda wildcards: CONFIGS[wildcards.experiment]["train"]["threads"]
+    threads: threads_of("retrain")
     resources:
-        mem_mb=memory(2000),
-        runtime=240,
-        gpu=gpus,
+        **asks("retrain"),
     params:
-        config=stage_config("retrain"),
-        source=stage_source("retrain"),
+        **depends("retrain"),
     script:
-        "../scripts/retrain.py"
+        "../scripts/stage.py"
 
 
 # How well scores predict what models trained on subsets output.
@@ -107,24 +82,18 @@ rule datamodel:
     input:
         trajectory=rules.record.output.trajectory,
         attribution=rules.attribution.output.output,
-        baselines=lambda wildcards: [
-            f"{RESULTS}/{wildcards.experiment}/baselines/{method}.zarr"
-            for method in CONFIGS[wildcards.experiment]["study"]["datamodel"]["methods"]
-            if method != "explaind"
-        ],
-        retrained=retrained,
+        baselines=every("baseline"),
+        retrained=every("retrain"),
     output:
         output=f"{RESULTS}/{{experiment}}/datamodel.csv",
     log:
         f"{LOGS}/{{experiment}}/datamodel.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/datamodel.jsonl"
-    threads: 1
+    threads: threads_of("datamodel")
     resources:
-        mem_mb=memory(4000),
-        runtime=60,
+        **asks("datamodel"),
     params:
-        config=stage_config("datamodel"),
-        source=stage_source("datamodel"),
+        **depends("datamodel"),
     script:
-        "../scripts/study.py"
+        "../scripts/stage.py"

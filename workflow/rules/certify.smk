@@ -3,18 +3,15 @@ rule certify:
     input:
         trajectory=rules.record.output.trajectory,
     output:
-        certificate=directory(f"{RESULTS}/{{experiment}}/certificate.zarr"),
+        output=directory(f"{RESULTS}/{{experiment}}/certificate.zarr"),
     log:
         f"{LOGS}/{{experiment}}/certify.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/certify.jsonl"
-    threads: 1
+    threads: threads_of("certify")
     resources:
-        mem_mb=memory(2000),
-        runtime=60,
-        gpu=gpus,
+        **asks("certify"),
     params:
-        config=stage_config("certify"),
-        source=stage_source("certify"),
+        **depends("certify"),
     script:
-        "../scripts/certify.py"
+        "../scripts/stage.py"

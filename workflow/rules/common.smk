@@ -1,17 +1,27 @@
-# Which experiments, at which scale, with which overrides: everything Snakemake's own config may say.
+# Which experiments, at which scale, with which overrides: everything Snakemake's own config may say. And what every rule shares.
 import json
 import shlex
 import sys
 from pathlib import Path
 
 from explaind.config import compose_all
-from explaind.config.checkpoints import checkpoint_names
-from explaind.config.stages import settings, source
+from explaind.config.declarations import figures, stages, tables
+from explaind.config.graph import (
+    available,
+    jobs_of,
+    made,
+    module_of,
+    product_settings,
+    read_source,
+    reads_many,
+    settings,
+    source,
+)
 from explaind.errors import ConfigError, ExplaindError
 
 
 def read_request(request):
-    """The composed configuration of each requested experiment."""
+    """The composed configuration of each requested experiment: of all there are, unless some are named."""
     known = ("experiment", "scale", "overrides", "results")
     if unknown := sorted(set(request) - set(known)):
         raise ConfigError(
@@ -20,23 +30,29 @@ def read_request(request):
             got=unknown[0],
             remedy=f"write an option of the experiment as --config 'overrides=[\"{unknown[0]}=...\"]'",
         )
-    names = request.get("experiment", ["grokking", "mnist", "mnist_long", "cifar2", "eurollm"])
-    names = names.split(",") if isinstance(names, str) else list(names)
+    names = request.get("experiment")
+    names = names.split(",") if isinstance(names, str) else names
     return compose_all(names, request.get("scale", "default"), request.get("overrides") or ())
 
 
 try:
     REQUEST = dict(config)
     CONFIGS = read_request(REQUEST)
+    FIGURES = made(figures(), CONFIGS)
+    TABLES = made(tables(), CONFIGS)
 except ExplaindError as error:
     raise WorkflowError(str(error)) from None
 
 RESULTS = str(config.get("results", "results")).rstrip("/")
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
+FIGURE_FILES = [f"{RESULTS}/figures/{one.file}.{suffix}" for one in FIGURES for suffix in ("pdf", "png")]
+TABLE_FILES = [f"{RESULTS}/tables/{file}.csv" for one in TABLES for file in one.files.values()]
+PAGE_FILES = [f"{RESULTS}/report/{one.file}.html" for one in TABLES]
 
-# How the work is cut reaches the scripts here and not in params: it changes no result.
+# How the work is cut reaches the scripts here and not in params: it changes no result. Captions go to the report in the same way.
 config["execution"] = {name: values["execution"] for name, values in CONFIGS.items()}
+config["captions"] = {one.rule: one.product.caption for one in (*FIGURES, *TABLES)}
 
 
 wildcard_constraints:
@@ -45,29 +61,24 @@ wildcard_constraints:
     start=r"\d{6}",
     stop=r"\d{6}",
     nodes=r"\d+",
-    window="|".join(
-        [
-            "none",
-            *(
-                name
-                for values in CONFIGS.values()
-                for name in values["study"].get("windows", {}).get("positions", {})
-            ),
-        ]
-    ),
+    window=r"\w+",
     fraction=r"0\.\d+|leave-one-out",
     method=r"[a-z_]+",
     checkpoint=r"[^/]+",
 
 
-def stage_config(stage):
-    """The narrowest slice of the configuration, as JSON: its changes rerun the stage."""
-    return lambda wildcards: settings(CONFIGS[wildcards.experiment], stage)
+def depends(stage):
+    """The params of a stage's rule: a change in the configuration that it reads, or in the code that it runs, reruns it."""
 
+    def read(wildcards):
+        nodes = int(wildcards.nodes) if stage == "quadrature" else None
+        return settings(CONFIGS[wildcards.experiment], stages()[stage], nodes=nodes)
 
-def stage_source(stage):
-    """The digest of the stage's modules: editing them reruns the stage."""
-    return lambda wildcards: source(CONFIGS[wildcards.experiment], stage)
+    return {
+        "config": read,
+        "source": lambda wildcards: source(CONFIGS[wildcards.experiment], stage),
+        "module": module_of(stage),
+    }
 
 
 def memory(mb):
@@ -75,78 +86,37 @@ def memory(mb):
     return lambda wildcards, attempt: mb * attempt
 
 
-def gpus(wildcards):
-    """GPUs of a job that profits from one, as the experiment's size asks."""
-    return CONFIGS[wildcards.experiment]["execution"]["gpu"]
+def asks(stage):
+    """The resources of a stage's rule, as it declares them; a GPU as the experiment's size asks."""
+    declared = stages()[stage]
+    resources = {"mem_mb": memory(declared.memory), "runtime": declared.runtime}
+    if declared.gpu:
+        resources["gpu"] = lambda wildcards: CONFIGS[wildcards.experiment]["execution"]["gpu"]
+    return resources
 
 
-def config_of(experiment, stage):
-    """`stage_config` for a figure or table of one experiment, whose file name has no experiment in it."""
-    return lambda wildcards: settings(CONFIGS[experiment], stage)
+def threads_of(stage):
+    """The threads of a stage's rule. The order of float sums depends on them, so the configuration sets those of training."""
+    declared = stages()[stage].threads
+    if isinstance(declared, int):
+        return declared
+    group, option = declared.split(".")
+    return lambda wildcards: CONFIGS[wildcards.experiment][group][option]
 
 
-def source_of(experiment, stage):
-    """`stage_source` for a figure or table of one experiment."""
-    return lambda wildcards: source(CONFIGS[experiment], stage)
+def files_of(stage, experiment, *chosen, output="output"):
+    """An output of a stage, for all its jobs in an experiment or for the chosen ones."""
+    pattern = str(getattr(getattr(rules, stage).output, output))
+    jobs = jobs_of(stage, CONFIGS[experiment], *chosen)
+    return [pattern.format(experiment=experiment, **job) for job in jobs]
 
 
-def first_of(*experiments):
-    """The first of these experiments that was asked for: a figure or table of several takes its options from there."""
-    return next((name for name in experiments if name in CONFIGS), experiments[0])
-
-
-def having(*keys):
-    """The experiments that were asked for and have these options."""
-    found = []
-    for name, values in CONFIGS.items():
-        for key in keys:
-            values = values.get(key, {})
-        if values:
-            found.append(name)
-    return found
+def every(stage, *chosen):
+    """An input of a stage's rule: the outputs of another stage, for all its jobs or for the chosen ones."""
+    return lambda wildcards: files_of(stage, wildcards.experiment, *chosen)
 
 
 def dataset(wildcards):
     """The experiment's data set, if its data come from outside."""
     values = CONFIGS[wildcards.experiment]
     return f"{RESULTS}/{wildcards.experiment}/data.zarr" if "source" in values["data"] else []
-
-
-def grokking_files(pattern, *keys):
-    """Files of the grokking run, one for each item of a list in its configuration, asked for at run time."""
-
-    def files(wildcards):
-        items = CONFIGS["grokking"]
-        for key in keys:
-            items = items[key]
-        return [f"{RESULTS}/grokking/{pattern.format(item)}" for item in items]
-
-    return files
-
-
-def windows(*names):
-    """Window stores of the grokking run, in order of time."""
-    return expand(f"{RESULTS}/grokking/windows/{{name}}.zarr", name=names)
-
-
-CHECKPOINTS = {name: checkpoint_names(CONFIGS[name]) for name in having("checkpoints")}
-
-
-def own_checkpoints(experiment):
-    """Does the workflow itself train the language model whose checkpoints are explained?"""
-    return experiment in CHECKPOINTS and CONFIGS[experiment]["checkpoints"]["source"] == "trained"
-
-
-def trained_checkpoints(wildcards):
-    """The folder of our own training's checkpoints; nothing where they come from elsewhere."""
-    folder = f"{RESULTS}/{wildcards.experiment}/checkpoints"
-    return folder if own_checkpoints(wildcards.experiment) else []
-
-
-def explained(folder, experiment, group=None):
-    """Stores of every checkpoint, or of those that a study's stride keeps; an interval needs a next checkpoint."""
-    names = CHECKPOINTS.get(experiment, [])
-    if group == "intervals":
-        names = names[:-1] if own_checkpoints(experiment) else []
-    stride = CONFIGS[experiment]["study"][group]["stride"] if group and names else 1
-    return [f"{RESULTS}/{experiment}/{folder}/{name}.zarr" for name in names[::stride]]

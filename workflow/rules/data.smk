@@ -1,15 +1,13 @@
 # Fetch a data set, check it, and keep it as one store: everything later reads that store alone.
 rule data:
     output:
-        data=directory(f"{RESULTS}/{{experiment}}/data.zarr"),
+        output=directory(f"{RESULTS}/{{experiment}}/data.zarr"),
     log:
         f"{LOGS}/{{experiment}}/data.log",
-    threads: 1
+    threads: threads_of("data")
     resources:
-        mem_mb=memory(2000),
-        runtime=60,
+        **asks("data"),
     params:
-        config=stage_config("data"),
-        source=stage_source("data"),
+        **depends("data"),
     script:
-        "../scripts/data.py"
+        "../scripts/stage.py"

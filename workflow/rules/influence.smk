@@ -3,20 +3,34 @@
 rule influence:
     input:
         trajectory=rules.record.output.trajectory,
-        certificate=rules.certify.output.certificate,
+        certificate=rules.certify.output.output,
     output:
-        part=directory(f"{RESULTS}/{{experiment}}/parts/{{start}}-{{stop}}.zarr"),
+        output=directory(f"{RESULTS}/{{experiment}}/parts/{{start}}-{{stop}}.zarr"),
     log:
         f"{LOGS}/{{experiment}}/influence/{{start}}-{{stop}}.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/influence/{{start}}-{{stop}}.jsonl"
-    threads: 1
+    threads: threads_of("influence")
     resources:
-        mem_mb=memory(3000),
-        runtime=120,
-        gpu=gpus,
+        **asks("influence"),
     params:
-        config=stage_config("influence"),
-        source=stage_source("influence"),
+        **depends("influence"),
     script:
-        "../scripts/influence.py"
+        "../scripts/stage.py"
+
+
+# Add the parts up: declared inputs, never a glob.
+rule accumulate:
+    input:
+        parts=every("influence"),
+    output:
+        output=directory(f"{RESULTS}/{{experiment}}/influence.zarr"),
+    log:
+        f"{LOGS}/{{experiment}}/accumulate.log",
+    threads: threads_of("accumulate")
+    resources:
+        **asks("accumulate"),
+    params:
+        **depends("accumulate"),
+    script:
+        "../scripts/stage.py"

@@ -1,3 +1,4 @@
+# From seeds to one recorded run.
 # Train every seed of the list, without recording: one job each, side by side.
 rule train:
     input:
@@ -9,14 +10,73 @@ rule train:
         f"{LOGS}/{{experiment}}/train/{{seed}}.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/train/{{seed}}.jsonl"
-    # The order of float sums depends on the number of threads, so the configuration sets it.
-    threads: lambda wildcards: CONFIGS[wildcards.experiment]["train"]["threads"]
+    threads: threads_of("train")
     resources:
-        mem_mb=memory(1500),
-        runtime=60,
-        gpu=gpus,
+        **asks("train"),
     params:
-        config=stage_config("train"),
-        source=stage_source("train"),
+        **depends("train"),
     script:
-        "../scripts/train.py"
+        "../scripts/stage.py"
+
+
+def summaries(wildcards):
+    """Every seed's run; none where there is no stopping rule to decide between them."""
+    experiment = wildcards.experiment
+    decides = CONFIGS[experiment]["train"]["stop_accuracy"] is not None
+    return files_of("train", experiment, output="summary") if decides else []
+
+
+# Choose the seed to explain by the stated rule.
+rule select:
+    input:
+        summaries=summaries,
+    output:
+        output=f"{RESULTS}/{{experiment}}/selection.json",
+    log:
+        f"{LOGS}/{{experiment}}/select.log",
+    threads: threads_of("select")
+    resources:
+        **asks("select"),
+    params:
+        **depends("select"),
+    script:
+        "../scripts/stage.py"
+
+
+# Train it again with the recorder. An interrupted recording grows beside the output, and is renamed into place when complete.
+rule record:
+    input:
+        selection=rules.select.output.output,
+        data=dataset,
+    output:
+        trajectory=directory(f"{RESULTS}/{{experiment}}/trajectory.zarr"),
+        summary=f"{RESULTS}/{{experiment}}/trajectory.json",
+        metrics=f"{RESULTS}/{{experiment}}/metrics.csv",
+    log:
+        f"{LOGS}/{{experiment}}/record.log",
+    benchmark:
+        f"{BENCHMARKS}/{{experiment}}/record.jsonl"
+    threads: threads_of("record")
+    resources:
+        **asks("record"),
+    params:
+        **depends("record"),
+    script:
+        "../scripts/stage.py"
+
+
+# Find the steps at which it memorised and generalised.
+rule phases:
+    input:
+        summary=rules.record.output.summary,
+    output:
+        output=f"{RESULTS}/{{experiment}}/phases.json",
+    log:
+        f"{LOGS}/{{experiment}}/phases.log",
+    threads: threads_of("phases")
+    resources:
+        **asks("phases"),
+    params:
+        **depends("phases"),
+    script:
+        "../scripts/stage.py"

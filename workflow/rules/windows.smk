@@ -2,21 +2,38 @@
 rule window:
     input:
         trajectory=rules.record.output.trajectory,
-        certificate=rules.certify.output.certificate,
-        phases=rules.phases.output.phases,
+        certificate=rules.certify.output.output,
+        phases=rules.phases.output.output,
     output:
-        window=directory(f"{RESULTS}/{{experiment}}/windows/{{window}}.zarr"),
+        output=directory(f"{RESULTS}/{{experiment}}/windows/{{window}}.zarr"),
     log:
         f"{LOGS}/{{experiment}}/window/{{window}}.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/window/{{window}}.jsonl"
-    threads: 1
+    threads: threads_of("window")
     resources:
-        mem_mb=memory(3000),
-        runtime=120,
-        gpu=gpus,
+        **asks("window"),
     params:
-        config=stage_config("window"),
-        source=stage_source("window"),
+        **depends("window"),
     script:
-        "../scripts/window.py"
+        "../scripts/stage.py"
+
+
+# Which periods the similarities of the last window have.
+rule periodicity:
+    input:
+        window=f"{RESULTS}/{{experiment}}/windows/late.zarr",
+        phases=rules.phases.output.output,
+    output:
+        output=f"{RESULTS}/{{experiment}}/periodicity.csv",
+    log:
+        f"{LOGS}/{{experiment}}/periodicity.log",
+    benchmark:
+        f"{BENCHMARKS}/{{experiment}}/periodicity.jsonl"
+    threads: threads_of("periodicity")
+    resources:
+        **asks("periodicity"),
+    params:
+        **depends("periodicity"),
+    script:
+        "../scripts/stage.py"

@@ -1,10 +1,11 @@
-"""Draw one figure as PDF and PNG: the rule's name is the module's, its named inputs are the arguments."""
+"""Draw one figure: its module's `draw` gets the rule's named inputs as arguments."""
 
 import importlib
 from pathlib import Path
 
-from job import job, paths
+from job import arguments, job
 
 with job(snakemake) as config:
-    draw = importlib.import_module(f"explaind.figures.{snakemake.rule}").draw
-    draw(**paths(snakemake.input), config=config, stem=Path(snakemake.output.pdf).with_suffix(""))
+    draw = importlib.import_module(snakemake.params.module).draw
+    inputs = arguments(draw, config, snakemake, outputs=False)
+    draw(**inputs, stem=Path(snakemake.output.png).with_suffix(""))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from explaind.errors import ExplaindError
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+NUMBERS = ("seed", "start", "stop", "nodes")  # wildcards that count; all others are names
 
 
 @contextmanager
@@ -49,6 +51,27 @@ def job(snakemake: Any) -> Iterator[dict[str, Any]]:
             traceback.print_exc(file=log)
             print(f"{type(error).__name__}: {error} (the traceback is in {path})", file=sys.__stderr__)
             raise SystemExit(1) from error
+
+
+def arguments(
+    function: Callable[..., Any], config: dict[str, Any], snakemake: Any, *, outputs: bool = True
+) -> dict[str, Any]:
+    """What a rule has for the arguments of a function, by name: configuration, inputs, wildcards and outputs.
+
+    An input that the function does not name need only exist, like the certificate without which nothing is attributed. An input
+    without files is left out: the function has a default for it.
+    """
+    inputs = {name: files for name, files in paths(snakemake.input).items() if files != []}
+    wildcards = {
+        name: int(value) if name in NUMBERS else value
+        for name, value in dict(snakemake.wildcards.items()).items()
+    }
+    given = {"config": config, **inputs, **wildcards}
+    named = inspect.signature(function).parameters
+    return {
+        **{name: value for name, value in given.items() if name in named},
+        **(paths(snakemake.output) if outputs else {}),
+    }
 
 
 def paths(files: Any) -> dict[str, Path | list[Path]]:

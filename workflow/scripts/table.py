@@ -1,11 +1,18 @@
-"""Write one table: the rule's name is the module's, its named inputs and outputs are the arguments."""
+"""Write one table, hold its columns against their declaration, and make a page of it for the report."""
 
 import importlib
+from pathlib import Path
 
-from job import job, paths
+from job import arguments, job, paths
 
 with job(snakemake) as config:
-    write = importlib.import_module(f"explaind.tables.{snakemake.rule}").write
-    # A table that depends on no value of the configuration takes no configuration.
-    values = {} if snakemake.params.config == "{}" else {"config": config}
-    write(**values, **paths(snakemake.input), **paths(snakemake.output))
+    from explaind.tables.columns import check_table
+
+    from explaind.tables.pages import write_page
+
+    module = importlib.import_module(snakemake.params.module)
+    outputs = paths(snakemake.output)
+    page = outputs.pop("page")
+    module.write(**arguments(module.write, config, snakemake, outputs=False), **outputs)
+    check_table(module.TABLE, outputs)
+    write_page(Path(snakemake.output.output), page)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from explaind.updates.units import Cut
+from explaind.features.units import Cut
 
 __all__ = ["COMPONENTS", "cast_parameters", "describe", "llama_config", "make_llama", "sequence_losses"]
 

@@ -18,28 +18,11 @@ from explaind.errors import TrainingError
 from explaind.experiments.eurollm.build import Pretraining
 from explaind.experiments.eurollm.model import sequence_losses
 from explaind.runtime.device import find_device
+from explaind.training.schedule import learning_rate
 
-__all__ = ["Trainer", "learning_rate"]
+__all__ = ["Trainer"]
 
 EVALUATED = 16  # sequences in one forward pass of an evaluation
-
-
-def learning_rate(config: Mapping[str, Any], step: int) -> float:
-    """α_s: linear warm-up, constant, then linear decay, which reaches a share of the peak after the last
-    update.
-
-    Args:
-        config: `optimizer.lr` (the peak) and `train.{steps,warmup,decay,final}`: updates in all, of warm-up and of decay, and
-            the share that is left at the end.
-        step: s.
-    """
-    train, peak = config["train"], config["optimizer"]["lr"]
-    if step < train["warmup"]:
-        return peak * (step + 1) / train["warmup"]
-    left = max(0, train["steps"] - step)
-    if left >= train["decay"]:
-        return peak
-    return peak * (train["final"] + (1 - train["final"]) * left / train["decay"])
 
 
 class Trainer:

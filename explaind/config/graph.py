@@ -1,0 +1,188 @@
+"""Declarations made concrete: which experiments have which stages and products, and what their jobs depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from explaind.config.declarations import Depends, Product, Source, Stage, Table, figures, stages, tables
+from explaind.config.digest import source_digest
+from explaind.config.jobs import JOBS
+from explaind.config.slices import has, slice_config, slice_json, value_of
+from explaind.errors import ConfigError
+
+__all__ = [
+    "Made", "available", "jobs_of", "made", "module_of", "product_settings", "read_source", "reads_many", "settings", "source",
+]  # fmt: skip
+
+Config = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Made:
+    """One figure or table that the workflow makes.
+
+    Attributes:
+        name: of the product, its module and its declaration.
+        rule: of the workflow: the name, and the experiment where its file names it.
+        files: of each of its outputs, the name without suffix; `output` is the main one, and a figure's only one.
+        experiments: that it is made of; the first gives the options.
+        product: the declaration.
+    """
+
+    name: str
+    rule: str
+    files: Mapping[str, str]
+    experiments: tuple[str, ...]
+    product: Product
+
+    @property
+    def file(self) -> str:
+        """The name of its main file without suffix."""
+        return self.files["output"]
+
+    @property
+    def label(self) -> str:
+        """Of a figure in the report's list: its number, or the experiment where there is one of each."""
+        several = "{experiment}" in self.product.file
+        return self.experiments[0] if several else getattr(self.product, "label", self.name)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an input comes from.
+
+    Attributes:
+        name: of a stage or table.
+        output: of its rule.
+        chosen: the jobs of the stage that are read; none: all of them.
+        maker: its declaration.
+    """
+
+    name: str
+    output: str
+    chosen: tuple[str, ...]
+    maker: Stage | Table
+
+
+def available(declaration: Depends, config: Config) -> bool:
+    """Does an experiment with this configuration have the stage or product: its own conditions, and all its inputs?"""
+    if declaration.requires is not None and not has(config, declaration.requires):
+        return False
+    if any(value_of(config, key) != value for key, value in declaration.when.items()):
+        return False
+    if not isinstance(declaration, Product):
+        return True
+    needed = (source for name, source in declaration.inputs.items() if name not in declaration.optional)
+    return all(available(read_source(source).maker, config) for source in needed)
+
+
+def made(products: Mapping[str, Product], configs: Mapping[str, Config]) -> list[Made]:
+    """What is made of these products, in the order of the experiments.
+
+    Raises:
+        ConfigError: two experiments would write the same file.
+    """
+    result: dict[str, Made] = {}
+    for experiment, config in configs.items():
+        for name, product in products.items():
+            if not available(product, config):
+                continue
+            files = _files(product, experiment, config["suffix"])
+            file = files["output"]
+            first = result.get(file)
+            if first is not None and not product.across:
+                raise ConfigError(
+                    f"Two experiments would write the same file {file!r}.",
+                    expected="one of them with a suffix of its own",
+                    got=f"{first.experiments[0]} and {experiment}",
+                    remedy=f"Set suffix in conf/experiment/{experiment}.yaml, or ask for one of them.",
+                )
+            rule = name if file == product.file else f"{name}_{experiment}"
+            experiments = (*first.experiments, experiment) if first else (experiment,)
+            result[file] = Made(name, rule, files, experiments, product)
+    return list(result.values())
+
+
+def _files(product: Product, experiment: str, suffix: str) -> dict[str, str]:
+    """File names without suffix by output: with the experiment's name or suffix, unless all experiments share them."""
+    names = {"output": product.file, **getattr(product, "also", {})}
+    if product.across:
+        return names
+    return {
+        output: name.format(experiment=experiment) if "{experiment}" in name else f"{name}{suffix}"
+        for output, name in names.items()
+    }
+
+
+def jobs_of(stage: str, config: Config, *chosen: str) -> list[dict[str, str]]:
+    """The wildcards of a stage's jobs in one experiment: all of them, or those whose (only) wildcard has a chosen value."""
+    each = stages()[stage].each
+    if each is None:
+        return [{}]
+    jobs = JOBS[each](config)
+    return [job for name in chosen for job in jobs if name in job.values()] if chosen else jobs
+
+
+def settings(config: Config, declaration: Depends, *, nodes: int | None = None) -> str:
+    """The configuration that a job sees, as canonical JSON.
+
+    Args:
+        config: the composed configuration.
+        declaration: of its stage or product.
+        nodes: for the fixed-node baselines, the node count of one job: the others' test counts are left out.
+    """
+    part = slice_config(dict(config), *declaration.options, without=declaration.without)
+    if nodes is not None:
+        quadrature = part["study"]["quadrature"]
+        tests = dict(zip(quadrature["nodes"], quadrature["tests"], strict=True))[nodes]
+        part["study"] = {**part["study"], "quadrature": {**quadrature, "nodes": [nodes], "tests": [tests]}}
+    return slice_json(part)
+
+
+def module_of(rule: str) -> str:
+    """The module that a stage or product runs."""
+    rooms = {"figures": figures(), "tables": tables()}
+    room = next((name for name, found in rooms.items() if rule in found), None)
+    return f"explaind.{room or stages()[rule].room}.{rule}"
+
+
+def source(config: Config, rule: str) -> str:
+    """Digest of the code that a stage or product runs for an experiment (see `source_digest`)."""
+    return source_digest(module_of(rule), experiment=config["name"])
+
+
+def product_settings(one: Made, configs: Mapping[str, Config]) -> str:
+    """The configuration that a figure or table sees, as canonical JSON; with titles where it puts several together."""
+    config = configs[one.experiments[0]]
+    part = slice_config(dict(config), *one.product.options, without=one.product.without)
+    if one.product.across and part:
+        part["titles"] = {name: configs[name]["title"] for name in one.experiments}
+    return slice_json(part)
+
+
+def read_source(source: Source) -> Origin:
+    """What an input's declaration refers to.
+
+    Raises:
+        ConfigError: no stage and no table has this name.
+    """
+    text, chosen = (source, ()) if isinstance(source, str) else (source[0], tuple(source[1:]))
+    name, _, output = text.partition(".")
+    known: dict[str, Stage | Table] = {**stages(), **tables()}
+    if name not in known:
+        raise ConfigError(
+            f"A figure or table reads {text!r}, which nothing makes.",
+            expected=f"an output of one of {', '.join(known)}",
+            got=text,
+        )
+    return Origin(name, output or "output", chosen, known[name])
+
+
+def reads_many(product: Product, source: Source) -> bool:
+    """Is the input a list of files: of several jobs, or of several experiments?"""
+    maker = read_source(source).maker
+    if isinstance(maker, Table):
+        return product.across and not maker.across
+    return product.across or maker.each is not None

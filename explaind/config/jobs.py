@@ -1,0 +1,89 @@
+"""What the work is cut into: the jobs of every stage that runs more than once, as values of its rule's wildcards.
+
+A stage's declaration names one of these functions with `each`. Whoever reads all of its jobs gets them in this order.
+The docstring says what there is one job for, in docs/cluster.md too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from explaind.config.checkpoints import checkpoint_names
+
+__all__ = ["JOBS"]
+
+Config = Mapping[str, Any]
+Jobs = list[dict[str, str]]
+
+
+def seeds(config: Config) -> Jobs:
+    """each seed of the list"""
+    return [{"seed": str(seed)} for seed in config["train"]["seeds"]]
+
+
+def parts(config: Config) -> Jobs:
+    """each range of `execution.part_steps` updates"""
+    # Up to the most that a run may have: a part beyond its end is valid and empty.
+    return _ranges(config["train"]["max_steps"], config["execution"]["part_steps"])
+
+
+def windows(config: Config) -> Jobs:
+    """each window of updates"""
+    return [{"window": name} for name in config["study"]["windows"]["positions"]]
+
+
+def nodes(config: Config) -> Jobs:
+    """each fixed number of nodes"""
+    return [{"nodes": str(count)} for count in config["study"]["quadrature"]["nodes"]]
+
+
+def methods(config: Config) -> Jobs:
+    """each other method of data attribution"""
+    chosen = config["study"]["datamodel"]["methods"]
+    return [{"method": name} for name in chosen if name != "explaind"]
+
+
+def subsets(config: Config) -> Jobs:
+    """each fraction and range of `execution.retrain_subsets` subsets"""
+    options, size = config["study"]["datamodel"], config["execution"]["retrain_subsets"]
+    counts = {f"{fraction:g}": options["subsets"] for fraction in options["fractions"]}
+    if options["leave_one_out"]:
+        counts["leave-one-out"] = options["leave_one_out"]
+    return [
+        {"fraction": fraction, **part} for fraction, count in counts.items() for part in _ranges(count, size)
+    ]
+
+
+def checkpoints(config: Config) -> Jobs:
+    """each checkpoint"""
+    return _named(checkpoint_names(config))
+
+
+def some_checkpoints(config: Config) -> Jobs:
+    """every `study.languages.stride`-th checkpoint"""
+    return _named(checkpoint_names(config)[:: config["study"]["languages"]["stride"]])
+
+
+def intervals(config: Config) -> Jobs:
+    """every `study.intervals.stride`-th checkpoint that has a next one"""
+    return _named(checkpoint_names(config)[:-1][:: config["study"]["intervals"]["stride"]])
+
+
+def _named(names: Sequence[str]) -> Jobs:
+    return [{"checkpoint": name} for name in names]
+
+
+def _ranges(count: int, size: int) -> Jobs:
+    return [
+        {"start": f"{start:06d}", "stop": f"{min(start + size, count):06d}"}
+        for start in range(0, count, size)
+    ]
+
+
+JOBS: dict[str, Callable[[Config], Jobs]] = {
+    function.__name__: function
+    for function in (
+        seeds, parts, windows, nodes, methods, subsets, checkpoints, some_checkpoints, intervals,
+    )
+}  # fmt: skip

@@ -1,0 +1,73 @@
+"""One simulated update from a checkpoint: its batch, its momentum and its weight decay, by unit of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from explaind.config.declarations import Stage
+from explaind.experiments.eurollm.model import sequence_losses
+from explaind.experiments.eurollm.opening import open_for, units_of
+from explaind.runtime.allocator import keep_memory
+from explaind.store import write_dataset
+from explaind.updates.explain import explain_update
+
+__all__ = ["write"]
+
+STAGE = Stage(
+    options=(
+        "name",
+        "data.context",
+        "model",
+        "train.batch",
+        "train.mix",
+        "train.seed",
+        "checkpoints",
+        "influence",
+    ),
+    without=("checkpoints.revisions",),
+    requires="checkpoints",
+    each="checkpoints",
+    memory=3000,
+    runtime=120,
+    gpu=True,
+)
+
+
+def write(
+    config: Mapping[str, Any], *, tokens: Path, checkpoint: str, checkpoints: Path | None = None, output: Path
+) -> None:
+    """Explain one simulated update from a checkpoint, as a store "update".
+
+    The batch is drawn from the training text once, with the composition of the run's own batches, and is the same at every
+    checkpoint. The held-out sequences are of the languages that are trained on.
+
+    Args:
+        config: resolved configuration; `checkpoints`, `influence` and what `explaind.experiments.eurollm.build.load` needs.
+        tokens: store of packed sequences.
+        checkpoint: its name.
+        checkpoints: the folder that our own training wrote; None for other sources.
+        output: the store to write.
+    """
+    keep_memory()
+    experiment, opened, model = open_for(config, tokens, checkpoint, checkpoints)
+    device = next(model.parameters()).device
+    sequences, languages = experiment.heldout(config["influence"]["heldout"], trained=True)
+    batch = experiment.batches("simulated")(0)
+    options = config["influence"]
+    explained = explain_update(
+        opened,
+        model,
+        sequence_losses,
+        experiment.tokens.train[batch].to(device),
+        sequences.to(device),
+        units=units_of(opened),
+        relative_tolerance=options["tolerance"],
+        max_nodes=options["max_nodes"],
+        min_nodes=options["min_nodes"],
+        samples_per_pass=config["execution"]["samples_per_pass"],
+    )
+    names = [experiment.tokens.heldout_languages[index] for index in languages.tolist()]
+    explained = explained.assign_coords(language=("heldout", names))
+    write_dataset(explained.assign_attrs(notes=" ".join(opened.notes)), output, kind="update")
