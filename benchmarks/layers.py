@@ -50,7 +50,7 @@ def run(folder: Path, *, steps: int = 200) -> None:
 
 def _record(experiment_config: dict, config: dict, steps: int, path: Path) -> None:
     import explaind
-    from explaind.experiments import load, make_optimizer
+    from explaind.experiments.build import load, make_optimizer
 
     experiment = load(config, seed=SEED)
     optimizer = make_optimizer(config, experiment.model)

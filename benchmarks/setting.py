@@ -14,8 +14,9 @@ from rich.table import Table
 
 import explaind
 from explaind.config import compose
-from explaind.experiments import Experiment, load, make_optimizer, parameters_by_layer, seeded
+from explaind.experiments.build import load, make_optimizer
 from explaind.experiments.cifar2.model import ResNet9
+from explaind.experiments.experiment import Experiment, parameters_by_layer, seeded
 from explaind.experiments.likelihood import negative_log_likelihood
 from explaind.experiments.mnist.model import DigitNet
 from explaind.features import batched

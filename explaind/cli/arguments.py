@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from explaind.cli.options import add_options
+
 #: Of an optimizer's state; `explaind.checkpoints` reads them, and a test holds this list to its own.
 FORMATS = ("explaind", "torch", "megatron")
 
@@ -31,7 +33,7 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(
-        dest="command", required=True, metavar="show | plan | influence | verify | checkpoint"
+        dest="command", required=True, metavar="show | plan | influence | verify | checkpoint | options"
     )
 
     show = _command(
@@ -77,6 +79,7 @@ def make_parser() -> argparse.ArgumentParser:
     checkpoint.add_argument(
         "--format", choices=FORMATS, default=FORMATS[0], help=f"of the optimizer's state ({FORMATS[0]})"
     )
+    add_options(commands)
     return parser
 
 

@@ -90,12 +90,20 @@ def _checkpoint(options: Namespace) -> int:
     return 0
 
 
+def _options(options: Namespace) -> int:
+    from explaind.cli.options import print_options
+
+    print_options(options.experiment, options.scale)
+    return 0
+
+
 _COMMANDS = {
     "show": _show,
     "plan": _plan,
     "influence": _influence,
     "verify": _verify,
     "checkpoint": _checkpoint,
+    "options": _options,
 }
 
 

@@ -7,14 +7,31 @@ silence (an option that is added rather than changed, a key that no one reads).
 from __future__ import annotations
 
 import difflib
+import math
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
-from explaind.config.schema import validate
+from explaind.config.validate import validate
 from explaind.errors import ConfigError
 
+__all__ = ["CONF", "compose", "compose_all", "experiments", "read_overrides"]
+
 CONF = Path(__file__).resolve().parent.parent.parent / "conf"
+#: Chosen by themselves, not by an override.
+CHOSEN = ("experiment", "scale", "name", "hydra")
+
+
+def experiments(conf: Path = CONF) -> list[str]:
+    """Every experiment of `conf/experiment`, by its `order`."""
+    from omegaconf import OmegaConf
+
+    def place(path: Path) -> tuple[float, str]:
+        order = OmegaConf.load(path).get("order")
+        return order if isinstance(order, int) else math.inf, path.stem  # what is no order, `compose` refuses
+
+    return [path.stem for path in sorted((conf / "experiment").glob("*.yaml"), key=place)]
 
 
 def compose(
@@ -29,7 +46,7 @@ def compose(
         conf: the folder of the configuration files.
 
     Returns:
-        Nested dicts of plain values; `conf/config.yaml` lists the keys. `train.seed` is already written into
+        Nested dicts of plain values; `docs/options.md` lists the keys. `train.seed` is already written into
         `train.seeds`.
 
     Raises:
@@ -50,7 +67,7 @@ def compose(
 
 
 def compose_all(
-    experiments: Iterable[str],
+    names: Iterable[str] | None = None,
     scale: str = "default",
     overrides: str | Iterable[str] = (),
     *,
@@ -58,17 +75,23 @@ def compose_all(
 ) -> dict[str, dict[str, Any]]:
     """The configuration of several experiments. An override reaches those that have the option; one of them must.
 
+    Args:
+        names: of the experiments; None: all, by their `order`.
+        scale, overrides, conf: as of `compose`.
+
     Raises:
         ConfigError: as `compose`; an option that no experiment has is refused as it is for the first of them.
     """
-    names, wanted = list(experiments), read_overrides(overrides)
+    names, wanted = experiments(conf) if names is None else list(names), read_overrides(overrides)
+    if len(names) == 1:
+        return {name: compose(name, scale, wanted, conf=conf) for name in names}
     plain = {name: compose(name, scale, conf=conf) for name in names}
     if not wanted:
         return plain
     meant: dict[str, list[str]] = {name: [] for name in names}
     for override in wanted:
         key = override.partition("=")[0]
-        having = [name for name in names if (conf / key).is_dir() or key in _known(plain[name])] or names
+        having = [name for name in names if key in _known(plain[name])] or names
         for name in having:
             meant[name].append(override)
     return {
@@ -121,14 +144,14 @@ def _choose(kind: str, name: str, folder: Path) -> None:
 
 def _check_override(override: str) -> None:
     key, equals, _ = override.partition("=")
-    if not equals or key[:1] in "+~":
+    if not equals or not key or key[0] in "+~":
         raise ConfigError(
             f"The override {override!r} does not set an existing option.",
             expected="an override of the form group.option=value, without a leading + or ~",
             got=override,
-            remedy="see the list of options at the top of conf/config.yaml",
+            remedy="see the list of options in docs/options.md",
         )
-    if key.split(".")[0] in ("experiment", "scale", "name", "hydra"):
+    if re.split(r"[./@]", key)[0] in CHOSEN:
         raise ConfigError(
             f"The override {override!r} sets what is chosen outside of the overrides.",
             expected="an override of an option of the experiment",
@@ -152,7 +175,7 @@ def _explain_overrides(overrides: list[str], base: dict[str, Any], conf: Path) -
                 f"There is no option {key!r}.",
                 expected=f"one of {', '.join(near or options)}",
                 got=override,
-                remedy="correct the option's name; the top of conf/config.yaml lists all of them",
+                remedy="correct the option's name; docs/options.md lists all of them",
             )
 
 

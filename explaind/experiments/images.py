@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from explaind.datasets.images import Images, draw, read
 from explaind.errors import DataError
-from explaind.experiments import Experiment, parameters_by_layer, seeded
+from explaind.experiments.experiment import Experiment, parameters_by_layer, seeded
 from explaind.experiments.likelihood import negative_log_likelihood
 from explaind.training.batches import mirrored
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from explaind.experiments import Experiment, load
+from explaind.experiments.build import load
+from explaind.experiments.experiment import Experiment
 from explaind.recording.trajectory import Trajectory
 
 __all__ = ["open_run"]

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from explaind.config.declarations import Figure
-from explaind.experiments import Experiment
+from explaind.experiments.experiment import Experiment
 from explaind.experiments.images import as_pixels
 from explaind.experiments.runs import open_run
 from explaind.figures.style import WIDTH, new_figure

@@ -9,7 +9,7 @@ from typing import Any
 from explaind.checkpoints import open_checkpoint
 from explaind.config.checkpoints import checkpoint_names
 from explaind.config.declarations import Stage
-from explaind.experiments.eurollm import load
+from explaind.experiments.eurollm.build import load
 from explaind.experiments.eurollm.model import sequence_losses
 from explaind.experiments.eurollm.opening import units_of
 from explaind.experiments.eurollm.trainer import Trainer

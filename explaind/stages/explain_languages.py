@@ -57,7 +57,7 @@ def write(
 
     Args:
         config: resolved configuration; `checkpoints`, `influence`, `execution.rows_mb` and what
-            `explaind.experiments.eurollm.load` needs.
+            `explaind.experiments.eurollm.build.load` needs.
         tokens: store of packed sequences.
         checkpoint: its name.
         checkpoints: the folder that our own training wrote; None for other sources.

@@ -44,7 +44,7 @@ def write(
     checkpoint. The held-out sequences are of the languages that are trained on.
 
     Args:
-        config: resolved configuration; `checkpoints`, `influence` and what `explaind.experiments.eurollm.load` needs.
+        config: resolved configuration; `checkpoints`, `influence` and what `explaind.experiments.eurollm.build.load` needs.
         tokens: store of packed sequences.
         checkpoint: its name.
         checkpoints: the folder that our own training wrote; None for other sources.

@@ -10,7 +10,7 @@ import pandas as pd
 
 from explaind.config.declarations import Stage
 from explaind.errors import StoreError
-from explaind.experiments import load, make_optimizer
+from explaind.experiments.build import load, make_optimizer
 from explaind.recording import Trajectory, record
 from explaind.runtime.device import find_device
 from explaind.store.files import read_json, write_csv, write_json

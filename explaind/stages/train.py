@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from explaind.config.declarations import Stage
-from explaind.experiments import load, make_optimizer
+from explaind.experiments.build import load, make_optimizer
 from explaind.runtime.device import find_device
 from explaind.store.files import write_csv, write_json
 from explaind.training.loop import METRICS, train_rows

@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from explaind.config.declarations import Stage
 from explaind.errors import DataError
-from explaind.experiments import Experiment
+from explaind.experiments.experiment import Experiment
 from explaind.experiments.runs import open_run
 from explaind.recording.trajectory import Trajectory
 from explaind.store import write_dataset

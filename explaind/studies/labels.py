@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from explaind.errors import DataError
-from explaind.experiments import load
+from explaind.experiments.build import load
 from explaind.store.files import read_json
 
 __all__ = ["Samples", "samples_of"]

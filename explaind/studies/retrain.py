@@ -16,7 +16,7 @@ from torch import Tensor
 
 from explaind.config.declarations import Stage
 from explaind.errors import ConfigError
-from explaind.experiments import load, make_optimizer
+from explaind.experiments.build import load, make_optimizer
 from explaind.runtime.device import find_device
 from explaind.runtime.progress import track
 from explaind.store import write_dataset

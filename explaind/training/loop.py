@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from explaind.errors import TrainingError
-from explaind.experiments import Experiment
+from explaind.experiments.experiment import Experiment
 from explaind.runtime.progress import track
 from explaind.training.batches import Order
 from explaind.training.schedule import Schedule

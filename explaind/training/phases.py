@@ -13,7 +13,7 @@ import pandas as pd
 from torch import nn
 
 from explaind.errors import ConfigError
-from explaind.experiments import Experiment
+from explaind.experiments.experiment import Experiment
 
 __all__ = ["summarise", "windows"]
 

@@ -20,6 +20,7 @@ PAGES = (
     "docs/checkpoints.md",
     "docs/cluster.md",
     "docs/extending.md",
+    "docs/options.md",
 )
 WITH_EXAMPLES = ("README.md", "docs/own-run.md", "docs/checkpoints.md")
 

@@ -14,8 +14,8 @@ from explaind import pretrain as stage
 from explaind.checkpoints import open_checkpoint
 from explaind.config.checkpoints import checkpoint_names, checkpoint_steps
 from explaind.errors import ConfigError, DataError, TrainingError
-from explaind.experiments.eurollm import load
 from explaind.experiments.eurollm.batches import Batches, composition, spread
+from explaind.experiments.eurollm.build import load
 from explaind.experiments.eurollm.model import describe, llama_config, make_llama, sequence_losses
 from explaind.experiments.eurollm.trainer import Trainer
 from explaind.training.schedule import learning_rate

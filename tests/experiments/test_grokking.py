@@ -10,7 +10,7 @@ import torch
 from torch.func import functional_call, grad, jvp, vmap
 
 from explaind.errors import ConfigError
-from explaind.experiments import load, make_optimizer
+from explaind.experiments.build import load, make_optimizer
 from explaind.experiments.grokking.data import all_pairs, split_pairs
 from explaind.experiments.grokking.model import LAYERS, ModuloTransformer
 from explaind.experiments.likelihood import negative_log_likelihood

@@ -15,8 +15,9 @@ import explaind
 from explaind import loop
 from explaind.datasets.images import read
 from explaind.errors import ConfigError, DataError
-from explaind.experiments import Experiment, load, make_optimizer
+from explaind.experiments.build import load, make_optimizer
 from explaind.experiments.cifar2.model import ResNet9
+from explaind.experiments.experiment import Experiment
 from explaind.experiments.likelihood import negative_log_likelihood
 from explaind.experiments.mnist.model import DigitNet
 from explaind.features.samples import Augmented

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from explaind.experiments import load
+from explaind.experiments.build import load
 from explaind.experiments.grokking.model import LAYERS
 from explaind.store import write_dataset
 from explaind.studies import periodicity

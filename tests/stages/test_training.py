@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from explaind.errors import ConfigError, TrainingError
-from explaind.experiments import load, make_optimizer
+from explaind.experiments.build import load, make_optimizer
 from explaind.stages import phases, record, select, train
 from explaind.training.loop import METRICS
 from explaind.training.phases import windows

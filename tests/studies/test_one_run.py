@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import explaind
-from explaind.experiments import load
+from explaind.experiments.build import load
 from explaind.recording import Trajectory
 from explaind.store import read_dataset
 from explaind.studies import attribution, contributions, sparse

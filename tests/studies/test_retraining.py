@@ -16,7 +16,7 @@ import scipy.stats
 import torch
 import xarray as xr
 
-from explaind.experiments import load
+from explaind.experiments.build import load
 from explaind.recording import Trajectory
 from explaind.store import read_dataset, write_dataset
 from explaind.studies import attribution, baseline, datamodel, retrain

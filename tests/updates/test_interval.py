@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from explaind.checkpoints import open_checkpoint
-from explaind.experiments.eurollm import load
+from explaind.experiments.eurollm.build import load
 from explaind.experiments.eurollm.model import describe, sequence_losses
 from explaind.experiments.eurollm.trainer import Trainer
 from explaind.features.quadrature import Accuracy, patterson

@@ -11,7 +11,7 @@ from torch import nn
 
 from explaind.checkpoints import Checkpoint, open_checkpoint
 from explaind.errors import ConfigError, DataError
-from explaind.experiments.eurollm import Pretraining, load
+from explaind.experiments.eurollm.build import Pretraining, load
 from explaind.experiments.eurollm.model import cast_parameters, describe, make_llama
 from explaind.features.units import Units, make_units
 from explaind.runtime.device import find_device, on
@@ -27,7 +27,7 @@ def open_for(
     """The data, the checkpoint, read once and checked, and a model of its shape where computations run.
 
     Args:
-        config: `checkpoints`, `influence.weights`, and what `explaind.experiments.eurollm.load` needs.
+        config: `checkpoints`, `influence.weights`, and what `explaind.experiments.eurollm.build.load` needs.
         tokens: store of packed sequences.
         name: of the checkpoint.
         checkpoints: the folder that our own training wrote; None for other sources.

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from explaind.checkpoints import Checkpoint, Hyperparameters, TrainingState, write_checkpoint
 from explaind.errors import TrainingError
-from explaind.experiments.eurollm import Pretraining
+from explaind.experiments.eurollm.build import Pretraining
 from explaind.experiments.eurollm.model import sequence_losses
 from explaind.runtime.device import find_device
 from explaind.training.schedule import learning_rate

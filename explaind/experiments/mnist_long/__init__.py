@@ -1,7 +1,1 @@
 """The MNIST experiment over five epochs, to see how many of the steps a decomposition needs (the paper's appendix G.2)."""
-
-from __future__ import annotations
-
-from explaind.experiments.mnist import build
-
-__all__ = ["build"]

@@ -1,0 +1,24 @@
+"""The whole configuration of the longer MNIST run: data and model are MNIST's."""
+
+from __future__ import annotations
+
+from explaind.config.group import Group
+from explaind.config.recorded import Recorded
+from explaind.experiments.mnist.options import Digits, Network
+from explaind.studies.options import Sparse
+
+__all__ = ["Options"]
+
+
+class Study(Group):
+    """What the experiment ends in."""
+
+    sparse: Sparse
+
+
+class Options(Recorded):
+    """MNIST over five epochs."""
+
+    data: Digits
+    model: Network
+    study: Study
