@@ -23,9 +23,10 @@ __all__ = ["Figure", "Product", "Source", "Stage", "Table", "figures", "read", "
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
-Source = str | tuple[str, ...]
+Source = str | tuple[str, ...] | list[str]
 """Where an input comes from: "stage" or "stage.output" (every job's, where the stage runs as several), ("stage", "a", "b") (the
-jobs a and b alone), or "table" or "table.output"."""
+jobs a and b alone), "stage.benchmark" (Snakemake's record of its jobs), or "table" or "table.output". A list puts the files of
+several together, as far as an experiment has them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +36,13 @@ class Depends:
     Attributes:
         options: dotted options of the configuration, or groups of them: their changes rerun it.
         without: options among these that it does not read.
-        requires: an option or group of options that an experiment must have, else it has no such job.
+        requires: an option or group of options that an experiment must have, else it has no such job; of several, one suffices.
         when: values that options must have as well.
     """
 
     options: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
-    requires: str | None = None
+    requires: str | tuple[str, ...] | None = None
     when: Mapping[str, str] = field(default_factory=dict)
 
 

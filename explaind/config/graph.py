@@ -13,7 +13,16 @@ from explaind.config.slices import has, slice_config, slice_json, value_of
 from explaind.errors import ConfigError
 
 __all__ = [
-    "Made", "available", "jobs_of", "made", "module_of", "product_settings", "read_source", "reads_many", "settings", "source",
+    "Made",
+    "available",
+    "jobs_of",
+    "made",
+    "module_of",
+    "origins",
+    "product_settings",
+    "reads_many",
+    "settings",
+    "source",
 ]  # fmt: skip
 
 Config = Mapping[str, Any]
@@ -68,14 +77,15 @@ class Origin:
 
 def available(declaration: Depends, config: Config) -> bool:
     """Does an experiment with this configuration have the stage or product: its own conditions, and all its inputs?"""
-    if declaration.requires is not None and not has(config, declaration.requires):
+    requires = (declaration.requires,) if isinstance(declaration.requires, str) else declaration.requires
+    if requires and not any(has(config, key) for key in requires):
         return False
     if any(value_of(config, key) != value for key, value in declaration.when.items()):
         return False
     if not isinstance(declaration, Product):
         return True
     needed = (source for name, source in declaration.inputs.items() if name not in declaration.optional)
-    return all(available(read_source(source).maker, config) for source in needed)
+    return all(any(available(one.maker, config) for one in origins(source)) for source in needed)
 
 
 def made(products: Mapping[str, Product], configs: Mapping[str, Config]) -> list[Made]:
@@ -162,12 +172,14 @@ def product_settings(one: Made, configs: Mapping[str, Config]) -> str:
     return slice_json(part)
 
 
-def read_source(source: Source) -> Origin:
+def origins(source: Source) -> list[Origin]:
     """What an input's declaration refers to.
 
     Raises:
         ConfigError: no stage and no table has this name.
     """
+    if isinstance(source, list):
+        return [origin for one in source for origin in origins(one)]
     text, chosen = (source, ()) if isinstance(source, str) else (source[0], tuple(source[1:]))
     name, _, output = text.partition(".")
     known: dict[str, Stage | Table] = {**stages(), **tables()}
@@ -177,12 +189,14 @@ def read_source(source: Source) -> Origin:
             expected=f"an output of one of {', '.join(known)}",
             got=text,
         )
-    return Origin(name, output or "output", chosen, known[name])
+    return [Origin(name, output or "output", chosen, known[name])]
 
 
 def reads_many(product: Product, source: Source) -> bool:
-    """Is the input a list of files: of several jobs, or of several experiments?"""
-    maker = read_source(source).maker
+    """Is the input a list of files: of several jobs, stages or experiments?"""
+    maker = origins(source)[0].maker
+    if isinstance(source, list):
+        return True
     if isinstance(maker, Table):
         return product.across and not maker.across
     return product.across or maker.each is not None

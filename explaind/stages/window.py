@@ -26,7 +26,7 @@ __all__ = ["write"]
 
 STAGE = Stage(
     options=("study.kernel",),
-    requires="study.windows",
+    requires="study.kernel",
     each="windows",
     memory=3000,
     runtime=120,

@@ -33,7 +33,7 @@ TABLE = Table(
         "periodicity": "periodicity",
     },
     options=("data.modulus",),
-    requires="study.windows",
+    requires="study.periodicity",
     columns={
         "figure": ("", "where the claim can be seen"),
         "claim": ("", "the statement"),

@@ -23,7 +23,26 @@ TABLE = Table(
     "and of `influence` for the adaptive row; those of `lds.csv` are in `attribution` (ExPLAIND) and `baseline`, by method; "
     "those of `reconstruction.csv` in `explain_update`, by checkpoint.",
     caption="**Timings.** Wall time and memory of the jobs that the results came from, on the machine that ran them last.",
-    inputs={"benchmarks": "benchmarks"},
+    inputs={
+        "benchmarks": [
+            "record.benchmark",
+            "certify.benchmark",
+            "influence.benchmark",
+            "window.benchmark",
+            "quadrature.benchmark",
+            "logits.benchmark",
+            "sparse.benchmark",
+            "attribution.benchmark",
+            "baseline.benchmark",
+            "retrain.benchmark",
+            "datamodel.benchmark",
+            "tokens.benchmark",
+            "pretrain.benchmark",
+            "explain_update.benchmark",
+            "explain_languages.benchmark",
+            "explain_interval.benchmark",
+        ]
+    },
     across=True,
     columns={
         "experiment": ("", "its folder"),

@@ -17,8 +17,8 @@ from explaind.config.graph import (
     jobs_of,
     made,
     module_of,
+    origins,
     product_settings,
-    read_source,
     settings,
     source,
 )
@@ -139,7 +139,7 @@ def test_a_declaration_that_is_no_data_is_refused(
 
 def test_a_source_that_nothing_makes_is_refused() -> None:
     with pytest.raises(ConfigError, match="which nothing makes"):
-        read_source("certfy")
+        origins("certfy")
 
 
 def test_declarations_are_read_without_torch_or_matplotlib() -> None:

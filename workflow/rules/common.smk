@@ -11,8 +11,8 @@ from explaind.config.graph import (
     jobs_of,
     made,
     module_of,
+    origins,
     product_settings,
-    read_source,
     reads_many,
     settings,
     source,
@@ -106,7 +106,8 @@ def threads_of(stage):
 
 def files_of(stage, experiment, *chosen, output="output"):
     """An output of a stage, for all its jobs in an experiment or for the chosen ones."""
-    pattern = str(getattr(getattr(rules, stage).output, output))
+    made_by = getattr(rules, stage)
+    pattern = str(made_by.benchmark if output == "benchmark" else getattr(made_by.output, output))
     jobs = jobs_of(stage, CONFIGS[experiment], *chosen)
     return [pattern.format(experiment=experiment, **job) for job in jobs]
 

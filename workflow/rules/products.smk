@@ -2,13 +2,16 @@
 # rule is made of every declaration here, with the same name.
 def source_files(source, experiment):
     """The files behind one declared input, of one experiment."""
-    origin = read_source(source)
-    if not available(origin.maker, CONFIGS[experiment]):
-        return []
-    if origin.name in stages():
-        return files_of(origin.name, experiment, *origin.chosen, output=origin.output)
-    table = next(one for one in TABLES if one.name == origin.name and experiment in one.experiments)
-    return [table_file(table, origin.output)]
+    files = []
+    for origin in origins(source):
+        if not available(origin.maker, CONFIGS[experiment]):
+            continue
+        if origin.name in stages():
+            files += files_of(origin.name, experiment, *origin.chosen, output=origin.output)
+        else:
+            made_of_it = (one for one in TABLES if one.name == origin.name and experiment in one.experiments)
+            files.append(table_file(next(made_of_it), origin.output))
+    return files
 
 
 def table_file(one, output="output"):
