@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
+from yaml import YAMLError
+
 from explaind.config.validate import validate
 from explaind.errors import ConfigError
 
@@ -26,10 +28,14 @@ CHOSEN = ("experiment", "scale", "name", "hydra")
 def experiments(conf: Path = CONF) -> list[str]:
     """Every experiment of `conf/experiment`, by its `order`."""
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
     def place(path: Path) -> tuple[float, str]:
-        order = OmegaConf.load(path).get("order")
-        return order if isinstance(order, int) else math.inf, path.stem  # what is no order, `compose` refuses
+        try:
+            order = OmegaConf.select(OmegaConf.load(path), "order")
+        except (YAMLError, OmegaConfBaseException):
+            order = None
+        return order if isinstance(order, int) else math.inf, path.stem  # `compose` says what is wrong
 
     return [path.stem for path in sorted((conf / "experiment").glob("*.yaml"), key=place)]
 
@@ -120,7 +126,7 @@ def _hydra(choice: list[str], overrides: list[str], conf: Path) -> dict[str, Any
         with initialize_config_dir(str(conf.resolve()), version_base=None):
             composed = hydra_compose("config", overrides=choice + overrides)
         return cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True, throw_on_missing=True))
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
         if overrides:
             _explain_overrides(overrides, _hydra(choice, [], conf), conf)
         reason = " ".join(str(error).split())

@@ -16,7 +16,7 @@ from explaind.experiments import part
 __all__ = ["options_of", "validate"]
 
 
-def options_of(experiment: str) -> type[Group]:
+def options_of(experiment: object) -> type[Group]:
     """The options of an experiment: `Options` of its folder.
 
     Raises:
@@ -78,7 +78,7 @@ def _sentence(kind: str, loc: list[Any], group: type[Group], values: Any) -> Con
         if loc and loc[0] in choices:
             loc = loc[1:]
         inner = member(field, values)
-        if not loc:
+        if inner is None or not loc:
             return _not_a_group(key, choices, inner, values)
         group = inner
 

@@ -7,7 +7,6 @@ configurations are allowed, without torch, and `build.py` makes data and model o
 from __future__ import annotations
 
 import importlib
-from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -16,14 +15,14 @@ from explaind.errors import ConfigError
 __all__ = ["part"]
 
 
-def part(name: str, kind: str) -> ModuleType:
+def part(name: object, kind: str) -> ModuleType:
     """A module of an experiment's folder: its "options" or its "build".
 
     Raises:
         ConfigError: there is no such experiment, or it lacks the module.
     """
-    folder = f"{__name__}.{name}"
-    if not (isinstance(name, str) and name.isidentifier()) or not find_spec(folder):
+    folder = Path(__file__).parent / str(name)
+    if not str(name).isidentifier() or not folder.is_dir():
         known = sorted(path.parent.name for path in Path(__file__).parent.glob("*/options.py"))
         raise ConfigError(
             f"There is no experiment called {name!r}.",
@@ -31,11 +30,11 @@ def part(name: str, kind: str) -> ModuleType:
             got=repr(name),
             remedy="Choose an experiment that exists, or add its folder and its file in conf/experiment.",
         )
-    if not find_spec(f"{folder}.{kind}"):
+    if not (folder / f"{kind}.py").is_file():
         raise ConfigError(
             f"The experiment {name!r} lacks its {kind}.",
             expected=f"a file explaind/experiments/{name}/{kind}.py",
             got="none",
             remedy="Write it as in the other experiments.",
         )
-    return importlib.import_module(f"{folder}.{kind}")
+    return importlib.import_module(f"{__name__}.{name}.{kind}")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 
-from explaind.config import compose, compose_all, read_overrides
+from explaind.config import compose, compose_all, experiments, read_overrides
 from explaind.config.compose import CONF
 from explaind.errors import ConfigError
 
@@ -60,6 +63,28 @@ def test_an_override_of_several_experiments_reaches_those_that_have_it() -> None
     assert [config["train"]["max_steps"] for config in found.values()] == [7, 7]
     with pytest.raises(ConfigError, match="no option 'train.sead'"):
         compose_all(["grokking", "mnist"], "smoke", "train.sead=7")
+
+
+def test_a_choice_reaches_the_experiments_that_have_the_group() -> None:
+    found = compose_all(
+        ["grokking", "eurollm"], "smoke", ["checkpoints=trained", "optimizer=adamw_small_decay"]
+    )
+    assert [config["optimizer"]["betas"][1] for config in found.values()] == [0.999, 0.999]
+    assert "checkpoints" not in found["grokking"]
+
+
+def test_all_experiments_come_in_their_order() -> None:
+    orders = [config["order"] for config in compose_all(scale="smoke").values()]
+    assert len(orders) == len(EXPERIMENTS) and orders == sorted(orders)
+    assert sorted(experiments()) == EXPERIMENTS
+
+
+def test_a_broken_file_is_named(tmp_path: Path) -> None:
+    conf = shutil.copytree(CONF, tmp_path / "conf")
+    (conf / "experiment" / "mnist.yaml").write_text("order: [")
+    assert experiments(conf)[-1] == "mnist"
+    with pytest.raises(ConfigError, match=r"cannot be composed.*mnist\.yaml"):
+        compose_all(conf=conf)
 
 
 def test_one_seed_replaces_the_list() -> None:
@@ -152,6 +177,21 @@ def test_overrides_come_as_string_or_list(given: object, expected: list[str]) ->
         (("eurollm", "smoke", "influence.min_nodes=5"), "one of 1, 3, 7"),
         (("eurollm", "smoke", "influence.max_nodes=1"), "at most influence.max_nodes"),
         (("mnist", "smoke", "influence.tests=41"), "at most the 40 test samples"),
+        (
+            ("grokking", "smoke", ["train.batch=8", "train.flip=horizontal"]),
+            "only images have a mirror image",
+        ),
+        (("mnist", "smoke", "study.attribution.tests=41"), "at most the 40 test samples"),
+        (("mnist", "smoke", "study.datamodel.leave_one_out=97"), "at most the 96 training samples"),
+        (("mnist", "smoke", "study.datamodel.methods=[trak,lime]"), "each one of explaind, trak, tracin"),
+        (("mnist", "smoke", "study.examples.tests=13"), "at most study.attribution.tests, 12"),
+        (
+            ("mnist", "smoke", "data=cifar2"),
+            "'data.name' has a value that is not allowed. Expected: one of mnist",
+        ),
+        (("mnist", "smoke", "=3"), "does not set an existing option"),
+        (("mnist", "smoke", "scale/mnist=paper"), "chosen outside of the overrides"),
+        (("eurollm", "smoke", "optimizer=sgd_momentum"), "'optimizer.name' has a value that is not allowed"),
     ],
 )
 def test_mistakes_are_refused_by_name(arguments: tuple, says: str) -> None:

@@ -85,6 +85,7 @@ def remove(key: str) -> Callable[[dict[str, Any]], None]:
             "Expected: a text of letters, digits and underscores",
         ),
         ("grokking", lambda config: config.update(name="grok"), "There is no experiment called 'grok'"),
+        ("grokking", lambda config: config.update(name="images"), "There is no experiment called 'images'"),
         ("grokking", lambda config: config.update(name=None), "There is no experiment called None"),
         (
             "grokking",
