@@ -9,12 +9,11 @@ from typing import Any
 import xarray as xr
 from torch import nn
 
-from explaind.attribution.contract import contract
+from explaind.attribution.answer import answer
 from explaind.attribution.plan import Plan, make_plan
-from explaind.attribution.problem import Problem, make_problem
+from explaind.attribution.problem import make_problem
 from explaind.attribution.query import Query
 from explaind.attribution.replay import check_replay
-from explaind.attribution.walk import walk
 from explaind.features.functional import Forward
 from explaind.features.groups import Groups
 from explaind.features.targets import Loss
@@ -106,10 +105,3 @@ def plan(
         options.pop(name, None)
     query = Query(**options)
     return make_plan(make_problem(run, model, loss_fn, query, train=train, test=test, forward=forward))
-
-
-def answer(problem: Problem, how: Plan) -> xr.Dataset:
-    """Run the planned algorithm on a checked problem."""
-    if how.algorithm in ("adjoint", "buffered"):
-        return contract(problem, how)
-    return walk(problem, how, {"view": problem.query})["view"]
