@@ -9,6 +9,7 @@ import xarray as xr
 from torch import Tensor, nn
 
 from explaind.checkpoints import Checkpoint
+from explaind.features.samples import as_tensor
 from explaind.updates.batch import batch_update, find_update, prepared
 from explaind.updates.checks import check_model, check_samples, check_units
 from explaind.updates.path import Decomposition, Losses, Rule, integrate
@@ -75,6 +76,7 @@ def explain_update(
     """
     begin = time.perf_counter()
     rule = rule or Rule()
+    train, heldout = as_tensor(train, "training"), as_tensor(heldout, "held-out")
     check_samples("training", train)
     check_samples("held-out", heldout)
     check_model(model)
