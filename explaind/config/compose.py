@@ -28,7 +28,7 @@ def experiments(conf: Path = CONF) -> list[str]:
     from omegaconf import OmegaConf
 
     def place(path: Path) -> tuple[float, str]:
-        order = OmegaConf.load(path).get("order")
+        order = OmegaConf.select(OmegaConf.load(path), "order")
         return order if isinstance(order, int) else math.inf, path.stem  # what is no order, `compose` refuses
 
     return [path.stem for path in sorted((conf / "experiment").glob("*.yaml"), key=place)]

@@ -111,7 +111,8 @@ def describe(annotation: Any) -> str:
     Raises:
         TypeError: it is of another kind.
     """
-    kind, notes = annotation, ()
+    kind: Any = annotation
+    notes: list[Any] = []
     if get_origin(annotation) is Annotated:
         kind, *notes = get_args(annotation)
     own = next((note.words for note in notes if isinstance(note, Condition) and note.words[0] != " "), None)

@@ -97,10 +97,10 @@ def _walk(group: type[Group], values: Any, prefix: str = "") -> Iterator[tuple[O
         if not choices:
             yield Option(key, describe_field(field), _meaning(group, name)), value
             continue
-        for inner in choices.values() if values is None else [member(field, value)]:
+        for inner in filter(None, choices.values() if values is None else [member(field, value)]):
             for option, found in _walk(inner, value, f"{key}."):
                 if option.name == f"{key}.name" and None not in choices:
-                    option = replace(option, allowed=f"one of {', '.join(choices)}")
+                    option = replace(option, allowed=f"one of {', '.join(map(str, choices))}")
                 yield option, found
 
 

@@ -31,7 +31,8 @@ def validate(config: dict[str, Any]) -> None:
     Raises:
         ConfigError: names the first option that is missing, unknown or not allowed, with what would be.
     """
-    options = options_of(config.get("name"))
+    name: Any = config.get("name")
+    options = options_of(name)
     try:
         checked = options.model_validate(config)
     except ValidationError as error:
@@ -78,7 +79,7 @@ def _sentence(kind: str, loc: list[Any], group: type[Group], values: Any) -> Con
         if loc and loc[0] in choices:
             loc = loc[1:]
         inner = member(field, values)
-        if not loc:
+        if inner is None or not loc:
             return _not_a_group(key, choices, inner, values)
         group = inner
 
