@@ -59,6 +59,12 @@ def _closure(pending: list[str], seen: dict[str, str]) -> dict[str, str]:
     return seen
 
 
+def _describes_options(name: str) -> bool:
+    """What options mean and may be; their values enter a job's parameters."""
+    rooms = ("experiments", "studies", "datasets")
+    return name.endswith(".options") and name.split(".")[1] in rooms
+
+
 def _expand(module: str) -> list[str]:
     """The module itself, or every file of "package.*", subfolders included."""
     if not module.endswith(".*"):

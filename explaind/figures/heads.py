@@ -19,7 +19,7 @@ __all__ = ["FIGURE", "draw"]
 
 FIGURE = Figure(
     label="heads",
-    file="eurollm_heads",
+    file="{experiment}_heads",
     shows="influence of every attention head",
     details="batch influence at each checkpoint, as a share of Σ of absolute values over heads: query heads (queries and "
     "outputs), key-value heads (keys and values)",

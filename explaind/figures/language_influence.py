@@ -23,7 +23,7 @@ __all__ = ["FIGURE", "draw"]
 
 FIGURE = Figure(
     label="languages",
-    file="eurollm_languages",
+    file="{experiment}_languages",
     shows="training language to held-out language",
     details="contribution of one training sequence to the mean loss of each held-out language, in the first and the second "
     "half of the checkpoints; languages right of the line were not trained on; symmetric logarithmic colours",

@@ -17,7 +17,7 @@ __all__ = ["FIGURE", "draw"]
 
 FIGURE = Figure(
     label="training",
-    file="eurollm_training",
+    file="{experiment}_training",
     shows="loss of the small EuroLLM by language",
     details="**a** batch loss and learning rate; **b** loss of each language on training text, means between checkpoints; "
     "**c** held-out loss of each language",

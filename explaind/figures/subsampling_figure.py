@@ -18,7 +18,7 @@ __all__ = ["FIGURE", "draw"]
 
 FIGURE = Figure(
     label="subsampling",
-    file="eurollm_subsampling",
+    file="{experiment}_subsampling",
     shows="checkpoints alone against every update",
     details="**a** scores summed over every update of an interval, and those of its first simulated update × the number of "
     "updates; **b** cosine between the two, over components at each depth; **c** a batch's contribution through later "

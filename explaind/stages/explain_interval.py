@@ -9,10 +9,8 @@ from typing import Any
 from explaind.checkpoints import open_checkpoint
 from explaind.config.checkpoints import checkpoint_names
 from explaind.config.declarations import Stage
-from explaind.experiments.eurollm.build import load
-from explaind.experiments.eurollm.model import sequence_losses
-from explaind.experiments.eurollm.opening import units_of
-from explaind.experiments.eurollm.trainer import Trainer
+from explaind.experiments.language.pretraining import load
+from explaind.experiments.language.trainer import Trainer
 from explaind.features.quadrature import Accuracy
 from explaind.runtime.device import find_device
 from explaind.store import write_dataset
@@ -66,11 +64,11 @@ def write(
         trainer = Trainer(config, experiment, opened)
         explained = explain_interval(
             trainer,
-            sequence_losses,
+            experiment.architecture.losses,
             lambda step: trainer.batch(step)[0],
             open_checkpoint(checkpoints / following),
             sequences.to(find_device()),
-            units_of(opened),
+            experiment.architecture.units(opened),
             Accuracy(options["tolerance"], options["max_nodes"]),
             samples_per_pass=config["execution"]["samples_per_pass"],
         )

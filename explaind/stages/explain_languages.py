@@ -10,8 +10,7 @@ import torch
 import xarray as xr
 
 from explaind.config.declarations import Stage
-from explaind.experiments.eurollm.model import COMPONENTS, describe, sequence_losses
-from explaind.experiments.eurollm.opening import open_for
+from explaind.experiments.language.opening import open_for
 from explaind.features.quadrature import patterson
 from explaind.runtime.allocator import keep_memory
 from explaind.store import read_dataset, write_dataset
@@ -57,7 +56,7 @@ def write(
 
     Args:
         config: resolved configuration; `checkpoints`, `influence`, `execution.rows_mb` and what
-            `explaind.experiments.eurollm.build.load` needs.
+            `explaind.experiments.language.pretraining.load` needs.
         tokens: store of packed sequences.
         checkpoint: its name.
         checkpoints: the folder that our own training wrote; None for other sources.
@@ -69,14 +68,14 @@ def write(
     device, text = next(model.parameters()).device, experiment.tokens
     sequences, languages = experiment.heldout(config["influence"]["heldout"])
     batch = experiment.batches("simulated")(0)
+    components = experiment.architecture.components
     groups = {
-        name: COMPONENTS.index(describe(opened.config, name, opened.shape(name)).component)
-        for name in opened.names()
+        name: components.index(cut.component) for name, cut in experiment.architecture.cut(opened).items()
     }
     by_part = influence_by_part(
         opened,
         model,
-        sequence_losses,
+        experiment.architecture.losses,
         Parts(text.train[batch].to(device), text.train_language[batch]),
         Parts(sequences.to(device), languages),
         groups,
@@ -91,7 +90,7 @@ def write(
     dataset = dataset.assign_coords(
         train_language=list(text.languages),
         heldout_language=list(text.heldout_languages),
-        component=list(COMPONENTS),
+        component=list(components),
     )
     attributes = {"checkpoint": checkpoint, "step": opened.hyperparameters.step}
     write_dataset(dataset.assign_attrs(attributes), output, kind="update-languages")

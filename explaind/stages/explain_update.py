@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from explaind.config.declarations import Stage
-from explaind.experiments.eurollm.model import sequence_losses
-from explaind.experiments.eurollm.opening import open_for, units_of
+from explaind.experiments.language.opening import open_for
 from explaind.runtime.allocator import keep_memory
 from explaind.store import write_dataset
 from explaind.updates.explain import explain_update
@@ -44,7 +43,7 @@ def write(
     checkpoint. The held-out sequences are of the languages that are trained on.
 
     Args:
-        config: resolved configuration; `checkpoints`, `influence` and what `explaind.experiments.eurollm.build.load` needs.
+        config: `checkpoints`, `influence`, and what `explaind.experiments.language.pretraining.load` needs.
         tokens: store of packed sequences.
         checkpoint: its name.
         checkpoints: the folder that our own training wrote; None for other sources.
@@ -59,10 +58,10 @@ def write(
     explained = explain_update(
         opened,
         model,
-        sequence_losses,
+        experiment.architecture.losses,
         experiment.tokens.train[batch].to(device),
         sequences.to(device),
-        units=units_of(opened),
+        units=experiment.architecture.units(opened),
         relative_tolerance=options["tolerance"],
         max_nodes=options["max_nodes"],
         min_nodes=options["min_nodes"],

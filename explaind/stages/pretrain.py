@@ -16,8 +16,8 @@ from explaind.checkpoints import open_checkpoint
 from explaind.config.checkpoints import checkpoint_name, checkpoint_steps
 from explaind.config.declarations import Stage
 from explaind.config.slices import slice_config, slice_json
-from explaind.experiments.eurollm.build import load
-from explaind.experiments.eurollm.trainer import Trainer
+from explaind.experiments.language.pretraining import load
+from explaind.experiments.language.trainer import Trainer
 from explaind.runtime.progress import track
 from explaind.store.files import write_csv
 from explaind.training.reproducible import reproducible

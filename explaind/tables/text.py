@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from explaind.config.declarations import Table
-from explaind.experiments.eurollm.batches import composition
+from explaind.experiments.language.batches import composition
 from explaind.store.files import write_csv
 
 __all__ = ["TABLE", "write"]

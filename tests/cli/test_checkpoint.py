@@ -8,8 +8,8 @@ import pytest
 
 from explaind.checkpoints.checkpoint import FORMATS
 from explaind.cli import arguments, main
-from explaind.experiments.eurollm.build import load
-from explaind.experiments.eurollm.trainer import Trainer
+from explaind.experiments.language.pretraining import load
+from explaind.experiments.language.trainer import Trainer
 from tests.updates.small_run import configuration, write_tokens
 
 

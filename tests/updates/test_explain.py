@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from explaind.errors import DataError, RecordingError, TrainingError
-from explaind.experiments.eurollm.model import COMPONENTS, cast_parameters, describe, sequence_losses
+from explaind.experiments.eurollm.model import COMPONENTS, describe, sequence_losses
+from explaind.experiments.language.opening import cast_parameters
 from explaind.reference import updates as reference_updates
 from explaind.updates.by_part import Parts, chunks, influence_by_part
 from explaind.updates.explain import batch_update, explain_update

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from explaind.checkpoints import open_checkpoint
-from explaind.experiments.eurollm.build import load
 from explaind.experiments.eurollm.model import describe, sequence_losses
-from explaind.experiments.eurollm.trainer import Trainer
+from explaind.experiments.language.pretraining import load
+from explaind.experiments.language.trainer import Trainer
 from explaind.features.quadrature import Accuracy, patterson
 from explaind.features.units import make_units
 from explaind.training.reproducible import reproducible

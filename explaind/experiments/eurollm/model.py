@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from explaind.experiments.language.pretraining import Architecture
 from explaind.features.units import Cut
 
-__all__ = ["COMPONENTS", "cast_parameters", "describe", "llama_config", "make_llama", "sequence_losses"]
+__all__ = ["COMPONENTS", "LLAMA", "describe", "llama_config", "make_llama", "sequence_losses"]
 
 #: Kinds of components, from input to output, as the figures name them.
 COMPONENTS = ("input embedding", "attention", "MLP", "norms", "output embedding")
@@ -72,14 +73,6 @@ def make_llama(config: Mapping[str, Any], *, attention: str = "sdpa") -> nn.Modu
     return model
 
 
-def cast_parameters(model: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """The model with parameters of another precision; buffers, such as the frequencies of rotary positions, keep theirs."""
-    model.zero_grad(set_to_none=True)
-    for parameter in model.parameters():
-        parameter.data = parameter.data.to(dtype)
-    return model
-
-
 def sequence_losses(model: nn.Module, tokens: Tensor) -> Tensor:
     """Mean negative log-likelihood of the next token, in nats, of each sequence [n].
 
@@ -113,3 +106,6 @@ def describe(config: Mapping[str, Any], name: str, shape: Sequence[int]) -> Cut:
     if words[-2] == "embed_tokens":
         return Cut("input embedding", 0, "embed_tokens")
     return Cut("output embedding" if words[0] == "lm_head" else "norms", layers + 1, words[-2])
+
+
+LLAMA = Architecture(make=make_llama, losses=sequence_losses, describe=describe, components=COMPONENTS)

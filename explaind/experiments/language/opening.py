@@ -11,12 +11,10 @@ from torch import nn
 
 from explaind.checkpoints import Checkpoint, open_checkpoint
 from explaind.errors import ConfigError, DataError
-from explaind.experiments.eurollm.build import Pretraining, load
-from explaind.experiments.eurollm.model import cast_parameters, describe, make_llama
-from explaind.features.units import Units, make_units
+from explaind.experiments.language.pretraining import Pretraining, load
 from explaind.runtime.device import find_device, on
 
-__all__ = ["open_for", "units_of"]
+__all__ = ["cast_parameters", "open_for"]
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
@@ -27,7 +25,7 @@ def open_for(
     """The data, the checkpoint, read once and checked, and a model of its shape where computations run.
 
     Args:
-        config: `checkpoints`, `influence.weights`, and what `explaind.experiments.eurollm.build.load` needs.
+        config: `checkpoints`, `influence.weights`, and what `explaind.experiments.language.pretraining.load` needs.
         tokens: store of packed sequences.
         name: of the checkpoint.
         checkpoints: the folder that our own training wrote; None for other sources.
@@ -50,7 +48,9 @@ def open_for(
                 remedy="Choose the checkpoint's own tokenizer with data.tokenizer, or a smaller data.context.",
             )
     with on(find_device()):
-        model = cast_parameters(make_llama(opened.config), DTYPES[config["influence"]["weights"]])
+        model = cast_parameters(
+            experiment.architecture.make(opened.config), DTYPES[config["influence"]["weights"]]
+        )
     return experiment, opened, model.eval()
 
 
@@ -75,7 +75,9 @@ def _checkpoint(chosen: Mapping[str, Any], name: str, trained: Path | None) -> C
     return open_checkpoint(weights, optimizer=Path(state) / name if state else None, format=format, name=name)
 
 
-def units_of(checkpoint: Checkpoint) -> Units:
-    """Attention by head, everything else by tensor."""
-    shapes = {name: checkpoint.shape(name) for name in checkpoint.names()}
-    return make_units(shapes, lambda name, shape: describe(checkpoint.config, name, shape))
+def cast_parameters(model: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """The model with parameters of another precision; buffers, such as the frequencies of rotary positions, keep theirs."""
+    model.zero_grad(set_to_none=True)
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+    return model

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from explaind.checkpoints import Checkpoint, Hyperparameters, TrainingState, write_checkpoint
 from explaind.errors import TrainingError
-from explaind.experiments.eurollm.build import Pretraining
-from explaind.experiments.eurollm.model import sequence_losses
+from explaind.experiments.language.pretraining import Pretraining
 from explaind.runtime.device import find_device
 from explaind.training.schedule import learning_rate
 
@@ -71,7 +70,7 @@ class Trainer:
         """
         sequences, _ = self.batch(self.done)
         self.optimizer.zero_grad()
-        losses = sequence_losses(self.model, sequences)
+        losses = self._experiment.architecture.losses(self.model, sequences)
         losses.mean().backward()
         return losses.detach(), self.apply()
 
@@ -121,13 +120,13 @@ class Trainer:
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint of the present step."""
-        write_checkpoint(folder, self.model, self.optimizer, self.hyperparameters(), self._experiment.llama)
+        write_checkpoint(folder, self.model, self.optimizer, self.hyperparameters(), self._experiment.config)
 
     @torch.no_grad()
     def evaluate(self, sequences: Tensor) -> Tensor:
         """The loss of each sequence [n]."""
         parts = sequences.to(self._device).split(EVALUATED)
-        return torch.cat([sequence_losses(self.model, part) for part in parts]).cpu()
+        return torch.cat([self._experiment.architecture.losses(self.model, part) for part in parts]).cpu()
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         checkpoint.load_weights(self.model)
