@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 import torch
 
-from explaind import pretrain as stage
 from explaind.checkpoints import open_checkpoint
 from explaind.config.checkpoints import checkpoint_names, checkpoint_steps
 from explaind.errors import ConfigError, DataError, TrainingError
@@ -18,6 +17,7 @@ from explaind.experiments.eurollm.batches import Batches, composition, spread
 from explaind.experiments.eurollm.build import load
 from explaind.experiments.eurollm.model import describe, llama_config, make_llama, sequence_losses
 from explaind.experiments.eurollm.trainer import Trainer
+from explaind.stages import pretrain
 from explaind.training.schedule import learning_rate
 from tests.updates.small_run import configuration, write_tokens
 
@@ -107,9 +107,9 @@ def test_training_continues_as_if_never_interrupted(tmp_path: Path, monkeypatch:
 
     def run(name: str) -> Path:
         folder = tmp_path / name
-        stage.pretrain(
+        pretrain.write(
             config,
-            tokens,
+            tokens=tokens,
             checkpoints=folder / "checkpoints",
             metrics=folder / "m.csv",
             losses=folder / "l.csv",

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 import explaind
-from explaind import loop
 from explaind.datasets.images import read
 from explaind.errors import ConfigError, DataError
 from explaind.experiments.build import load, make_optimizer
@@ -22,6 +21,7 @@ from explaind.experiments.likelihood import negative_log_likelihood
 from explaind.experiments.mnist.model import DigitNet
 from explaind.features.samples import Augmented
 from explaind.recording import Trajectory
+from explaind.training import loop
 from explaind.training.batches import Order, mirrored
 from tests.experiments.fake_images import configured, recorded, write_images
 
