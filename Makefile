@@ -28,7 +28,7 @@ bench: $(STAMP) ## time and memory of the parts that cost most
 	$(BIN)/python -m benchmarks
 
 docs: $(STAMP) ## the parts of the documentation that are made from the code
-	$(BIN)/python -m explaind.config.product_map
+	$(BIN)/python -m explaind.config.documents
 
 lint: $(STAMP) ## style of Python and of the rules, spelling, types
 	$(BIN)/ruff check .

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.setting import configuration, show, timed, train
-from explaind.attribution.api import answer
+from explaind.attribution.answer import answer
 from explaind.attribution.plan import make_plan
 from explaind.attribution.problem import make_problem
 from explaind.attribution.query import Query

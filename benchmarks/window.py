@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.setting import configuration, show, timed, train
-from explaind.attribution.contract import contract
+from explaind.attribution.answer import answer
 from explaind.attribution.plan import make_plan
 from explaind.attribution.problem import make_problem
 from explaind.attribution.query import Query
@@ -29,7 +29,7 @@ def run(folder: Path, *, steps: int = 5, before: int = 20) -> None:
         path, experiment.model, experiment.loss, query, train=experiment.train, test=experiment.test
     )
     plan = make_plan(problem, timed=False)
-    found, seconds = timed(lambda: contract(problem, plan))
+    found, seconds = timed(lambda: answer(problem, plan))
     products = (steps + 1) * _products(
         problem, plan.block, 256
     )  # one more for the tail, which is summed first

@@ -13,50 +13,48 @@ Shapes: R rows (tests × outputs of one block), N training samples, G groups, D 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from explaind.attribution.contraction import Contraction, Credits, Observer, replay_bound
+from explaind.attribution.block import Advance, Block
+from explaind.attribution.contraction import Credits, Observer, contracted, replay_bound
 from explaind.attribution.problem import Problem
 from explaind.attribution.reverse import StepRows
 from explaind.features.rows import FeatureRows
 
 
-class Adjoint:
-    """Contracts one block of test samples with the training samples of the window.
+def adjoint(
+    problem: Problem, tests: slice, advance: Advance, rows: FeatureRows, observe: Observer | None = None
+) -> Iterator[Block]:
+    """Contract a block of test samples with the training samples of the window.
 
     Args:
         problem: with training gradients.
         tests: the block of test samples.
+        advance: told once for each update.
         rows: the feature map's rows.
-        per_sample: keep the train axis (else it is summed: lineage "sample" on a step axis).
         observe: called with every Φ_s.
     """
+    yield _Adjoint(problem, tests, rows, observe).run(advance)
 
-    def __init__(
-        self,
-        problem: Problem,
-        tests: slice,
-        rows: FeatureRows,
-        *,
-        per_sample: bool,
-        observe: Observer | None = None,
-    ) -> None:
-        self._problem, self._ledger = problem, problem.ledger
+
+class _Adjoint:
+    def __init__(self, problem: Problem, tests: slice, rows: FeatureRows, observe: Observer | None) -> None:
+        self._problem, self._ledger, self._tests = problem, problem.ledger, tests
         self._step_rows = StepRows(problem, tests, rows)
-        self._per_sample, self._observe = per_sample, observe
+        self._per_sample, self._observe = problem.query.keeps("train"), observe
         tested = (tests.stop - tests.start) if problem.query.resolves("test") else 1
         count = tested * (problem.outputs if problem.query.resolves("output") else 1)
-        self._credits = Credits(problem, count, per_sample=per_sample)
+        self._credits = Credits(problem, count, per_sample=self._per_sample)
         self._carried = torch.zeros(len(problem.partition), count, dtype=problem.dtype)
         self._explained, self._change, self._bound = (
             torch.zeros(count, dtype=problem.dtype) for _ in range(3)
         )
         self._error, self._nodes = (torch.zeros(len(problem.steps), dtype=torch.float64) for _ in range(2))
 
-    def run(self, on_step: Callable[[], None] = lambda: None) -> Contraction:
+    def run(self, advance: Advance) -> Block:
         """Backwards over the window, then over its tail."""
         start, stop = self._problem.window
         ledger, credits = self._ledger, self._credits
@@ -73,15 +71,18 @@ class Adjoint:
                 weighted = phi.mul_(ledger.preconditioner(s))
                 psi = torch.zeros_like(weighted) if psi is None else psi
                 _add_scaled(psi, weighted, expand(c.rho))
-                on_step()
+                advance()
             if psi is not None:
                 self._contract(s, psi, weighted)
             later = c
         if psi is not None:
             self._tail(psi, start)
         steps, kernel, regularization = credits.gathered()
-        return Contraction(
+        return contracted(
+            self._problem,
+            self._tests,
             steps=steps,
+            totals=None,
             kernel=kernel,
             regularization=regularization,
             carried=self._carried[None],
@@ -94,15 +95,15 @@ class Adjoint:
 
     def _integrated(self, s: int, position: int) -> Tensor:
         """Φ_s [R, D], with its sums and certificate noted."""
-        block = self._step_rows(s)
-        phi = block.phi.flatten(0, 1)
+        integrated = self._step_rows(s)
+        phi = integrated.phi.flatten(0, 1)
         if self._observe is not None:
             self._observe(s, phi)
         self._explained += phi @ self._ledger.update(s)
         self._bound += replay_bound(self._problem, s, phi)
-        self._change += block.change.flatten()
-        self._error[position] = block.residual.abs().max()
-        self._nodes[position] = block.nodes.double().mean()
+        self._change += integrated.change.flatten()
+        self._error[position] = integrated.residual.abs().max()
+        self._nodes[position] = integrated.nodes.double().mean()
         return phi
 
     def _contract(self, s: int, psi: Tensor, weighted: Tensor | None) -> None:

@@ -9,12 +9,11 @@ from typing import Any
 import xarray as xr
 from torch import nn
 
-from explaind.attribution.contract import contract
+from explaind.attribution.answer import answer
 from explaind.attribution.plan import Plan, make_plan
-from explaind.attribution.problem import Problem, make_problem
+from explaind.attribution.problem import make_problem
 from explaind.attribution.query import Query
 from explaind.attribution.replay import check_replay
-from explaind.attribution.walk import walk
 from explaind.features.functional import Forward
 from explaind.features.groups import Groups
 from explaind.features.targets import Loss
@@ -50,12 +49,12 @@ def influence(
         model: the recorded model; only its structure is used, its present values do not matter and are not changed.
         loss_fn: the loss of the run, (outputs [n, …], targets [n]) → scalar, with its own reduction. Needed for
             train=…, target="loss", and the check of the replay.
-        train: the training samples as they were indexed while recording: (inputs [N, …], targets [N, …]) or a Dataset; as
-            `explaind.Augmented` if the run saw augmented samples.
+        train: the training samples as they were indexed while recording: (inputs [N, …], targets [N, …]), tensors or NumPy
+            arrays, or a Dataset; as `explaind.Augmented` if the run saw augmented samples.
             With them and loss_fn, every update that the answer rests on is rebuilt first, once: one forward and backward pass
             for each, remembered beside the recording. Without them, the gradient that each update implies must be as long as
             the recorded one.
-        test: the explained samples: inputs, (inputs, targets), or a Dataset.
+        test: the explained samples: inputs, (inputs, targets), tensors or NumPy arrays, or a Dataset.
         forward: (module, inputs) → outputs [n, …], used in place of module(inputs), for a model that takes several arguments
             or returns a tuple or an object: forward=lambda module, inputs: module(inputs).logits.
         keep: axes of the answer out of "step", "layer" or "parameter", "train", "test", "output"; the rest is summed.
@@ -106,10 +105,3 @@ def plan(
         options.pop(name, None)
     query = Query(**options)
     return make_plan(make_problem(run, model, loss_fn, query, train=train, test=test, forward=forward))
-
-
-def answer(problem: Problem, how: Plan) -> xr.Dataset:
-    """Run the planned algorithm on a checked problem."""
-    if how.algorithm in ("adjoint", "buffered"):
-        return contract(problem, how)
-    return walk(problem, how, {"view": problem.query})["view"]

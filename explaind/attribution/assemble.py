@@ -14,184 +14,154 @@ itself, in units of the update, stands per step in `replay_relative` and `replay
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection
 
 import numpy as np
+import torch
 import xarray as xr
 from torch import Tensor
 
+from explaind.attribution.accuracy import state_accuracy
+from explaind.attribution.block import UNGROUPED
+from explaind.attribution.collector import Collected, Collector
 from explaind.attribution.plan import Plan
 from explaind.attribution.problem import Problem
-from explaind.errors import LedgerError, QuadratureWarning
+
+AXES = ("step", "layer", "train", "test", "output")
+GROUPS = ("layer", "parameter")
 
 
-def labelled(
-    problem: Problem, values: Tensor, axes: Sequence[str], steps: Sequence[int] | None = None
-) -> xr.DataArray:
-    """A DataArray over the kept axes among `axes`; the others have length one and are dropped.
+def assemble(
+    problem: Problem, plan: Plan, collector: Collector, ends: tuple[Tensor, Tensor] | None
+) -> xr.Dataset:
+    """The dataset of a query.
 
     Args:
-        problem: gives the labels.
-        values: one axis for each name in `axes`.
-        axes: names out of step, layer, train, test, output.
-        steps: labels of the step axis; the explained updates by default.
+        problem, plan: the query, and how it was answered.
+        collector: of all blocks.
+        ends: values at the first and after the last explained update, [N, O]; importances need none.
+
+    Raises:
+        LedgerError: the gradients of single samples do not add up to what the batch pushed.
     """
+    collected = collector.finish()
+    totals = {
+        name: _labelled(problem, collected.pop(name), ("train", *GROUPS))
+        for name in UNGROUPED
+        if name in collected
+    }
+    terms: dict[str, xr.DataArray] = {}
+    for name, values in collected.items():
+        terms |= _term(problem, name, values)
+    importance = bool(problem.query.importance)
+    dataset = _importance(problem, terms, totals) if importance else _additive(problem, terms, totals, ends)
+    coords = {"step": list(problem.steps)}
+    nodes, error = (
+        xr.DataArray(values.cpu().numpy(), dims=["step"], coords=coords)
+        for values in (collector.nodes, collector.error)
+    )
+    return state_accuracy(dataset, problem, plan, nodes, error)
+
+
+def _labelled(problem: Problem, collected: Collected, without: Collection[str] = ()) -> xr.DataArray:
+    """Over the kept axes, except those in `without`, which have length one as the others have."""
     query = problem.query
-    array = values.detach().cpu().numpy()
+    dropped = {*without, "step"} if collected.steps is None else {*without}
+    array = collected.values.detach().cpu().numpy()
     dims, coords, index = [], {}, []
-    for axis in axes:
+    for axis, size in zip(AXES, array.shape, strict=True):
         name = "parameter" if axis == "layer" and query.keeps("parameter") else axis
-        if not query.keeps(name):
+        if not query.keeps(name) or name in dropped:
             index.append(0)
             continue
         index.append(slice(None))
         dims.append(name)
-        size = array.shape[len(index) - 1]
         if name == "layer":
-            coords[name] = list(problem.partition.names) + ["all"] * (size - len(problem.partition))
+            coords[name] = list(problem.partition.names)
         elif name == "step":
-            coords[name] = np.asarray(problem.steps if steps is None else steps, dtype=np.int64)
+            coords[name] = np.asarray(collected.steps, dtype=np.int64)
         else:
             coords[name] = np.arange(size)
     return xr.DataArray(array[tuple(index)], dims=dims, coords=coords)
 
 
-def additive(
+def _term(problem: Problem, name: str, collected: Collected) -> dict[str, xr.DataArray]:
+    """One term of the update; in importances of groups also that of all groups, the last one collected."""
+    without = () if name == "kernel" else ("train",)
+    steps, values, groups = collected.steps, collected.values, len(problem.partition)
+    found = {name: _labelled(problem, Collected(steps, values[:, :groups]), without)}
+    if values.shape[1] > groups:
+        everything = Collected(steps, values[:, groups:])
+        found[f"{name}_all"] = _labelled(problem, everything, (*without, "layer"))
+    return found
+
+
+def _additive(
     problem: Problem,
-    plan: Plan,
-    parts: Mapping[str, xr.DataArray],
-    *,
-    ends: tuple[xr.DataArray, xr.DataArray],
-    change: xr.DataArray,
-    explained: xr.DataArray | None,
-    bound: xr.DataArray | None,
-    nodes: xr.DataArray,
-    error: xr.DataArray,
+    terms: dict[str, xr.DataArray],
+    totals: dict[str, xr.DataArray],
+    ends: tuple[Tensor, Tensor],
 ) -> xr.Dataset:
-    """The dataset of a signed query.
+    """The dataset of a signed query, with what its terms miss.
 
     Args:
-        problem, plan: what was asked and how it was answered.
-        parts: kernel, regularization (and carried), over their own kept axes.
-        ends: values at the first and after the last explained update, over kept test and output.
-        change: exact change over the explained updates, over kept step, test and output.
-        explained: Φ·u summed over the window, where gradients were recomputed.
-        bound: of what they may miss, over the axes of `explained`.
-        nodes: mean nodes per sample of each explained update, (step).
-        error: worst |quadrature residual| of each explained update, (step).
+        problem: the query.
+        terms: kernel, regularization (and carried), over their own kept axes.
+        totals: `change` over kept step, test and output; where gradients were recomputed, also `explained` and `bound`.
+        ends: values at the first and after the last explained update, [N, O].
     """
-    initial, final = ends
+    change = totals["change"]
     rest = change.astype(np.float64)
-    for part in parts.values():
-        extra = [d for d in part.dims if d not in change.dims]
-        summed = part.astype(np.float64).sum(extra)
-        if "step" in summed.dims and "step" not in change.dims:
-            summed = summed.sum("step")
+    for term in terms.values():
+        extra = [d for d in term.dims if d not in change.dims]
+        summed = term.astype(np.float64).sum(extra)
         rest = rest - (summed.reindex(step=change.step, fill_value=0.0) if "step" in summed.dims else summed)
-    quadrature = rest if explained is None else change.astype(np.float64) - explained
-    dataset = xr.Dataset(dict(parts))
+    recomputed = "explained" in totals
+    quadrature = change.astype(np.float64) - totals["explained"].astype(np.float64) if recomputed else rest
+    dataset = xr.Dataset(terms)
+    initial, final = (_end(problem, values) for values in ends)
     dataset["initial"], dataset["final"] = initial, final
     dataset["residual"], dataset["quadrature"] = rest, quadrature
     dataset["replay"] = rest - quadrature
-    dataset["replay_bound"] = xr.zeros_like(dataset["replay"]) if bound is None else bound
+    dataset["replay_bound"] = (
+        totals["bound"].astype(np.float64) if recomputed else xr.zeros_like(dataset["replay"])
+    )
     start, stop = problem.window
     if len(problem.steps) < stop - start:
         whole = change.sum("step") if "step" in change.dims else change
         dataset["omitted"] = final.astype(np.float64) - initial.astype(np.float64) - whole
-    return _certified(dataset, problem, plan, nodes, error)
+    return dataset
 
 
-def importance(
-    problem: Problem,
-    plan: Plan,
-    parts: Mapping[str, xr.DataArray],
-    *,
-    replay: xr.DataArray,
-    bound: xr.DataArray,
-    nodes: xr.DataArray,
-    error: xr.DataArray,
+def _importance(
+    problem: Problem, terms: dict[str, xr.DataArray], totals: dict[str, xr.DataArray]
 ) -> xr.Dataset:
     """The dataset of an importance query: absolute values do not add up, so there is no residual, only what bounds it.
 
     Args:
-        problem, plan, parts, nodes, error: as for `additive`.
-        replay, bound: absolute values summed over the importance axes, over the other kept axes.
+        problem: the query.
+        terms: as for `_additive`.
+        totals: where gradients were recomputed, `replay` and `bound`, absolute values summed over the importance axes.
     """
-    dataset = xr.Dataset(dict(parts))
-    dataset["replay"], dataset["replay_bound"] = replay, bound
-    dataset = _certified(dataset, problem, plan, nodes, error)
-    inside = [a for a in ("step", "layer", "train", "test", "output") if not problem.query.keeps(a)]
-    inside = [a for a in inside if a not in problem.query.importance]
-    dataset.attrs["importance"] = "absolute values over " + ", ".join(problem.query.importance)
+    query = problem.query
+    dataset = xr.Dataset(terms)
+    if "replay" in totals:
+        dataset["replay"], dataset["replay_bound"] = totals["replay"], totals["bound"]
+    else:  # no gradient was recomputed, so none can be missed
+        sizes = {"step": len(problem.steps), "test": len(problem.test), "output": problem.outputs}
+        shape = [sizes[axis] if axis in sizes and query.keeps(axis) else 1 for axis in AXES]
+        zeros = Collected(problem.steps, torch.zeros(shape, dtype=torch.float64))
+        dataset["replay"] = dataset["replay_bound"] = _labelled(problem, zeros, ("train", *GROUPS))
+    inside = [axis for axis in AXES if not query.keeps(axis) and axis not in query.importance]
+    dataset.attrs["importance"] = "absolute values over " + ", ".join(query.importance)
     dataset.attrs["summed_inside"] = ", ".join(inside)
     return dataset
 
 
-def _certified(
-    dataset: xr.Dataset, problem: Problem, plan: Plan, nodes: xr.DataArray, error: xr.DataArray
-) -> xr.Dataset:
-    start, stop = problem.window
-    dataset["nodes"], dataset["quadrature_error"] = nodes, error
-    _state_replay(dataset, problem)
-    query = problem.query
-    above = int((error > query.tolerance).sum()) if query.nodes is None else 0
-    if above:
-        warnings.warn(
-            f"{above} of {error.size} updates keep a quadrature error above {query.tolerance:g} at {query.max_nodes} nodes "
-            f"(at worst {float(error.max()):.3g}); it is part of the residual. Raise max_nodes to lower it.",
-            QuadratureWarning,
-            stacklevel=2,
-        )
-    dataset.attrs |= {
-        "algorithm": plan.algorithm,
-        "start": start,
-        "stop": stop,
-        "target": query.target
-        if isinstance(query.target, str)
-        else getattr(query.target, "__name__", "function"),
-        "lineage": query.lineage,
-        "tolerance": "none" if query.nodes is not None else query.tolerance,
-        "max_nodes": query.max_nodes,
-        "fixed_nodes": query.nodes or 0,
-        "updates_above_tolerance": above,
-        "nodes_mean": float(nodes.mean()) if nodes.size else 0.0,
-        "quadrature_error_worst": float(error.max()) if error.size else 0.0,
-        "dtype": str(problem.dtype).removeprefix("torch."),
-        "run": problem.trajectory.path.name,
-        "complete": int(problem.trajectory.complete),
-    }
-    return dataset
-
-
-def _state_replay(dataset: xr.Dataset, problem: Problem) -> None:
-    """Say in the dataset what was checked, per step and in words; refuse an answer that misses more than was accepted.
-
-    Raises:
-        LedgerError: the gradients of single samples do not add up to what the batch pushed.
-    """
-    found = problem.replay
-    if found is None:
-        dataset.attrs["replay_checked"] = "nothing"
-        return
-    steps = list(problem.steps)
-    on_steps = {"dims": ["step"], "coords": {"step": steps}}
-    dataset["replay_relative"] = xr.DataArray(found.relative[steps], **on_steps)
-    dataset["replay_accepted"] = xr.DataArray(np.array([found.bound(s) for s in steps]), **on_steps)
-    dataset.attrs |= {
-        "replay_checked": found.how,
-        "replay_tolerance": found.tolerance,
-        "replay_worst": float(np.nanmax(found.relative, initial=0.0)),
-        "replay_undecided": found.undecided,
-        "replay_failed": len(found.failed),
-    }
-    excess = abs(dataset["replay"]) - dataset["replay_bound"]
-    if problem.query.contracts and not found.failed and bool((excess > 0).any()):
-        worst = float(excess.max())
-        raise LedgerError(
-            "The gradients of single samples do not add up to the updates, so nothing is attributed to samples.",
-            expected="a replay error within what the check of whole batches accepted",
-            got=f"{float(abs(dataset['replay']).max()):.3g}, which is {worst:.3g} above it, in units of the target",
-            remedy="The model must treat each sample alone: nothing in its forward or backward pass may depend on the others of "
-            "the batch.",
-        )
+def _end(problem: Problem, values: Tensor) -> xr.DataArray:
+    """The target's values [N, O], summed over the axes that are not kept."""
+    if not problem.query.keeps("output"):
+        values = values.sum(1, keepdim=True)
+    if not problem.query.keeps("test"):
+        values = values.sum(0, keepdim=True)
+    return _labelled(problem, Collected(None, values[None, None, None]), ("train", *GROUPS))

@@ -7,40 +7,42 @@ kept on the training side, for a block of samples at a time: M_{s+1} = μ M_s + 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from explaind.attribution.contraction import Contraction, Credits, replay_bound
+from explaind.attribution.block import Advance, Block
+from explaind.attribution.contraction import Credits, contracted, replay_bound
 from explaind.attribution.problem import Problem, blocks
 from explaind.attribution.reverse import StepRows
 from explaind.features.rows import FeatureRows
 from explaind.ledger import UpdateTerms
 
 
-def by_update(
-    problem: Problem, tests: slice, rows: FeatureRows, on_step: Callable[[], None] = lambda: None
-) -> Contraction:
-    """Every explained update of one block of test samples, apart."""
+def buffered(problem: Problem, tests: slice, advance: Advance, rows: FeatureRows) -> Iterator[Block]:
+    """Every explained update of one block of test samples, apart; arguments as for `explaind.attribution.adjoint.adjoint`."""
     credits = Credits(problem, 0, per_sample=True)
     index = credits.index
     step_rows, terms_of = StepRows(problem, tests, rows), UpdateTerms(problem.ledger)
     regularization, carried, explained, change, bound, error, nodes = [], [], [], [], [], [], []
     for s in problem.steps:
-        block, terms = step_rows(s), terms_of.at(s)
-        phi = block.phi.flatten(0, 1)
+        integrated, terms = step_rows(s), terms_of.at(s)
+        phi = integrated.phi.flatten(0, 1)
         regularization.append(torch.stack([phi[:, part] @ terms[1, part] for part in index]))
-        brought = terms[2] if len(terms) > 2 else torch.zeros_like(terms[1])
-        carried.append(torch.stack([phi[:, part] @ brought[part] for part in index]))
+        earlier = terms[2] if len(terms) > 2 else torch.zeros_like(terms[1])
+        carried.append(torch.stack([phi[:, part] @ earlier[part] for part in index]))
         explained.append(phi @ problem.ledger.update(s))
         bound.append(replay_bound(problem, s, phi))
-        change.append(block.change.flatten())
-        error.append(block.residual.abs().max().double())
-        nodes.append(block.nodes.double().mean())
-        on_step()
-    return Contraction(
+        change.append(integrated.change.flatten())
+        error.append(integrated.residual.abs().max().double())
+        nodes.append(integrated.nodes.double().mean())
+        advance()
+    yield contracted(
+        problem,
+        tests,
         steps=problem.steps,
+        totals=problem.steps,
         kernel=_kernel(problem, tests, rows, credits),
         regularization=torch.stack(regularization),
         carried=torch.stack(carried),

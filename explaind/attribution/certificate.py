@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from torch import nn
 
-from explaind.attribution.api import answer
+from explaind.attribution.answer import answer
 from explaind.attribution.plan import make_plan
 from explaind.attribution.problem import Problem, make_problem
 from explaind.attribution.query import Query
@@ -63,11 +63,11 @@ def verify(
     resolved = problem.with_query(keep=("step", "test", "output"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", QuadratureWarning)  # the certificate itself says it
-        found = answer(resolved, make_plan(resolved, timed=False))
-    dataset["quadrature_error"], dataset["nodes"] = found["quadrature_error"], found["nodes"]
-    if "omitted" in found:
-        dataset.attrs["omitted"] = float(np.abs(found["omitted"]).max())
-    within = bool((found["quadrature_error"] <= tolerance).all())
+        scores = answer(resolved, make_plan(resolved, timed=False))
+    dataset["quadrature_error"], dataset["nodes"] = scores["quadrature_error"], scores["nodes"]
+    if "omitted" in scores:
+        dataset.attrs["omitted"] = float(np.abs(scores["omitted"]).max())
+    within = bool((scores["quadrature_error"] <= tolerance).all())
     dataset.attrs |= {"quadrature_tolerance": tolerance, "passed": int(dataset.attrs["passed"] and within)}
     return dataset
 

@@ -1,4 +1,4 @@
-"""The result of a contraction for one block of rows, and the place where it is gathered.
+"""What the contractions share: where credit is gathered for a block of rows, and the block they make of it.
 
 Shapes: R rows (tests × outputs of one block), N training samples, G groups, D parameters, n samples of a part of a batch.
 """
@@ -6,40 +6,15 @@ Shapes: R rows (tests × outputs of one block), N training samples, G groups, D 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from explaind.attribution.block import Block, Quantity
 from explaind.attribution.problem import Problem, blocks
 from explaind.features.batched import BLOCK
 
 SUMMED_BYTES = 1 << 28  # of the gradients that a block of samples sums before one product
-
-
-@dataclass
-class Contraction:
-    """Signed influences on one block of rows.
-
-    Attributes:
-        steps: labels of the S' credited updates, rising; (None,) if the step axis is summed over.
-        kernel: [S', G, N or 1, R].
-        regularization: [S', G, R].
-        carried: [S'', G, R], momentum that a resumed optimizer brought along.
-        explained, change: Φ·u and the exact change, [S'', R]: by update if credited by update, else summed, S'' = 1.
-        bound: of what recomputed gradients may miss, Σ_s accepted_s ‖u_s‖ ‖Φ_s‖, as `explained`.
-        error, nodes: worst |quadrature residual| and mean nodes per row's sample, of every explained update, [S].
-    """
-
-    steps: tuple[int | None, ...]
-    kernel: Tensor
-    regularization: Tensor
-    carried: Tensor
-    explained: Tensor
-    change: Tensor
-    bound: Tensor
-    error: Tensor
-    nodes: Tensor
 
 
 Observer = Callable[[int, Tensor], None]
@@ -60,25 +35,25 @@ class Credits:
         self._problem, self._rows, self._per_sample = problem, rows, per_sample
         self._by_step = problem.query.keeps("step")
         self._batch_gradient = problem.batch_gradient()
-        self._found: dict[int | None, tuple[Tensor, Tensor]] = {}
+        self._credited: dict[int | None, tuple[Tensor, Tensor]] = {}
 
     def at(self, s: int) -> tuple[Tensor, Tensor]:
         """Where update s is credited: (kernel, regularization)."""
         key = s if self._by_step else None
-        if key not in self._found:
+        if key not in self._credited:
             samples = len(self._problem.gradients.train) if self._per_sample else 1
             kernel = torch.zeros(len(self.index), samples, self._rows, dtype=self._problem.dtype)
             regularization = torch.zeros(len(self.index), self._rows, dtype=self._problem.dtype)
-            self._found[key] = (kernel, regularization)
-        return self._found[key]
+            self._credited[key] = (kernel, regularization)
+        return self._credited[key]
 
-    def gathered(self) -> tuple[tuple[int | None, ...], Tensor, Tensor]:
-        """Credited updates, kernel [S', G, N, R] and regularization [S', G, R]."""
-        if not self._found:
+    def gathered(self) -> tuple[tuple[int, ...] | None, Tensor, Tensor]:
+        """Credited updates (None for their sum), kernel [S', G, N, R] and regularization [S', G, R]."""
+        if not self._credited:
             self.at(self._problem.window[0])
-        steps = tuple(sorted(self._found)) if self._by_step else (None,)
-        kernels, decays = zip(*(self._found[s] for s in steps), strict=True)
-        return steps, kernels[0][None] if len(steps) == 1 else torch.stack(kernels), torch.stack(decays)
+        steps = tuple(sorted(self._credited)) if self._by_step else None
+        kernels, decays = zip(*(self._credited[s] for s in steps or (None,)), strict=True)
+        return steps, kernels[0][None] if len(kernels) == 1 else torch.stack(kernels), torch.stack(decays)
 
     def add(self, target: Tensor, rows: Tensor, vector: Tensor | float, sign: float = 1.0) -> None:
         """target [G, R] += sign · Σ_{p∈G} rows[:, p] vector[p], rows [R, D]."""
@@ -151,3 +126,53 @@ def replay_bound(problem: Problem, s: int, phi: Tensor) -> Tensor:
     allowed = accepted + 10 * problem.query.tail_tolerance + 64 * torch.finfo(problem.dtype).eps
     size, norms = problem.ledger.update(s).norm(), torch.linalg.vector_norm(phi, dim=1)
     return allowed * size * norms
+
+
+def contracted(
+    problem: Problem,
+    tests: slice,
+    *,
+    steps: tuple[int, ...] | None,
+    totals: tuple[int, ...] | None,
+    kernel: Tensor,
+    regularization: Tensor,
+    carried: Tensor,
+    explained: Tensor,
+    change: Tensor,
+    bound: Tensor,
+    error: Tensor,
+    nodes: Tensor,
+) -> Block:
+    """The block of all explained updates, from numbers by row; S' and S'' are one where updates are summed over.
+
+    Args:
+        problem, tests: what the numbers are of.
+        steps: the S' updates that are credited; None for their sum.
+        totals: the S'' updates of what is credited to no single one where `steps` are those of samples; None for their sum.
+        kernel: [S', G, N or 1, R].
+        regularization: [S', G, R].
+        carried: momentum from before the recording, [S'', G, R].
+        explained, change, bound: see `explaind.attribution.block.Quantity`, [S'', R].
+        error, nodes: worst |quadrature residual| and mean nodes of every explained update, [S].
+    """
+    outputs = problem.outputs if problem.query.resolves("output") else 1
+
+    def quantity(name: str, labels: tuple[int, ...] | None, values: Tensor) -> Quantity:
+        """From [S, G, N, R]."""
+        return Quantity((name,), labels, values.unflatten(-1, (-1, outputs)).unsqueeze(2).unbind(1))
+
+    quantities = [
+        quantity("kernel", steps, kernel),
+        quantity("regularization", steps, regularization.unsqueeze(2)),
+    ]
+    if bool((problem.trajectory.initial_buffer != 0).any()):
+        quantities.append(quantity("carried", totals, carried.unsqueeze(2)))
+    rest = {"explained": explained, "change": change, "bound": bound}
+    if problem.query.importance:
+        parts = [kernel.sum((1, 2)), regularization.sum(1), carried.sum(1)]
+        if len(explained) == 1:
+            parts = [part.sum(0, keepdim=True) for part in parts]
+        rest["replay"] = explained - sum(parts)
+    quantities += [quantity(name, totals, values[:, None, None]) for name, values in rest.items()]
+    share = (tests.stop - tests.start) / len(problem.test)
+    return Block(tests, problem.steps, tuple(quantities), error=error, nodes=nodes * share)

@@ -6,42 +6,23 @@ and output at once. Needs the recorded θ alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
+from explaind.attribution.block import Advance, Block, single
 from explaind.attribution.problem import Problem
 from explaind.features.quadrature import Integral, adaptive, fixed
 from explaind.features.tangents import GroupTangents
 from explaind.ledger import UpdateTerms
 
 
-@dataclass
-class StepBlock:
-    """Influences of update `step` on a block of n test samples.
-
-    Attributes:
-        step: s.
-        groups: per group, [K, n, O], output units.
-        change: exact change of the value, [n, O].
-        residual: change − Σ groups and terms, [n, O].
-        nodes: spent per sample, [n].
-    """
-
-    step: int
-    groups: list[Tensor]
-    change: Tensor
-    residual: Tensor
-    nodes: Tensor
-
-
-def steps_forward(problem: Problem, tests: slice, tangents: GroupTangents) -> Iterator[StepBlock]:
+def forward(problem: Problem, tests: slice, advance: Advance) -> Iterator[Block]:
     """Walk over the explained updates for the test samples `tests`."""
     query = problem.query
     x, y = problem.test.take(tests)
-    terms_of = UpdateTerms(problem.ledger)
+    tangents, terms_of = GroupTangents(problem.value, problem.partition), UpdateTerms(problem.ledger)
     before: tuple[int, Tensor] | None = None
     for s in problem.steps:
         theta, terms = problem.ledger.parameters(s), terms_of.at(s)
@@ -55,7 +36,36 @@ def steps_forward(problem: Problem, tests: slice, tangents: GroupTangents) -> It
             return tangents(torch.add(theta, update, alpha=t), terms, *chosen)
 
         integral = integrate(query, evaluate, _total, stop - start, axis=1)
-        yield StepBlock(s, integral.parts, stop - start, integral.residual, integral.nodes)
+        yield one_update(
+            problem, tests, s, terms_of.names, integral.parts,
+            change=stop - start, residual=integral.residual, nodes=integral.nodes,
+        )  # fmt: skip
+        advance()
+
+
+def one_update(
+    problem: Problem,
+    tests: slice,
+    s: int,
+    names: tuple[str, ...],
+    groups: Sequence[Tensor] | Tensor,
+    *,
+    change: Tensor,
+    residual: Tensor,
+    nodes: Tensor,
+) -> Block:
+    """The block of update s, its training samples summed.
+
+    Args:
+        problem, tests, s, names: what the numbers are of.
+        groups: the terms of each parameter group, [K, n, O] each, or [G, K, n, O].
+        change: exact change of the target, [n, O].
+        residual: what the nodes miss of it, [n, O].
+        nodes: evaluated per test sample, [n].
+    """
+    mean = nodes.double().mean() * (tests.stop - tests.start) / len(problem.test)
+    quantities = single(names, s, groups), single(("change",), s, [change.double()[None]])
+    return Block(tests, (s,), quantities, error=residual.abs().max()[None], nodes=mean[None])
 
 
 def integrate(query: object, evaluate: Callable, predict: Callable, change: Tensor, *, axis: int) -> Integral:

@@ -39,7 +39,7 @@ class Rehearsal:
     """What the first updates of a run say about its explanation.
 
     Attributes:
-        replay: why the updates cannot be rebuilt from their batches; None if they can.
+        replay: why the updates cannot be rebuilt from their batches, or nothing can be explained; None if they can.
         modes: for every way of explaining, why it will not work; None where it does.
     """
 
@@ -102,6 +102,9 @@ def rehearse(
                 return Rehearsal(str(error), modes)
             except ExplaindError as error:
                 modes[name] = str(error)
+    reasons = set(modes.values())
+    if len(reasons) == 1 and None not in reasons:  # nothing works, for one reason
+        return Rehearsal(reasons.pop(), {})
     return Rehearsal(None, modes)
 
 

@@ -12,14 +12,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from explaind.attribution.forward import integrate
+from explaind.attribution.block import Advance, Block
+from explaind.attribution.forward import integrate, one_update
 from explaind.attribution.problem import Problem
 from explaind.features.rows import FeatureRows
 from explaind.ledger import UpdateTerms
 
 
 @dataclass
-class RowBlock:
+class IntegratedRows:
     """Φ of one step on a block of tests: phi [n, O', D], exact change and residual [n, O'], nodes [n]."""
 
     step: int
@@ -48,7 +49,7 @@ class StepRows:
         self._x, self._y = problem.test.take(tests)
         self._known: dict[int, Tensor] = {}
 
-    def __call__(self, s: int) -> RowBlock:
+    def __call__(self, s: int) -> IntegratedRows:
         """Φ_s with its certificate."""
         problem, x, y = self._problem, self._x, self._y
         theta, update = problem.ledger.parameters(s), problem.ledger.update(s)
@@ -61,7 +62,7 @@ class StepRows:
             return [self._rows(torch.add(theta, update, alpha=t), *chosen)]
 
         integral = integrate(problem.query, evaluate, lambda parts: parts[0] @ update, change, axis=0)
-        return RowBlock(s, integral.parts[0], change, integral.residual, integral.nodes)
+        return IntegratedRows(s, integral.parts[0], change, integral.residual, integral.nodes)
 
     def _value(self, s: int) -> Tensor:
         if s not in self._known:
@@ -73,18 +74,17 @@ def reduce_groups(problem: Problem, phi: Tensor, terms: Tensor) -> Tensor | list
     """Φ ⊙ term summed over each group: per group [K, n, O'], or for single parameters one tensor [D, K, n, O']."""
     if problem.partition.single:
         return torch.stack([phi * term for term in terms]).movedim(-1, 0)
-    found = []
-    for group in range(len(problem.partition)):
-        part = problem.partition.index(group)
-        found.append((phi[..., part] @ terms[:, part].T).movedim(-1, 0))
-    return found
+    groups = (problem.partition.index(group) for group in range(len(problem.partition)))
+    return [(phi[..., part] @ terms[:, part].T).movedim(-1, 0) for part in groups]
 
 
-def steps_reverse(
-    problem: Problem, tests: slice, rows: FeatureRows
-) -> Iterator[tuple[RowBlock, Tensor | list[Tensor]]]:
-    """Walk over the explained updates: the certificate and the reduced influences of each."""
-    step_rows, terms_of = StepRows(problem, tests, rows), UpdateTerms(problem.ledger)
+def reverse(problem: Problem, tests: slice, advance: Advance) -> Iterator[Block]:
+    """Walk over the explained updates for the test samples `tests`."""
+    step_rows, terms_of = StepRows(problem, tests, feature_rows(problem)), UpdateTerms(problem.ledger)
     for s in problem.steps:
-        block = step_rows(s)
-        yield block, reduce_groups(problem, block.phi, terms_of.at(s))
+        rows = step_rows(s)
+        yield one_update(
+            problem, tests, s, terms_of.names, reduce_groups(problem, rows.phi, terms_of.at(s)),
+            change=rows.change, residual=rows.residual, nodes=rows.nodes,
+        )  # fmt: skip
+        advance()

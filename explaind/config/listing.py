@@ -1,7 +1,4 @@
-"""Every option with its allowed values and its meaning: for `explaind options`, and as docs/options.md.
-
-python -m explaind.config.listing writes the page.
-"""
+"""Every option with its allowed values and its meaning: for `explaind options`, and as docs/options.md."""
 
 from __future__ import annotations
 
@@ -16,11 +13,10 @@ from explaind.config.group import Group, member, members
 from explaind.config.recorded import Recorded
 from explaind.config.validate import options_of
 
-__all__ = ["PAGE", "Option", "listing", "page"]
+__all__ = ["Option", "listing", "page"]
 
 #: Groups that end a list: what is configured comes before what is made of it.
 LAST = ("study", "figure", "execution")
-PAGE = CONF.parent / "docs" / "options.md"
 
 HEAD = """\
 # Options
@@ -34,7 +30,7 @@ values or choices:
 `explaind options grokking --scale smoke` lists one experiment's options with their values. "recorded" below are the experiments
 that train under a recorder: {recorded}.
 
-This page is made from the options' definitions by `python -m explaind.config.listing`.
+This page is made from the options' definitions by `make docs`.
 """
 
 
@@ -109,7 +105,3 @@ def _meaning(group: type[Group], name: str) -> str:
     """The description of an option: its own, or that of the group it narrows."""
     fields = (base.model_fields.get(name) for base in group.__mro__ if issubclass(base, Group))
     return next((field.description for field in fields if field and field.description), "")
-
-
-if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")

@@ -1,22 +1,13 @@
-"""results/README.md's lists of figures and tables, made from their declarations.
-
-`python -m explaind.config.product_map` writes them between the markers; what stands around these is written by hand.
-"""
+"""results/README.md's lists of figures and tables, made from their declarations."""
 
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 from explaind.config.declarations import Depends, Figure, Product, Table, figures, stages, tables
-from explaind.errors import ConfigError
 
-__all__ = ["MAP", "results_map", "with_results_map"]
-
-MAP = Path(__file__).resolve().parents[2] / "results" / "README.md"
-BEGIN, END = "<!-- made from the declarations: make docs -->", "<!-- end -->"
+__all__ = ["results_map"]
 
 
 def results_map() -> str:
@@ -27,24 +18,6 @@ def results_map() -> str:
     for table in sorted(tables().values(), key=lambda one: one.file):
         lines += _section(table)
     return "\n".join(lines).rstrip() + "\n"
-
-
-def with_results_map(text: str) -> str:
-    """The text of results/README.md with what stands between the markers made anew.
-
-    Raises:
-        ConfigError: it does not have each marker once, in order.
-    """
-    parts = re.split(f"{re.escape(BEGIN)}|{re.escape(END)}", text)
-    if len(parts) != 3 or text.index(BEGIN) > text.index(END):
-        raise ConfigError(
-            "results/README.md has no place for the lists of figures and tables.",
-            expected=f"one line {BEGIN!r}, and one line {END!r} below it",
-            got=f"{text.count(BEGIN)} and {text.count(END)}",
-            remedy="Put the two lines back around the lists.",
-        )
-    before, _, after = parts
-    return f"{before}{BEGIN}\n{results_map()}{END}{after}"
 
 
 def _list(found: list[Figure]) -> list[str]:
@@ -104,15 +77,3 @@ def _row(*cells: str) -> str:
 def _escape(text: str) -> str:
     """A vertical bar would end the cell."""
     return text.replace("|", "\\|")
-
-
-def main() -> None:
-    """Write the lists in place."""
-    MAP.write_text(with_results_map(MAP.read_text(encoding="utf-8")), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    try:
-        main()
-    except ConfigError as error:
-        sys.exit(str(error))

@@ -31,7 +31,8 @@ def validate(config: dict[str, Any]) -> None:
     Raises:
         ConfigError: names the first option that is missing, unknown or not allowed, with what would be.
     """
-    options = options_of(config.get("name"))
+    name: Any = config.get("name")
+    options = options_of(name)
     try:
         checked = options.model_validate(config)
     except ValidationError as error:

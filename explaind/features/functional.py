@@ -19,6 +19,7 @@ from explaind.features.frozen import (
     math_attention,
     unwrapped,
 )
+from explaind.features.outputs import not_one_tensor
 from explaind.recording.trajectory import Trajectory
 
 __all__ = ["CPU", "Forward", "FunctionalModel", "Value", "math_attention"]
@@ -82,13 +83,7 @@ class FunctionalModel:
         """
         outputs = self.raw(parameters, inputs)
         if not isinstance(outputs, Tensor):
-            raise QueryError(
-                "The model does not return one tensor.",
-                expected="outputs [n, …]",
-                got=type(outputs).__name__,
-                remedy="Pass forward=, a function of (module, inputs) that returns the tensor to explain, such as "
-                "forward=lambda module, inputs: module(inputs)[0], or .logits of it.",
-            )
+            raise not_one_tensor(outputs)
         return outputs
 
     def raw(self, parameters: Mapping[str, Tensor], inputs: Tensor) -> Any:

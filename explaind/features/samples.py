@@ -1,4 +1,4 @@
-"""Samples by index: a pair of tensors, a tensor of inputs, or a torch Dataset, seen the same way.
+"""Samples by index: a pair of tensors, a tensor of inputs, or a torch Dataset, seen the same way; arrays of NumPy as tensors.
 
 `Augmented` adds how a run saw them: data augmentation is replayed from the views that were recorded, one number per sample.
 """
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, default_collate
@@ -44,11 +45,11 @@ class Samples:
 
     Args:
         source: inputs [N, …]; a pair (inputs [N, …], targets [N, …]); or a Dataset of (input, target) items, which is
-            collated once and held in memory; or any of these as `Augmented`.
+            collated once and held in memory; or any of these as `Augmented`. Arrays of NumPy count as tensors of their dtype.
         role: what the samples are ("train" or "test"), for messages.
 
     Raises:
-        DataError: lengths differ, there are no samples, or inputs hold NaN or infinities.
+        DataError: lengths differ, there are no samples, inputs hold NaN or infinities, or an array is not of numbers.
     """
 
     def __init__(self, source: Any, role: str) -> None:
@@ -164,10 +165,31 @@ def _check_batched(inputs: Tensor, targets: Tensor | None, role: str) -> None:
             )
 
 
+def as_tensor(values: Any, role: str) -> Any:
+    """An array of NumPy as a tensor of the same dtype, without a copy where torch can use its memory; anything else as it is.
+
+    Raises:
+        DataError: the array does not hold numbers or truth values.
+    """
+    if not isinstance(values, np.ndarray):
+        return values
+    try:
+        native = np.asarray(values, dtype=values.dtype.newbyteorder("="), order="C")
+        return torch.from_numpy(native if native.flags.writeable else native.copy())
+    except TypeError as error:
+        raise DataError(
+            f"The {role} samples are an array that cannot be a tensor.",
+            expected="an array of numbers or truth values, such as float32, float64, int64 or bool",
+            got=f"an array of dtype {values.dtype}, shape {values.shape}",
+            remedy="Stack the samples into one array of numbers: np.stack(list(samples)) where all have one shape, or pad them.",
+        ) from error
+
+
 def _pair(source: Any, role: str) -> tuple[Tensor, Tensor | None]:
+    source = as_tensor(source, role)
     if isinstance(source, Tensor):
         return source, None
-    pair = tuple(source) if isinstance(source, tuple | list) else ()
+    pair = tuple(as_tensor(part, role) for part in source) if isinstance(source, tuple | list) else ()
     if len(pair) == 1 and isinstance(pair[0], Tensor):
         return pair[0], None
     if len(pair) == 2 and isinstance(pair[0], Tensor) and isinstance(pair[1], Tensor | None):
@@ -175,7 +197,7 @@ def _pair(source: Any, role: str) -> tuple[Tensor, Tensor | None]:
     inside = f" of {', '.join(type(part).__name__ for part in pair[:6])}" if pair else ""
     raise DataError(
         f"The {role} samples are not in a form that can be indexed.",
-        expected="a tensor of inputs, a pair (inputs, targets) of tensors, or a torch Dataset of such pairs",
+        expected="a tensor or array of inputs, a pair (inputs, targets) of them, or a torch Dataset of such pairs",
         got=type(source).__name__ + inside,
         remedy="Put several inputs of a sample into one tensor, and take them apart in forward=, a function of "
         "(module, inputs).",

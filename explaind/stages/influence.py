@@ -9,11 +9,11 @@ from typing import Any
 
 import xarray as xr
 
+from explaind.attribution.answer import answer_views
 from explaind.attribution.plan import make_plan
 from explaind.attribution.problem import make_problem
 from explaind.attribution.query import Query
 from explaind.attribution.replay import certified
-from explaind.attribution.walk import walk
 from explaind.config.declarations import Stage
 from explaind.experiments.runs import open_run
 from explaind.runtime.allocator import keep_memory
@@ -65,7 +65,9 @@ def write(
     tests = tuple(part[: options["tests"]] for part in experiment.test)
     problem = certified(make_problem(run, experiment.model, experiment.loss, query, test=tests), certificate)
     importance = replace(query, keep=("step", "layer"), importance=("test", "output"))
-    found = walk(problem, make_plan(problem, timed=False), {"signed": query, "importance": importance})
+    found = answer_views(
+        problem, make_plan(problem, timed=False), {"signed": query, "importance": importance}
+    )
     dataset = found["signed"].drop_vars(["quadrature", "replay", "replay_bound"])
     for name in ("kernel", "regularization"):
         for level in ("", "_all"):

@@ -20,7 +20,7 @@ STAGE = Stage(
 )
 
 
-def write(config: Mapping[str, Any], *, summaries: Sequence[Path], output: Path) -> None:
+def write(config: Mapping[str, Any], *, summaries: Sequence[Path] = (), output: Path) -> None:
     """Choose the seed to explain: the first of `train.seeds` whose run reached the stopping rule.
 
     Without a stopping rule (`train.stop_accuracy` is null) every run is complete at its last step: the first seed is chosen,

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from explaind.attribution.contract import contract
+from explaind.attribution.answer import answer
 from explaind.attribution.plan import make_plan
 from explaind.attribution.problem import Problem, make_problem
 from explaind.attribution.query import Query
@@ -67,7 +67,7 @@ def write(
     )
     problem = certified(problem, certificate)
     scores = _Scores(problem)
-    dataset = contract(problem, make_plan(problem, timed=False), observe=scores.add)
+    dataset = answer(problem, make_plan(problem, timed=False), observe=scores.add)
     dataset = dataset.isel(train=slice(0, options["train"])).drop_vars("quadrature")
     dataset = dataset.transpose("layer", "test", "train", ...)
     dataset["similarity"] = (("layer", "test", "test_other"), scores.cosines().cpu().numpy())

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from explaind.checkpoints import Checkpoint
 from explaind.features.quadrature import Accuracy
+from explaind.features.samples import as_tensor
 from explaind.features.units import Units, make_units
 from explaind.updates.batch import batch_update, find_update, prepared
 from explaind.updates.checks import check_model, check_samples, check_samples_per_pass, check_units
@@ -86,6 +87,7 @@ def explain_update(
     begin = time.perf_counter()
     accuracy = Accuracy(relative_tolerance, max_nodes, min_nodes)
     check_samples_per_pass(samples_per_pass)
+    train, heldout = as_tensor(train, "training"), as_tensor(heldout, "held-out")
     check_samples("training", train)
     check_samples("held-out", heldout)
     check_model(model)

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from explaind.errors import DataError, ExplaindError, QueryError
+from explaind.features.outputs import describe, entry, returned_by
 from explaind.updates.checks import Pure
 from explaind.updates.keeping import Buffers, Generators, same
 from explaind.updates.path import Losses, add_gradient, measure
@@ -177,6 +178,14 @@ def _run(call: Callable[..., Any], model: nn.Module, samples: Tensor, what: str)
     except ExplaindError:
         raise
     except Exception as error:
+        outputs = returned_by(model, lambda: call(model, samples))
+        if outputs is not None and not isinstance(outputs, Tensor):
+            raise DataError(
+                f"The loss function fails on {what}, and the model does not return one tensor.",
+                expected="losses(model, samples) to return the loss of each sample",
+                got=f"{describe(outputs)}, and {type(error).__name__}: {error}".partition("\n")[0],
+                remedy=f"Take the tensor out of it in losses: model(inputs){entry(outputs)}",
+            ) from error
         raise DataError(
             f"The loss function fails on {what}.",
             expected="losses(model, samples) to return the loss of each sample, for any number of samples",

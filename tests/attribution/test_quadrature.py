@@ -149,7 +149,7 @@ def test_more_nodes_shrink_the_residual_and_refined_samples_reach_the_tolerance(
 def test_mean_nodes_do_not_depend_on_how_the_tests_are_cut(run: Run) -> None:
     from dataclasses import replace
 
-    from explaind.attribution.api import answer
+    from explaind.attribution.answer import answer
     from explaind.attribution.plan import make_plan
     from explaind.attribution.problem import make_problem
     from explaind.attribution.query import Query

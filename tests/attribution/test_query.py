@@ -27,8 +27,7 @@ def no_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     def entered(*arguments: object, **options: object) -> None:
         raise AssertionError("the walk over the steps began")
 
-    for place in ("walk", "contract"):
-        monkeypatch.setattr(f"explaind.attribution.api.{place}", entered)
+    monkeypatch.setattr("explaind.attribution.api.answer", entered)
 
 
 QUERIES = {
@@ -106,7 +105,7 @@ SAMPLES = {
     "infinite": ({"test": X / 0}, DataError, "NaN or infinite"),
     "none": ({"test": X[:0]}, DataError, "no test samples"),
     "other lengths": ({"test": (X, Y[:2])}, DataError, "do not belong together"),
-    "an array": ({"test": X.numpy()}, DataError, "form that can be indexed"),
+    "text": ({"test": ["one", "two"]}, DataError, "form that can be indexed"),
     "a wrong width": ({"test": torch.zeros(3, 5).double()}, QueryError, "could not be evaluated"),
     "integers for numbers": ({"test": torch.zeros(3, 3).long()}, QueryError, "could not be evaluated"),
     "label too large": ({"test": (X, Y + 2), "target": "margin"}, QueryError, "could not be evaluated"),

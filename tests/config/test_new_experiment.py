@@ -67,19 +67,17 @@ SCALE = "# @package _global_\nscale: default\ndata:\n  noise: 0.2\n"
 
 #: Everything that a dry run asks of the configuration, where importing torch fails.
 SCRIPT = """
-import json, sys, time
+import json, sys
 sys.modules["torch"] = None
-begin = time.process_time()
 from explaind.config import compose, compose_all, experiments
 known = experiments()
 every = compose_all()
-seconds = time.process_time() - begin
 one = compose("spirals", overrides=["optimizer=adamw", "data.noise=0.3"]) if "spirals" in known else None
 both = compose_all(["spirals", "mnist"], overrides="data.noise=0.4") if one else None
 from explaind.config.listing import listing, page
 text = page()
 listed = [option.name for option, _ in listing(known[-1])]
-print(json.dumps([known, list(every), seconds, one, both, text, listed]))
+print(json.dumps([known, list(every), one, both, text, listed]))
 """
 
 
@@ -112,14 +110,13 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> list:
     return run(root)
 
 
-def test_all_experiments_compose_quickly_and_without_torch() -> None:
-    known, every, seconds, *_ = run(ROOT)
+def test_all_experiments_compose_without_torch() -> None:
+    known, every, *_ = run(ROOT)
     assert known == every == ["grokking", "mnist", "mnist_long", "cifar2", "eurollm"]
-    assert seconds < 1.5, "every start of the workflow waits for this"
 
 
 def test_an_experiment_is_added_by_its_own_files(extended: list) -> None:
-    known, every, _, one, both, text, _ = extended
+    known, every, one, both, text, _ = extended
     # Of equal order, by name.
     assert known == every == ["grokking", "mnist", "mnist_long", "spirals", "cifar2", "eurollm"]
     assert one["data"] == {"name": "spirals", "train": 500, "test": 100, "noise": 0.3}

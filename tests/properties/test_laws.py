@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import explaind
 from explaind.attribution.accumulate import combine
-from explaind.attribution.api import answer
+from explaind.attribution.answer import answer
 from explaind.attribution.plan import make_plan
 from explaind.attribution.problem import make_problem
 from explaind.attribution.query import Query

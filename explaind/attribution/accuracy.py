@@ -1,0 +1,92 @@
+"""What an answer says about its own errors: nodes, quadrature error, and how its updates were checked."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import xarray as xr
+
+from explaind.attribution.plan import Plan
+from explaind.attribution.problem import Problem
+from explaind.errors import LedgerError, QuadratureWarning
+
+
+def state_accuracy(
+    dataset: xr.Dataset, problem: Problem, plan: Plan, nodes: xr.DataArray, error: xr.DataArray
+) -> xr.Dataset:
+    """The dataset with its errors, and with attributes that say what was asked and how it was answered.
+
+    Args:
+        dataset: with its `replay` and `replay_bound`.
+        problem, plan: the query, and how it was answered.
+        nodes: mean nodes per sample of each explained update, (step).
+        error: worst |quadrature residual| of each explained update, (step).
+
+    Raises:
+        LedgerError: the gradients of single samples do not add up to what the batch pushed.
+    """
+    start, stop = problem.window
+    dataset["nodes"], dataset["quadrature_error"] = nodes, error
+    _state_replay(dataset, problem)
+    query = problem.query
+    above = int((error > query.tolerance).sum()) if query.nodes is None else 0
+    if above:
+        warnings.warn(
+            f"{above} of {error.size} updates keep a quadrature error above {query.tolerance:g} at {query.max_nodes} nodes "
+            f"(at worst {float(error.max()):.3g}); it is part of the residual. Raise max_nodes to lower it.",
+            QuadratureWarning,
+            stacklevel=2,
+        )
+    dataset.attrs |= {
+        "algorithm": plan.algorithm,
+        "start": start,
+        "stop": stop,
+        "target": query.target
+        if isinstance(query.target, str)
+        else getattr(query.target, "__name__", "function"),
+        "lineage": query.lineage,
+        "tolerance": "none" if query.nodes is not None else query.tolerance,
+        "max_nodes": query.max_nodes,
+        "fixed_nodes": query.nodes or 0,
+        "updates_above_tolerance": above,
+        "nodes_mean": float(nodes.mean()) if nodes.size else 0.0,
+        "quadrature_error_worst": float(error.max()) if error.size else 0.0,
+        "dtype": str(problem.dtype).removeprefix("torch."),
+        "run": problem.trajectory.path.name,
+        "complete": int(problem.trajectory.complete),
+    }
+    return dataset
+
+
+def _state_replay(dataset: xr.Dataset, problem: Problem) -> None:
+    """Say in the dataset what was checked, per step and in words; refuse an answer that misses more than was accepted.
+
+    Raises:
+        LedgerError: the gradients of single samples do not add up to what the batch pushed.
+    """
+    replay = problem.replay
+    if replay is None:
+        dataset.attrs["replay_checked"] = "nothing"
+        return
+    steps = list(problem.steps)
+    on_steps = {"dims": ["step"], "coords": {"step": steps}}
+    dataset["replay_relative"] = xr.DataArray(replay.relative[steps], **on_steps)
+    dataset["replay_accepted"] = xr.DataArray(np.array([replay.bound(s) for s in steps]), **on_steps)
+    dataset.attrs |= {
+        "replay_checked": replay.how,
+        "replay_tolerance": replay.tolerance,
+        "replay_worst": float(np.nanmax(replay.relative, initial=0.0)),
+        "replay_undecided": replay.undecided,
+        "replay_failed": len(replay.failed),
+    }
+    excess = abs(dataset["replay"]) - dataset["replay_bound"]
+    if problem.query.contracts and not replay.failed and bool((excess > 0).any()):
+        worst = float(excess.max())
+        raise LedgerError(
+            "The gradients of single samples do not add up to the updates, so nothing is attributed to samples.",
+            expected="a replay error within what the check of whole batches accepted",
+            got=f"{float(abs(dataset['replay']).max()):.3g}, which is {worst:.3g} above it, in units of the target",
+            remedy="The model must treat each sample alone: nothing in its forward or backward pass may depend on the others of "
+            "the batch.",
+        )
