@@ -83,7 +83,7 @@ def combine(parts: Sequence[xr.Dataset]) -> xr.Dataset:
 
 
 def _replay(parts: Sequence[xr.Dataset]) -> dict[str, float | int]:
-    """What the parts say of their updates, together."""
+    """The replay errors of the parts, together."""
     attrs = [part.attrs for part in parts if "replay_worst" in part.attrs]
     if not attrs:
         return {}

@@ -1,4 +1,4 @@
-"""What an answer says about its own errors: nodes, quadrature error, and how its updates were checked."""
+"""What an answer states about its own errors: nodes, quadrature error, and how its updates were checked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from explaind.errors import LedgerError, QuadratureWarning
 def state_accuracy(
     dataset: xr.Dataset, problem: Problem, plan: Plan, nodes: xr.DataArray, error: xr.DataArray
 ) -> xr.Dataset:
-    """The dataset with its errors, and with attributes that say what was asked and how it was answered.
+    """The dataset with its errors, and with attributes that state the query and how it was answered.
 
     Args:
         dataset: with its `replay` and `replay_bound`.
@@ -24,7 +24,7 @@ def state_accuracy(
         error: worst |quadrature residual| of each explained update, (step).
 
     Raises:
-        LedgerError: the gradients of single samples do not add up to what the batch pushed.
+        LedgerError: the gradients of single samples do not add up to the gradient of the batch.
     """
     start, stop = problem.window
     dataset["nodes"], dataset["quadrature_error"] = nodes, error
@@ -60,10 +60,10 @@ def state_accuracy(
 
 
 def _state_replay(dataset: xr.Dataset, problem: Problem) -> None:
-    """Say in the dataset what was checked, per step and in words; refuse an answer that misses more than was accepted.
+    """State in the dataset what was checked, per step and as attributes; refuse an answer that misses more than was accepted.
 
     Raises:
-        LedgerError: the gradients of single samples do not add up to what the batch pushed.
+        LedgerError: the gradients of single samples do not add up to the gradient of the batch.
     """
     replay = problem.replay
     if replay is None:

@@ -33,7 +33,7 @@ def adjoint(
     Args:
         problem: with training gradients.
         tests: the block of test samples.
-        advance: told once for each update.
+        advance: called once for each update.
         rows: the feature map's rows.
         observe: called with every Φ_s.
     """

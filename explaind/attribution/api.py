@@ -52,7 +52,7 @@ def influence(
         train: the training samples as they were indexed while recording: (inputs [N, …], targets [N, …]), tensors or NumPy
             arrays, or a Dataset; as `explaind.Augmented` if the run saw augmented samples.
             With them and loss_fn, every update that the answer rests on is rebuilt first, once: one forward and backward pass
-            for each, remembered beside the recording. Without them, the gradient that each update implies must be as long as
+            for each, cached beside the recording. Without them, the gradient that each update implies must be as long as
             the recorded one.
         test: the explained samples: inputs, (inputs, targets), tensors or NumPy arrays, or a Dataset.
         forward: (module, inputs) → outputs [n, …], used in place of module(inputs), for a model that takes several arguments
@@ -63,14 +63,17 @@ def influence(
         groups: parameter groups: layers by default, "all", or a mapping name → parameter names, patterns or masks.
         target: "output", "loss", "margin", the path of a module (its activation), or a function h(outputs, targets).
         lineage: credit on a kept step axis at the "update" (where momentum acts) or at the "sample"'s own step.
-        tolerance: accepted |residual| per step and row. Below 1e-3 a float32 run is evaluated in float64.
-        max_nodes: most midpoint nodes per step and sample.
-        nodes: a fixed number of nodes instead, as the paper does.
-        tail_tolerance: momentum weight below which gradients from before the window are left out.
+        tolerance: accepted |residual| of every step, test sample and output, in units of the target. Where a query sums over
+            test samples or outputs, an algorithm may measure that of their sum. Below 1e-3 a float32 run is evaluated in
+            float64.
+        max_nodes: most midpoint nodes of a step and row (a test sample, or their sum), a power of three (1, 3, 9, …); of
+            other numbers, the next lower power acts.
+        nodes: a fixed number of midpoint nodes instead, as the paper does.
+        tail_tolerance: momentum weight, a number between 0 and 1, below which gradients from before the window are left out.
         replay: "refuse" the run if an update does not follow from what was recorded, or "warn" and answer all the same; the
-            attribute `replay_failed` then says how many.
-        replay_tolerance: accepted relative difference between rebuilt and observed updates (1e-3 in float32, 1e-8 in
-            float64, plus rounding).
+            attribute `replay_failed` then counts them.
+        replay_tolerance: accepted length of (rebuilt − observed update), relative to the update (1e-3 for float32 runs, 1e-8
+            for float64 runs), beyond what rounding of the stored parameters explains.
 
     Returns:
         Dataset with `kernel`, `regularization` (and `carried`, for a resumed optimizer) over the kept axes, `initial`,

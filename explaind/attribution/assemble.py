@@ -26,6 +26,7 @@ from explaind.attribution.block import UNGROUPED
 from explaind.attribution.collector import Collected, Collector
 from explaind.attribution.plan import Plan
 from explaind.attribution.problem import Problem
+from explaind.attribution.query import Query
 
 AXES = ("step", "layer", "train", "test", "output")
 GROUPS = ("layer", "parameter")
@@ -42,7 +43,7 @@ def assemble(
         ends: values at the first and after the last explained update, [N, O]; importances need none.
 
     Raises:
-        LedgerError: the gradients of single samples do not add up to what the batch pushed.
+        LedgerError: the gradients of single samples do not add up to the gradient of the batch.
     """
     collected = collector.finish()
     totals = {
@@ -60,7 +61,10 @@ def assemble(
         xr.DataArray(values.cpu().numpy(), dims=["step"], coords=coords)
         for values in (collector.nodes, collector.error)
     )
-    return state_accuracy(dataset, problem, plan, nodes, error)
+    dataset = state_accuracy(dataset, problem, plan, nodes, error)
+    if importance:
+        dataset.attrs |= _levels(problem.query)
+    return dataset
 
 
 def _labelled(problem: Problem, collected: Collected, without: Collection[str] = ()) -> xr.DataArray:
@@ -89,11 +93,11 @@ def _term(problem: Problem, name: str, collected: Collected) -> dict[str, xr.Dat
     """One term of the update; in importances of groups also that of all groups, the last one collected."""
     without = () if name == "kernel" else ("train",)
     steps, values, groups = collected.steps, collected.values, len(problem.partition)
-    found = {name: _labelled(problem, Collected(steps, values[:, :groups]), without)}
+    arrays = {name: _labelled(problem, Collected(steps, values[:, :groups]), without)}
     if values.shape[1] > groups:
         everything = Collected(steps, values[:, groups:])
-        found[f"{name}_all"] = _labelled(problem, everything, (*without, "layer"))
-    return found
+        arrays[f"{name}_all"] = _labelled(problem, everything, (*without, "layer"))
+    return arrays
 
 
 def _additive(
@@ -152,10 +156,16 @@ def _importance(
         shape = [sizes[axis] if axis in sizes and query.keeps(axis) else 1 for axis in AXES]
         zeros = Collected(problem.steps, torch.zeros(shape, dtype=torch.float64))
         dataset["replay"] = dataset["replay_bound"] = _labelled(problem, zeros, ("train", *GROUPS))
-    inside = [axis for axis in AXES if not query.keeps(axis) and axis not in query.importance]
-    dataset.attrs["importance"] = "absolute values over " + ", ".join(query.importance)
-    dataset.attrs["summed_inside"] = ", ".join(inside)
     return dataset
+
+
+def _levels(query: Query) -> dict[str, str]:
+    """Where absolute values were taken, as attributes."""
+    inside = [axis for axis in AXES if not query.keeps(axis) and axis not in query.importance]
+    return {
+        "importance": "absolute values over " + ", ".join(query.importance),
+        "summed_inside": ", ".join(inside),
+    }
 
 
 def _end(problem: Problem, values: Tensor) -> xr.DataArray:

@@ -1,6 +1,6 @@
 """Train samples and update steps both kept: the momentum of a block of samples, rolled forward (lineage "update").
 
-The adjoint credits a gradient once for the whole window; a kept step axis asks for every update apart. Then the buffer is
+The adjoint credits a gradient once for the whole window; a kept step axis needs every update apart. Then the buffer is
 kept on the training side, for a block of samples at a time: M_{s+1} = μ M_s + κ d_s, kernel[s] = −⟨P_s⊙Φ_s, ρ M_{s+1} + σ d_s⟩.
 Φ is recomputed per block of samples; no buffer over all samples exists. Shapes as in `explaind.attribution.adjoint`.
 """

@@ -1,4 +1,4 @@
-"""What the contractions share: where credit is gathered for a block of rows, and the block they make of it.
+"""What the contractions share: accumulated per-sample products for a block of rows, and the block made of them.
 
 Shapes: R rows (tests × outputs of one block), N training samples, G groups, D parameters, n samples of a part of a batch.
 """

@@ -1,4 +1,4 @@
-"""Tell whether two Python objects compute the same: a digest of code, constants, captured values and tensors.
+"""Decide whether two Python objects compute the same: a digest of code, constants, captured values and tensors.
 
 A loss or a model has no file of its own. Its digest follows what it is made of: bytecode, defaults, closures, the globals it
 names, the values of tensors. Code of installed libraries counts by name. What cannot be followed has no digest, and nothing is
@@ -23,11 +23,11 @@ SIMPLE = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.
 
 
 class Unknown(Exception):
-    """The object holds something whose behaviour cannot be told from its parts."""
+    """The object holds something whose behaviour does not follow from its parts."""
 
 
 def fingerprint(*objects: Any) -> str | None:
-    """Hexadecimal SHA-256 of what the objects compute, or None if that cannot be told."""
+    """Hexadecimal SHA-256 of what the objects compute, or None if that cannot be decided."""
     digest = hashlib.sha256()
     try:
         for one in objects:

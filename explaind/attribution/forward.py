@@ -69,7 +69,7 @@ def one_update(
 
 
 def integrate(query: object, evaluate: Callable, predict: Callable, change: Tensor, *, axis: int) -> Integral:
-    """Certified adaptive quadrature, or a fixed number of nodes where the query asks for it."""
+    """Certified adaptive quadrature, or a fixed number of nodes where the query has one."""
     if query.nodes is not None:
         return fixed(evaluate, predict, change, query.nodes)
     return adaptive(

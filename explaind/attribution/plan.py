@@ -1,4 +1,4 @@
-"""The plan: which algorithm answers a query, in which parts, and what it will cost, before any work.
+"""The plan: which algorithm answers a query, in which parts, and at what cost, before any work.
 
     forward     train summed, few groups       per node (1 + groups × terms) forward passes, any number of outputs
     reverse     train summed, many groups      per node one backward pass per row; single parameters

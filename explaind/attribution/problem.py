@@ -32,10 +32,10 @@ FLOAT32_FLOOR = 1e-3  # below this tolerance, float32 rounding along the path is
 
 @dataclass(frozen=True)
 class Problem:
-    """A query with the run, model and samples it is asked of.
+    """A query with the run, model and samples that it is about.
 
     Attributes:
-        trajectory, query, test: the run, the question, the explained samples.
+        trajectory, query, test: the run, the query, the explained samples.
         steps: the explained updates, rising.
         ledger, model, value, partition: the update's terms, the model and target as pure functions, the groups, all in
             `dtype`: float64 for float64 runs and for tolerances below 1e-3, else float32.
@@ -97,7 +97,7 @@ def make_problem(
 
     Raises:
         StoreError: the run is missing or damaged, or belongs to another model.
-        QueryError: the query asks for something the inputs do not allow.
+        QueryError: a query that the inputs cannot answer.
         DataError: samples that cannot be used.
         LedgerError: an optimizer option that the ledger does not model.
     """
@@ -142,7 +142,7 @@ def _columns(value: Value, theta: dict[str, Tensor], samples: Samples, target: s
         x, y = samples.take(part)
         try:
             with torch.no_grad():
-                found = value(theta, x, y)
+                values = value(theta, x, y)
         except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
             raise QueryError(
                 "The model, the target or the loss could not be evaluated on the test samples "
@@ -151,18 +151,18 @@ def _columns(value: Value, theta: dict[str, Tensor], samples: Samples, target: s
                 remedy="Check the shapes, dtypes and label range of the test samples, and that model and target return "
                 "one tensor.",
             ) from error
-        if found.dim() != 2 or len(found) != len(x):
+        if values.dim() != 2 or len(values) != len(x):
             raise QueryError(
                 "The target must give one row of values per sample.",
                 expected="[n] or [n, M]",
-                got=f"{tuple(found.shape)} for {len(x)} samples",
+                got=f"{tuple(values.shape)} for {len(x)} samples",
             )
-        if not bool(torch.isfinite(found).all()):
+        if not bool(torch.isfinite(values).all()):
             raise QueryError(
                 f"The target is not finite on the test samples {part.start} … {part.stop - 1}.",
                 remedy="Check the labels; a margin needs at least two outputs.",
             )
-    return found.shape[1]
+    return values.shape[1]
 
 
 def _check_independence(

@@ -21,7 +21,7 @@ LINEAGES = ("update", "sample")
 
 @dataclass(frozen=True)
 class Query:
-    """A validated question to the tensor of influences.
+    """A validated query to the tensor of influences.
 
     Attributes:
         keep: kept axes; "layer" and "parameter" exclude each other.
@@ -31,8 +31,9 @@ class Query:
         target: "output", "loss", "margin", a module path, or a function h(outputs, targets).
         lineage: on a kept step axis, credit a sample's gradient at the "update" in which momentum lets it act, or at the
             update whose batch held the "sample". Totals agree.
-        tolerance: accepted |residual| per step and row (per test sample and output where both are resolved).
-        max_nodes: most midpoint nodes per step and sample.
+        tolerance: accepted |residual| of every step and row, in units of the target; a row is a test sample and output where
+            both are resolved, else it may be their sum.
+        max_nodes: most midpoint nodes of a step and row; the largest power of three up to it acts.
         nodes: a fixed number of nodes in place of the certified adaptive rule.
         tail_tolerance: momentum weight below which gradients from before the window are left out (0: none is).
     """
@@ -105,7 +106,7 @@ class Query:
 
     @property
     def effective_groups(self) -> Groups:
-        """The partition that the kept axes need: single parameters, the asked groups, or everything at once."""
+        """The partition that the kept axes need: single parameters, the groups of the query, or all of them together."""
         if self.keeps("parameter"):
             return "parameter"
         return self.groups if self.keeps("layer") else "all"
@@ -129,7 +130,7 @@ def select_steps(steps: slice | Sequence[int] | None, total: int) -> tuple[int, 
         start, stop, _ = steps.indices(total)
         if start >= stop and (steps.start or 0) != (steps.stop if steps.stop is not None else -1):
             raise QueryError(
-                "The steps lie outside the recording.",
+                "The steps are outside the recording.",
                 expected=f"steps within [0, {total})",
                 got=f"[{steps.start}, {steps.stop})",
             )

@@ -1,4 +1,4 @@
-"""The first minute of a run: explain its first updates in every way there is, and say what will not work.
+"""The first minute of a run: explain its first updates in every way there is, and report what will not work.
 
 A training run may take days. Whether its loss, samples and model are those that were announced, and whether torch can
 differentiate the model in the ways that explanations need, shows in its first two updates.
@@ -7,7 +7,6 @@ differentiate the model in the ways that explanations need, shows in its first t
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,16 +86,13 @@ def rehearse(
         except ExplaindError as error:
             return Rehearsal(str(error), {})
 
-        def asked(**options: Any) -> Callable[[], Any]:
-            return lambda: influence(
-                trajectory, model, loss_fn, train=train, test=few, forward=forward,
-                steps=slice(0, min(UPDATES, trajectory.n_steps)), max_nodes=9, **options,
-            )  # fmt: skip
-
         modes: dict[str, str | None] = {}
         for name, options in MODES.items():
             try:
-                asked(**options)()
+                influence(
+                    trajectory, model, loss_fn, train=train, test=few, forward=forward,
+                    steps=slice(0, min(UPDATES, trajectory.n_steps)), max_nodes=9, **options,
+                )  # fmt: skip
                 modes[name] = None
             except LedgerError as error:
                 return Rehearsal(str(error), modes)

@@ -1,8 +1,9 @@
-"""Nothing is answered before every update that the answer rests on was checked.
+"""Every update that an answer rests on is checked before the answer is computed.
 
 Two checks exist. With the training samples and the loss, each update is rebuilt from recomputed gradients (`gradients`). Without
 them, an answer that sums over train samples rests on the observed updates alone; then the gradient that each implies must be as
-long as the one the recorder saw (`norms`). What was rebuilt once is noted beside the recording (`explaind.attribution.mark`).
+long as the one the recorder saw (`norms`). What was rebuilt once is cached beside the recording
+(`explaind.attribution.replay_cache`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from explaind.attribution import mark
+from explaind.attribution import replay_cache
 from explaind.attribution.problem import Problem
 from explaind.errors import LedgerError, QueryError, ReplayWarning
 from explaind.ledger import (
@@ -92,22 +93,22 @@ def check_replay(problem: Problem, tolerance: float | None = None, choice: str =
     """
     if choice not in CHOICES:
         raise QueryError(
-            "replay says what to do when an update cannot be rebuilt.",
+            "replay states what to do when an update cannot be rebuilt.",
             expected=" or ".join(CHOICES),
             got=repr(choice),
         )
     limit = default_tolerance(problem) if tolerance is None else tolerance
     first, stop = rests_on(problem)
     how = "gradients" if problem.gradients is not None else "norms"
-    found = _empty(problem, how, limit)
+    measured = _empty(problem, how, limit)
     if stop > first:
         errors = (
             _rebuilt(problem, first, stop, limit)
             if how == "gradients"
             else compare_norms(_exact(problem), first, stop)
         )
-        found = _judged(problem, found, errors, choice)
-    return replace(problem, replay=found)
+        measured = _judged(problem, measured, errors, choice)
+    return replace(problem, replay=measured)
 
 
 def certified(problem: Problem, certificate: Path) -> Problem:
@@ -117,29 +118,31 @@ def certified(problem: Problem, certificate: Path) -> Problem:
         StoreError: the certificate is damaged.
         LedgerError: it did not pass, or is of a run of another length.
     """
-    found = read_dataset(certificate, kind="certificate")
-    if not found.attrs["passed"] or found.sizes["step"] != problem.trajectory.n_steps:
+    dataset = read_dataset(certificate, kind="certificate")
+    if not dataset.attrs["passed"] or dataset.sizes["step"] != problem.trajectory.n_steps:
         raise LedgerError(
             "The certificate does not cover the recorded run.",
             expected=f"a passed one of {problem.trajectory.n_steps} updates",
-            got=f"{'a passed' if found.attrs['passed'] else 'a failed'} one of {found.sizes['step']}",
+            got=f"{'a passed' if dataset.attrs['passed'] else 'a failed'} one of {dataset.sizes['step']}",
             remedy="Certify the run again.",
         )
-    relative, rounding = found["replay_relative"].values, found["replay_rounding"].values
-    return replace(problem, replay=Replay("certificate", float(found.attrs["tolerance"]), relative, rounding))
+    relative, rounding = dataset["replay_relative"].values, dataset["replay_rounding"].values
+    return replace(
+        problem, replay=Replay("certificate", float(dataset.attrs["tolerance"]), relative, rounding)
+    )
 
 
-def _judged(problem: Problem, found: Replay, errors: Iterator[ReplayError], choice: str) -> Replay:
+def _judged(problem: Problem, measured: Replay, errors: Iterator[ReplayError], choice: str) -> Replay:
     failed: list[int] = []
     for error in errors:
-        found.relative[error.step], found.rounding[error.step] = error.relative, error.rounding
-        if error.passes(found.tolerance) or _only_clipped(problem, error, found.tolerance):
+        measured.relative[error.step], measured.rounding[error.step] = error.relative, error.rounding
+        if error.passes(measured.tolerance) or _only_clipped(problem, error, measured.tolerance):
             continue
         if choice == "refuse":
-            raise _refusal(problem, error, found)
+            raise _refusal(problem, error, measured)
         failed.append(error.step)
-    checked = int(np.isfinite(found.relative).sum())
-    if found.how == "gradients" and checked and found.undecided == checked and choice == "refuse":
+    checked = int(np.isfinite(measured.relative).sum())
+    if measured.how == "gradients" and checked and measured.undecided == checked and choice == "refuse":
         raise LedgerError(
             "The updates are too small to be checked against the recorded batches, so nothing is attributed.",
             expected=f"updates that rounding of the stored parameters changes by less than {DECISIVE:.0%}",
@@ -147,21 +150,22 @@ def _judged(problem: Problem, found: Replay, errors: Iterator[ReplayError], choi
             remedy="Train in float64, or with a larger learning rate; to explain the run unchecked, leave train out.",
         )
     if failed:
-        worst = max(failed, key=lambda s: found.relative[s])
+        worst = max(failed, key=lambda s: measured.relative[s])
         warnings.warn(
-            f"{len(failed)} updates do not follow from what was recorded (update {worst} by {found.relative[worst]:.3g} of its "
-            "length); the answer rests on them all the same, and says so in its attribute replay_failed.",
+            f"{len(failed)} updates do not follow from what was recorded (update {worst} by "
+            f"{measured.relative[worst]:.3g} of its length); the answer rests on them all the same, and counts them in its "
+            "attribute replay_failed.",
             ReplayWarning,
             stacklevel=4,
         )
-    return replace(found, failed=tuple(failed))
+    return replace(measured, failed=tuple(failed))
 
 
 def _rebuilt(problem: Problem, first: int, stop: int, limit: float) -> Iterator[ReplayError]:
     """Rebuild what was not rebuilt before; a few updates always are."""
-    known = mark.load(problem)
+    known = replay_cache.load(problem)
     missing = [s for s in range(first, stop) if s not in known]
-    if not missing and mark.still_holds(problem, known, first, stop):
+    if not missing and replay_cache.still_holds(problem, known, first, stop):
         yield from (known[s] for s in range(first, stop))
         return
     fresh: dict[int, ReplayError] = {}
@@ -169,7 +173,7 @@ def _rebuilt(problem: Problem, first: int, stop: int, limit: float) -> Iterator[
     for error in track(errors, total=stop - first, description="replay", unit="step"):
         fresh[error.step] = error
         yield error
-    mark.save(problem, known if set(missing) != set(range(first, stop)) else {}, fresh)
+    replay_cache.save(problem, known if set(missing) != set(range(first, stop)) else {}, fresh)
 
 
 def _only_clipped(problem: Problem, error: ReplayError, limit: float) -> bool:
@@ -186,12 +190,12 @@ def _empty(problem: Problem, how: str, tolerance: float) -> Replay:
     return Replay(how, tolerance, np.full(total, np.nan), np.full(total, np.nan))
 
 
-def _refusal(problem: Problem, error: ReplayError, found: Replay) -> LedgerError:
+def _refusal(problem: Problem, error: ReplayError, measured: Replay) -> LedgerError:
     """The refusal that names the update, the size of the difference and what it looks like."""
     expected = (
-        f"a relative difference of at most {found.tolerance:g} (rounding allows {error.rounding:.1e} more)"
+        f"a relative difference of at most {measured.tolerance:g} (rounding allows {error.rounding:.1e} more)"
     )
-    if found.how == "norms":
+    if measured.how == "norms":
         return LedgerError(
             f"Update {error.step} does not follow from the gradient that the optimizer got, so nothing is attributed.",
             expected=expected,
@@ -199,17 +203,17 @@ def _refusal(problem: Problem, error: ReplayError, found: Replay) -> LedgerError
             remedy="The momentum was reset, or the parameters were moved by something else: record the run again. "
             'replay="warn" answers all the same, and says so.',
         )
-    said = (
+    reason = (
         "The gradient was changed entry by entry between backward and step (for instance clip_grad_value_)."
     )
-    if not _changed_inside(problem, error, found.tolerance):
+    if not _changed_inside(problem, error, measured.tolerance):
         gradient = problem.batch_gradient()
         update = next(rebuilt_updates(problem.ledger, gradient, error.step, error.step + 1))
-        said = diagnose(problem.ledger, gradient, update)
+        reason = diagnose(problem.ledger, gradient, update)
     return LedgerError(
         f"Update {error.step} cannot be rebuilt from the recorded batch, so nothing is attributed.",
         expected=expected,
-        got=f"{error.relative:.3g} (largest entry {error.absolute:.3g}). {said}",
+        got=f"{error.relative:.3g} (largest entry {error.absolute:.3g}). {reason}",
         remedy="Pass the same loss function (with its reduction, label smoothing and class weights), model and training "
         "samples that the run used, and give Recorder.batch its weights where the loop scales the loss; augmented "
         'inputs must be passed as they were seen. replay="warn" answers all the same, and says so.',

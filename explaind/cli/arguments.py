@@ -19,7 +19,8 @@ examples:
 
 A recording holds parameters and batches, not your model's code, loss or data. --problem names a function in a module that can be
 imported from here, which takes no arguments and returns (model, loss_fn, train, test): train and test as for
-explaind.influence in Python. Runs recorded by the workflow (results/<experiment>/trajectory.zarr) need no --problem.
+explaind.influence in Python. The options are the arguments of explaind.influence, plan and verify, with the same meaning, units
+and defaults. Runs recorded by the workflow (results/<experiment>/trajectory.zarr) need no --problem.
 
 exit status: 0 all is well; 1 a certificate failed; 2 the request could not be carried out (one sentence says why)."""
 
@@ -103,7 +104,9 @@ def _problem(parser: argparse.ArgumentParser) -> None:
 
 def _steps(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--steps", metavar="A:B", help="the updates A ≤ s < B (200:250), or a list (3,7,9); all by default"
+        "--steps",
+        metavar="A:B",
+        help="updates, counted from 0: A ≤ s < B (200:250), or a list (3,7,9); all by default",
     )
 
 
@@ -112,10 +115,23 @@ def _quadrature(parser: argparse.ArgumentParser) -> None:
         "--tolerance",
         type=float,
         default=1e-2,
-        help="accepted |residual| per step and row, in units of the target (0.01)",
+        metavar="X",
+        help="accepted |residual| of every step, test sample and output, in units of the target; below 0.001 a float32 run is "
+        "evaluated in float64 (0.01)",
     )
     parser.add_argument(
-        "--max-nodes", type=int, default=81, help="most midpoint nodes per step and sample (81)"
+        "--max-nodes",
+        type=int,
+        default=81,
+        metavar="N",
+        help="most midpoint nodes of a step and row (a test sample, or their sum), a power of three: 1, 3, 9, 27, … (81)",
+    )
+    parser.add_argument(
+        "--replay-tolerance",
+        type=float,
+        metavar="X",
+        help="accepted length of (rebuilt − observed update), relative to the update, beyond what rounding of the stored "
+        "parameters explains (0.001 for float32 runs, 1e-8 for float64 runs)",
     )
 
 
@@ -135,7 +151,11 @@ def _query(parser: argparse.ArgumentParser) -> None:
         help="axes (test, output) over which absolute values are summed, last",
     )
     _steps(parser)
-    parser.add_argument("--groups", choices=["layers", "all", "parameter"], help="parameter groups (layers)")
+    parser.add_argument(
+        "--groups",
+        choices=["layers", "all", "parameter"],
+        help="parameter groups: one for each layer, one of all parameters, or single parameters (layers)",
+    )
     parser.add_argument(
         "--target",
         default="output",
@@ -145,9 +165,25 @@ def _query(parser: argparse.ArgumentParser) -> None:
         "--lineage",
         choices=["update", "sample"],
         default="update",
-        help="credit a gradient at the update where momentum acts, or where its sample was seen (update)",
+        help="with the axis step: credit a gradient at the update where momentum acts, or where its sample was seen (update)",
     )
     _quadrature(parser)
     parser.add_argument(
-        "--nodes", type=int, help="a fixed number of nodes in place of the certified adaptive rule"
+        "--nodes",
+        type=int,
+        metavar="N",
+        help="a fixed number of midpoint nodes in place of the adaptive rule of --tolerance and --max-nodes",
+    )
+    parser.add_argument(
+        "--tail-tolerance",
+        type=float,
+        default=1e-5,
+        metavar="X",
+        help="momentum weight (a number between 0 and 1) below which gradients from before the steps are left out (0.00001)",
+    )
+    parser.add_argument(
+        "--replay",
+        choices=["refuse", "warn"],
+        default="refuse",
+        help="what to do with a run whose updates cannot be rebuilt: refuse it, or warn and answer all the same (refuse)",
     )

@@ -73,6 +73,7 @@ def _verify(options: Namespace) -> int:
         steps=_steps(options.steps),
         tolerance=options.tolerance,
         max_nodes=options.max_nodes,
+        replay_tolerance=options.replay_tolerance,
     )
     if options.output:
         write_csv(certificate.to_dataframe().reset_index(), options.output)
@@ -139,20 +140,20 @@ def _call(path: str) -> tuple[Any, Any, Any, Any]:
     module, _, name = path.partition(":")
     sys.path.insert(0, "")
     try:
-        found = getattr(importlib.import_module(module), name)()
+        problem = getattr(importlib.import_module(module), name)()
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(
             f"The problem {path!r} could not be loaded.",
             expected="MODULE:FUNCTION that can be imported from the present folder",
             got=f"{type(error).__name__}: {error}",
         ) from error
-    if not isinstance(found, tuple) or len(found) != 4:
+    if not isinstance(problem, tuple) or len(problem) != 4:
         raise ConfigError(
             f"{path} did not return a problem.",
             expected="(model, loss_fn, train, test)",
-            got=repr(type(found)),
+            got=repr(type(problem)),
         )
-    return found
+    return problem
 
 
 def _query_options(options: Namespace) -> dict[str, Any]:
@@ -166,6 +167,9 @@ def _query_options(options: Namespace) -> dict[str, Any]:
         "tolerance": options.tolerance,
         "max_nodes": options.max_nodes,
         "nodes": options.nodes,
+        "tail_tolerance": options.tail_tolerance,
+        "replay": options.replay,
+        "replay_tolerance": options.replay_tolerance,
     }
 
 

@@ -1,4 +1,4 @@
-"""What the commands print: short tables for people, on standard output."""
+"""What the commands print: short tables on standard output."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _next_update(options: Hyperparameters | GroupedHyperparameters) -> dict[str,
 
 
 def print_plan(plan: Plan) -> None:
-    """A plan, in units people read."""
+    """A plan, in readable units."""
     _print(
         "plan",
         {

@@ -7,7 +7,7 @@ The recursion of `coefficients` is solved for the gradient, with w_s = u_s + dec
 The norms of c_s g_s, tensor by tensor, were recorded when the optimizer took it. Momentum that was reset, parameters that were
 moved by something else, or options other than the recorded ones give another length.
 
-The rounding of the stored θ is carried along as a bound on each entry of d_s and b_s: dividing by a small P_s ρ enlarges it.
+The rounding of the stored θ is propagated as a bound on each entry of d_s and b_s: dividing by a small P_s ρ enlarges it.
 """
 
 from __future__ import annotations

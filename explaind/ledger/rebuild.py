@@ -111,7 +111,7 @@ def _entering(ledger: Ledger, gradient: BatchGradient, s: int) -> Tensor:
 def _buffer_before(ledger: Ledger, gradient: BatchGradient, start: int, stop: int) -> Tensor:
     """b_start [D]: recorded, or inferred from an update before, wherever it acts on an update in [start, stop).
 
-    An update with ρ = 0 (a learning rate of zero) says nothing about the buffer: then an earlier one does, and the buffer
+    An update with ρ = 0 (a learning rate of zero) does not determine the buffer: then an earlier one does, and the buffer
     is rolled on from there.
     """
     groups = range(len(ledger.coefficients(start).rho)) if start < stop else ()

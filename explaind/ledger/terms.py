@@ -3,7 +3,7 @@
     u_s = kernel_s + regularization_s (+ carried_s),      kernel_s = −Σ_k φ_{s,k},  regularization_s = −r_s
 
 The regularization needs the recorded θ's only, and the kernel is what remains of the observed update. `carried` is the
-momentum that a resumed optimizer brought along: gradients of samples seen before the recording began.
+momentum that a resumed optimizer carried: gradients of samples seen before the recording began.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class UpdateTerms:
     """Walks forward over the updates and names the terms of each.
 
     Coupled decay and carried momentum live in the buffer, so their terms at s depend on every earlier update; `at` rolls
-    these two buffers forward as far as needed. It must be asked for rising s.
+    these two buffers forward as far as needed. Call it for rising s.
     """
 
     def __init__(self, ledger: Ledger) -> None:
@@ -105,7 +105,7 @@ class UpdateTerms:
     def at(self, s: int) -> Tensor:
         """The terms of u_s in the order of `names`, [terms, D]. They add up to u_s."""
         if s < self._next and (self._carried is not None or isinstance(self._decay, Tensor)):
-            raise ValueError(f"updates must be asked for in rising order: {s} came after {self._next - 1}")
+            raise ValueError(f"updates must be requested in rising order: {s} came after {self._next - 1}")
         ledger = self._ledger
         for earlier in range(min(self._next, s), s):
             coefficients = ledger.coefficients(earlier)

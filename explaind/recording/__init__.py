@@ -1,25 +1,25 @@
 """Record a training run, and read it back.
 
-| module     | what it holds                                                        |
-|------------|----------------------------------------------------------------------|
-| recorder   | `record`: hooks on the user's own optimizer                          |
-| observer   | what the hooks read, and what makes an update unrecordable           |
-| checks     | refusals that need no training step: optimizers, options, modules    |
-| gradients  | what happens to gradients between two updates                        |
-| memory     | that nobody else touches the optimizer's memory                      |
-| state      | the optimizer's memory and options                                   |
-| steps      | one update: its batches and options                                  |
-| layout     | where each parameter lies in the flat vector θ                       |
-| schema     | the arrays of the store, as data                                     |
-| creation   | what is written once, at the start                                   |
-| tape       | the open end of the store: updates in, chunks out                    |
-| directory  | the store's directory: claimed, emptied, sealed                      |
-| writer     | the background thread that commits chunks                            |
-| journal    | one line per commit                                                  |
-| resume     | continuing after an interruption                                     |
-| trajectory | the verifying reader                                                 |
-| chunks     | its decoded chunks, cached                                           |
-| verify     | its checks                                                           |
+| module      | what it holds                                                      |
+|-------------|--------------------------------------------------------------------|
+| recorder    | `record`: hooks on the user's own optimizer                        |
+| observer    | what the hooks read, and what makes an update unrecordable         |
+| checks      | refusals that need no training step: optimizers, options, modules  |
+| gradients   | what happens to gradients between two updates                      |
+| state       | the optimizer's state (momentum, second moment, count) and options |
+| state_watch | that nothing else changes that state between two updates           |
+| steps       | one update: its batches and options                                |
+| layout      | the position of each parameter in the flat vector θ                |
+| schema      | the arrays of the store, as data                                   |
+| creation    | what is written once, at the start                                 |
+| appender    | appends updates to the store, in chunks                            |
+| directory   | the store's directory: locked, emptied, marked as complete         |
+| writer      | the background thread that commits chunks                          |
+| journal     | the commit log: one line per chunk                                 |
+| resume      | continuing after an interruption                                   |
+| trajectory  | the verifying reader                                               |
+| chunks      | its decoded chunks, cached                                         |
+| verify      | its checks                                                         |
 """
 
 from __future__ import annotations

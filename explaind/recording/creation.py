@@ -19,7 +19,7 @@ from explaind.recording.observer import Observer
 from explaind.recording.state import flat_copy, read_state
 from explaind.store import ArraySpec, crc32c, create_array, create_group, write_atomic, write_manifest
 
-DEFAULT_BLOCK = 1024  # entries per block of the ragged arrays when no batch tells a better size
+DEFAULT_BLOCK = 1024  # entries per block of the ragged arrays before the first batch is known
 
 
 def find_layout(model: nn.Module, optimizer: Optimizer, moved: Collection[int]) -> Layout:
@@ -40,8 +40,8 @@ def constant_tensors(model: nn.Module, layout: Layout) -> dict[str, tuple[str, T
     Roles: "frozen" (requires no gradient), "unused" (requires one, but the optimizer does not move it), "buffer".
     """
     rest = [(name, p) for name, p in model.named_parameters() if name not in set(layout.names)]
-    found = {name: ("unused" if p.requires_grad else "frozen", p.detach()) for name, p in rest}
-    return found | {name: ("buffer", b.detach()) for name, b in model.named_buffers()}
+    constants = {name: ("unused" if p.requires_grad else "frozen", p.detach()) for name, p in rest}
+    return constants | {name: ("buffer", b.detach()) for name, b in model.named_buffers()}
 
 
 def create_store(

@@ -1,4 +1,4 @@
-"""The directory of a recording: claimed by one recorder, emptied only if it is ours, sealed at the end."""
+"""The directory of a recording: locked by one recorder, emptied only if it holds a recording, marked as complete at the end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOCK = ".lock"
 
 
 def unwritable(path: Path, error: OSError) -> StoreError:
-    """A full disk, a missing permission: what the user is told about it."""
+    """A full disk, a missing permission: the error for the user."""
     return StoreError(
         f"The trajectory {path} could not be written; it stays readable up to its last commit",
         got=str(error),
@@ -37,7 +37,7 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 
 class Directory:
-    """A path and the right to write there.
+    """A path and the lock that allows to write there.
 
     Args:
         path: the store.
@@ -47,7 +47,7 @@ class Directory:
         self.path = path
         self._lock = FileLock(path / LOCK, timeout=0)
 
-    def claim(self, *, overwrite: bool, resume: bool) -> None:
+    def lock(self, *, overwrite: bool, resume: bool) -> None:
         """Lock the directory; it is then empty, or holds a recording to continue.
 
         Raises:
@@ -78,7 +78,7 @@ class Directory:
             else:
                 entry.unlink()
 
-    def seal(self, arrays: dict[str, StoredArray], steps: int, *, dropped: int) -> None:
+    def complete(self, arrays: dict[str, StoredArray], steps: int, *, dropped: int) -> None:
         """Trim the arrays to the recorded updates and mark the manifest as complete.
 
         Args:
@@ -103,7 +103,7 @@ class Directory:
         )
 
     def release(self) -> None:
-        """Give the directory up; if nothing was recorded, nothing stays."""
+        """Release the lock; a directory in which nothing was recorded is removed."""
         if self._lock.is_locked and not self._entries():
             (self.path / LOCK).unlink(missing_ok=True)
             self.path.rmdir()
@@ -124,7 +124,7 @@ class Directory:
         if not begun:
             read_manifest(
                 self.path, KIND
-            )  # raises: what has neither journal nor manifest is not ours to remove
+            )  # raises: what has neither journal nor manifest is no recording, so it is not removed
         if overwrite or not (self.path / "manifest.json").exists():
             self.empty()
 

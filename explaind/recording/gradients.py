@@ -1,4 +1,4 @@
-"""What happens to gradients between two updates: how large they were after backward, and whether one was thrown away.
+"""What happens to gradients between two updates: how large they were after backward, and whether one was discarded.
 
 A gradient is *fresh* when backward finds none, or zeros: it was reset. A reset without an update in between means that the
 backward passes before it never reached the optimizer (a gradient scaler that skipped its step, a guard against NaN). A gradient
@@ -20,10 +20,10 @@ def gradient_norm(gradient: Tensor) -> Tensor:
 
 
 class GradientWatch:
-    """Listens to the gradients of parameters through hooks that only read.
+    """Watches the gradients of parameters through hooks that only read.
 
     Args:
-        on_reset: told, once per reset, how many backward passes were thrown away.
+        on_reset: called once per reset with the number of backward passes that were discarded.
 
     Attributes:
         passes: backward passes in the gradients as they are now; 0 after an update.
@@ -39,14 +39,14 @@ class GradientWatch:
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
 
     def attach(self, parameters: Sequence[Tensor]) -> None:
-        """Listen from now on."""
+        """Register the hooks."""
         for parameter in parameters:
             if parameter.requires_grad:
                 self._handles.append(parameter.register_hook(self._arriving(parameter)))
                 self._handles.append(parameter.register_post_accumulate_grad_hook(self._arrived))
 
     def detach(self) -> None:
-        """Leave the parameters as they were."""
+        """Remove all hooks."""
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
@@ -82,10 +82,10 @@ class GradientWatch:
         key = id(parameter)
         if self._fresh.pop(key, True):
             if self._passes.get(key):
-                thrown_away = self.passes
+                discarded = self.passes
                 self._passes.clear()
                 self.stale = False
-                self._on_reset(thrown_away)
+                self._on_reset(discarded)
         elif not self._passes.get(key):
             self.stale = True
         self._passes[key] = self._passes.get(key, 0) + 1

@@ -1,8 +1,7 @@
-"""The journal of a recording: one line per committed chunk.
+"""The journal (commit log) of a recording: one line per committed chunk.
 
-Arrays are written first; a chunk exists when its line is on disk. A line carries the checksums of the chunk's values
-and what is small
-or ragged: lengths of the micro-batches, clipping, metrics. Each line ends with its own checksum.
+Arrays are written first; a chunk exists when its line is on disk. A line carries the checksums of the chunk's values and what
+is small or ragged: lengths of the micro-batches, clipping, metrics. Each line ends with its own checksum.
 A line cut short by a crash has no newline and does not count.
 """
 

@@ -1,4 +1,4 @@
-"""Where each parameter lies in the flat vector θ ∈ R^D.
+"""The position of each parameter in the flat vector θ ∈ R^D.
 
 The order is that of `model.named_parameters()`, a tied parameter once, under its first name. Only parameters that the
 optimizer moves are part of θ; everything else about the model is a constant of the run.

@@ -1,7 +1,7 @@
 """The hooks' view of one optimizer: what an update starts from, what it leads to, and what makes it unrecordable.
 
-The hooks only read. What happens to gradients and to the optimizer's memory between two updates is watched in `gradients` and
-`memory`; θ, the options and the second moment are copied out before or after the update.
+The hooks only read. What happens to gradients and to the optimizer's state between two updates is watched in `gradients` and
+`state_watch`; θ, the options and the second moment are copied out before or after the update.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from explaind.errors import RecordingError, TrainingError
 from explaind.recording import checks
 from explaind.recording.gradients import GradientWatch
 from explaind.recording.layout import Layout
-from explaind.recording.memory import MemoryWatch
 from explaind.recording.state import flat_copy
+from explaind.recording.state_watch import StateWatch
 
 
 class Observer:
@@ -46,22 +46,22 @@ class Observer:
         self._layout: Layout | None = None
 
     def attach(self) -> None:
-        """Listen to the gradients."""
+        """Register the hooks on gradients."""
         self._versions = self._versions_now()
         self.gradients.attach(self.held)
 
     def detach(self) -> None:
-        """Leave model and optimizer as they were."""
+        """Remove all hooks."""
         self.gradients.detach()
 
     def follow(self, layout: Layout) -> None:
-        """Fix which parameters are θ; from now on any deviation is an error."""
+        """Fix which parameters are θ; any later deviation is an error."""
         named = dict(self.model.named_parameters())
         self.layout = self._layout = layout
         self.moved: Sequence[Tensor] = [named[name] for name in layout.names]
         self._moved_ids = {id(parameter) for parameter in self.moved}
         self._last: list[Tensor] | None = None
-        self._memory = MemoryWatch(self.optimizer, self.moved)
+        self._state = StateWatch(self.optimizer, self.moved)
         self._active = [
             group["momentum"] != 0 for group in self.optimizer.param_groups if "momentum" in group
         ]
@@ -76,7 +76,7 @@ class Observer:
         Raises:
             RecordingError: one of them is sparse, or has a gradient although it requires none.
         """
-        found = set()
+        ids = set()
         for parameter in self.held:
             if parameter.grad is None:
                 continue
@@ -94,8 +94,8 @@ class Observer:
                     "a left-over gradient, which the optimizer would apply",
                     "set its grad to None",
                 )
-            found.add(id(parameter))
-        return found
+            ids.add(id(parameter))
+        return ids
 
     def before_update(self, step: int) -> np.ndarray:
         """Check that update `step` is like the others.
@@ -133,7 +133,7 @@ class Observer:
             raise _changed(
                 "Parameters were changed between two updates", "θ exactly as the optimizer left it"
             )
-        self._memory.check(step)
+        self._state.check(step)
         self._given = self._present_options()
         return self.gradients.norms(self.moved)
 
@@ -161,7 +161,7 @@ class Observer:
                 "options set before optimizer.step()",
             )
         self.gradients.used()
-        self._memory.note()
+        self._state.note()
         flat_copy(self.moved, row)
         # One sum is enough to notice; only then is it worth looking closer (a sum may overflow by itself).
         if not torch.isfinite(row.sum()) and not torch.isfinite(row).all():
@@ -180,7 +180,7 @@ class Observer:
             )
 
     def keep_last(self) -> None:
-        """Copy θ_{s+1} before its row is handed to the writer."""
+        """Copy θ_{s+1} before its row is passed to the writer."""
         if self._last is not None:
             self._last = [last.clone() for last in self._last]
 

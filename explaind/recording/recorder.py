@@ -1,7 +1,7 @@
 """Record a training run through the hooks of the user's own optimizer.
 
-Nothing is replaced or wrapped. Two hooks surround `optimizer.step()`, one listens to each gradient; they read, copy
-and return. With or without a recorder, training gives the same parameters, bit for bit.
+Nothing is replaced or wrapped. Two hooks surround `optimizer.step()`, one is on each gradient; they read, copy and
+return. With or without a recorder, training gives the same parameters, bit for bit.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from torch.optim import Optimizer
 
 from explaind.errors import RecordingError, RecordingWarning
 from explaind.recording import creation
+from explaind.recording.appender import Appender
 from explaind.recording.directory import Directory, disk_errors
 from explaind.recording.observer import Observer
 from explaind.recording.resume import restore
 from explaind.recording.schema import JOURNAL
 from explaind.recording.steps import MicroBatch, micro_batch, scalar
-from explaind.recording.tape import Tape
 from explaind.recording.trajectory import Trajectory
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -55,7 +55,7 @@ class Recorder:
         self._observer = Observer(model, optimizer, self._gradients_were_reset)
         self._directory = Directory(self.path)
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
-        self._tape: Tape | None = None
+        self._appender: Appender | None = None
         self._batches: list[MicroBatch] = []
         self._metrics: dict[str, float] = {}
         self._rehearsed = None if loss_fn is None or train is None else (model, loss_fn, train, forward)
@@ -65,7 +65,7 @@ class Recorder:
     @property
     def step(self) -> int:
         """Number of complete updates so far, those before a resumption included."""
-        return self._tape.step if self._tape else 0
+        return self._appender.step if self._appender else 0
 
     def batch(self, indices: Any, weights: Any = None, views: Any = None) -> None:
         """Name the samples of the coming update; call it once per backward when gradients are accumulated.
@@ -88,7 +88,7 @@ class Recorder:
         self._metrics.update({name: scalar(value) for name, value in scalars.items()})
 
     def __enter__(self) -> Recorder:
-        self._directory.claim(overwrite=self._overwrite, resume=self._resume)
+        self._directory.lock(overwrite=self._overwrite, resume=self._resume)
         try:
             self._rng = torch.get_rng_state()
             if self._resume and (self.path / JOURNAL).exists():  # otherwise there is nothing to continue
@@ -122,7 +122,7 @@ class Recorder:
         if trajectory is None:
             self._directory.empty()
         else:
-            self._tape = Tape(trajectory, self._observer, torch.get_rng_state())
+            self._appender = Appender(trajectory, self._observer, torch.get_rng_state())
 
     def _begin(self, moved: set[int]) -> None:
         """Create the store at the first update, when it is known which parameters receive gradients."""
@@ -136,25 +136,25 @@ class Recorder:
                 entries=sum(len(batch.indices) for batch in self._batches),
                 rng_bytes=len(self._rng),
             )
-        self._tape = Tape(Trajectory(self.path), self._observer, self._rng)
+        self._appender = Appender(Trajectory(self.path), self._observer, self._rng)
         if self._rehearsed is not None:
-            self._tape.rehearse = self._rehearse
+            self._appender.rehearse = self._rehearse
 
-    def _rehearse(self, tape: Tape) -> None:
-        """Explain the first two updates, and say now what will not be explainable later."""
+    def _rehearse(self, appender: Appender) -> None:
+        """Explain the first two updates, and report now what cannot be explained later."""
         from explaind.attribution.rehearsal import rehearse  # recording does not need attribution otherwise
 
         model, loss_fn, train, forward = self._rehearsed
         with tempfile.TemporaryDirectory(prefix="explaind-") as folder:
-            tape.excerpt(Path(folder) / "excerpt.zarr")
-            found = rehearse(Path(folder) / "excerpt.zarr", model, loss_fn, train=train, forward=forward)
-        if found.replay is not None:
+            appender.excerpt(Path(folder) / "excerpt.zarr")
+            rehearsal = rehearse(Path(folder) / "excerpt.zarr", model, loss_fn, train=train, forward=forward)
+        if rehearsal.replay is not None:
             raise RecordingError(
-                f"The first updates cannot be explained. {found.replay}",
+                f"The first updates cannot be explained. {rehearsal.replay}",
                 remedy="Correct what record() and Recorder.batch were given, and begin again.",
             )
-        if not found.passed:
-            warnings.warn(f"Not everything will be explainable. {found}", RecordingWarning, stacklevel=6)
+        if not rehearsal.passed:
+            warnings.warn(f"Not everything will be explainable. {rehearsal}", RecordingWarning, stacklevel=6)
 
     def _before(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._skips = False
@@ -181,16 +181,16 @@ class Recorder:
                 f"Update {self.step} has no batch",
                 expected="a call of batch(indices) between backward() and optimizer.step()",
             )
-        if self._tape is None:
+        if self._appender is None:
             self._begin(self._observer.with_gradient())
-        self._tape.before_update(optimizer)
+        self._appender.before_update(optimizer)
 
     def _after(self, *_: Any) -> None:
         if self._skips:
             return
         batches, metrics = tuple(self._batches), self._metrics
         self._batches, self._metrics = [], {}
-        self._tape.after_update(batches, metrics)
+        self._appender.after_update(batches, metrics)
 
     def _gradients_were_reset(self, passes: int) -> None:
         """These backward passes reached no update, so their batches do not either; a batch announced since then stays."""
@@ -211,21 +211,21 @@ class Recorder:
             )
 
     def _finish(self, *, complete: bool) -> None:
-        """Commit what is left, and seal the store if training ended by itself."""
+        """Commit what is left, and mark the store as complete if training ended by itself."""
         left, self._batches = len(self._batches), []
         self._dropped += left
         if complete:
             self._check_lost()
-        if self._tape is None:
+        if self._appender is None:
             if not complete:
                 return
             self._check_nothing_happened()
             self._begin({id(p) for p in self._observer.held if p.requires_grad})
         with disk_errors(self.path):
-            self._tape.finish(self._metrics)
+            self._appender.finish(self._metrics)
             if complete:
                 self._observer.check_end(self.step)
-                self._directory.seal(self._tape.arrays, self.step, dropped=self._dropped)
+                self._directory.complete(self._appender.arrays, self.step, dropped=self._dropped)
         if complete and left and self._observer.has_gradient():
             warnings.warn(
                 f"{left} announced batches entered no update: the block ended before optimizer.step(). They are not part of the "
@@ -250,8 +250,8 @@ class Recorder:
             handle.remove()
         self._handles = []
         self._observer.detach()
-        if self._tape is not None:
-            self._tape.abandon()
+        if self._appender is not None:
+            self._appender.abandon()
         self._directory.release()
 
 
@@ -280,7 +280,8 @@ def record(
         resume: continue one: model, optimizer and torch's CPU generator are set back to its last whole chunk, and
             `Recorder.step` says how many updates exist. Starts afresh if there is nothing to continue.
         loss_fn, train, forward: as for `explaind.influence`. With them, the run is rehearsed after its first two updates
-            (`explaind.rehearse`): updates that cannot be rebuilt are refused at once, and what will not be explainable is said.
+            (`explaind.rehearse`): updates that cannot be rebuilt are refused at once, and what cannot be explained is named in a
+            warning.
 
     Raises:
         RecordingError, StoreError, ConfigError: before training, when the run could not be recorded faithfully.

@@ -1,4 +1,4 @@
-"""The optimizer's own memory: momentum, second moment, step counter, and the options of a step.
+"""The optimizer's state: momentum, second moment, step counter, and the options of a step.
 
 Notation: `buffer` is m (Adam's exp_avg, SGD's momentum_buffer) and `second_moment` is v (exp_avg_sq), both flat [D];
 `count` is t, the number of updates the optimizer has made.
@@ -42,7 +42,7 @@ def flat_copy(tensors: Sequence[Tensor], out: Tensor) -> None:
 def read_state(
     optimizer: Optimizer, parameters: Sequence[Tensor], layout: Layout, name: str
 ) -> OptimizerState:
-    """The optimizer's memory before its next update.
+    """The optimizer's state before its next update.
 
     Raises:
         RecordingError: the parameters do not share one history (the momentum sum then has no common start).
@@ -80,7 +80,7 @@ def read_state(
 def restore_state(
     optimizer: Optimizer, parameters: Sequence[Tensor], layout: Layout, name: str, state: OptimizerState
 ) -> None:
-    """Put a recorded memory back; the next update is then the one that would have followed."""
+    """Put a recorded state back; the next update is then the one that would have followed."""
     views = zip(
         layout.unflatten(state.buffer).values(), layout.unflatten(state.second_moment).values(), strict=True
     )

@@ -130,11 +130,11 @@ class Trajectory:
     def constants(self) -> dict[str, Tensor]:
         """Parameters the optimizer never moved, and buffers, by name. Their role is in `manifest["constants"]`."""
         raw = self._reader.static("constants")
-        found = {}
+        constants = {}
         for name, entry in self.manifest["constants"].items():
             part = raw[entry["offset"] : entry["offset"] + entry["bytes"]].clone()
-            found[name] = part.view(getattr(torch, entry["dtype"])).reshape(entry["shape"])
-        return found
+            constants[name] = part.view(getattr(torch, entry["dtype"])).reshape(entry["shape"])
+        return constants
 
     def check_model(self, model: nn.Module) -> None:
         """Raise StoreError, naming the first difference, unless `model` has the recorded names, shapes, dtypes."""

@@ -44,11 +44,11 @@ def check_crc(store: Path, where: str, values: np.ndarray, expected: int) -> Non
     Raises:
         StoreError: they differ.
     """
-    if (found := crc32c(values)) != expected:
+    if (actual := crc32c(values)) != expected:
         raise StoreError(
             f"The values of {where} in {store} are not those that were recorded",
             expected=f"CRC-32C {expected}",
-            got=str(found),
+            got=str(actual),
             remedy=REMEDY,
         )
 
@@ -59,13 +59,13 @@ def check_model(store: Path, layout: Layout, constants: dict[str, Any], model: n
     Raises:
         StoreError: the first difference.
     """
-    expected, found = _recorded(layout, constants), _present(model)
-    for name in [*expected, *found]:
-        if expected.get(name) != found.get(name):
+    expected, present = _recorded(layout, constants), _present(model)
+    for name in [*expected, *present]:
+        if expected.get(name) != present.get(name):
             raise StoreError(
                 f"The model is not the one recorded in {store}: '{name}' differs",
                 expected=_describe(expected.get(name)),
-                got=_describe(found.get(name)),
+                got=_describe(present.get(name)),
                 remedy="build the model as it was when the run was recorded",
             )
 
@@ -80,17 +80,17 @@ def match_model(store: Path, layout: Layout, constants: dict[str, Any], model: n
     Raises:
         StoreError: the first difference, if no single prefix explains it.
     """
-    expected, found = _recorded(layout, constants), _present(model)
-    if expected == found:
+    expected, present = _recorded(layout, constants), _present(model)
+    if expected == present:
         return {name: name for name in expected}
-    plain, given = _unwrapped(expected), _unwrapped(found)
+    plain, given = _unwrapped(expected), _unwrapped(present)
     if plain is not None and given is not None:
         for prefix, added in _prefixes(plain, given):
             mapped = {
                 old: given.get(prefix + name if added else name.removeprefix(prefix))
                 for name, old in plain.items()
             }
-            if _agree(mapped, expected, found):
+            if _agree(mapped, expected, present):
                 return mapped
     check_model(store, layout, constants, model)
     return {name: name for name in expected}
@@ -133,9 +133,9 @@ def _prefixes(plain: dict[str, str], given: dict[str, str]) -> list[tuple[str, b
     return candidates
 
 
-def _agree(mapped: dict[str, str | None], expected: Entries, found: Entries) -> bool:
-    return set(mapped.values()) == set(found) and all(
-        expected[name] == found[other] for name, other in mapped.items() if other is not None
+def _agree(mapped: dict[str, str | None], expected: Entries, present: Entries) -> bool:
+    return set(mapped.values()) == set(present) and all(
+        expected[name] == present[other] for name, other in mapped.items() if other is not None
     )
 
 

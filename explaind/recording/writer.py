@@ -1,4 +1,4 @@
-"""Chunks of updates travel from the training loop to the disk, in one background thread.
+"""Write chunks of updates to disk in one background thread.
 
 Two chunks exist: one is filled by the training loop while the other is written, so memory is flat. If the disk is
 slower than training, training waits. An error in the thread is raised in the training loop at the next chunk.
@@ -93,7 +93,7 @@ class Writer:
         return chunk
 
     def put(self, chunk: Chunk) -> None:
-        """Hand a filled chunk over; it must not be touched any more."""
+        """Queue a filled chunk for writing; it must not be changed any more."""
         self._todo.put(chunk)
 
     def close(self) -> None:
@@ -103,7 +103,7 @@ class Writer:
         self._raise()
 
     def abandon(self) -> None:
-        """Let the thread end after what it has; nothing is raised."""
+        """Let the thread end after the chunks it has; nothing is raised."""
         self._todo.put(None)
         self._thread.join()
 

@@ -36,7 +36,7 @@ class ArraySpec:
         dimensions: one name per axis, in the words of the method.
         chunks: chunk length per axis.
         transpose: store a 2-D chunk with its last axis first. Values that change slowly along the first axis
-            (parameters over steps) then lie next to each other and compress better.
+            (parameters over steps) are then next to each other and compress better.
         codec: "zstd", or "lz4": on a trajectory 5 times faster to write and read, and 5 % larger.
     """
 

@@ -81,8 +81,8 @@ def read_manifest(store: Path | str, kind: str | None = None) -> dict[str, Any]:
         )
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
-        found = body.pop("digest")
-        intact = found == _digest(body)
+        recorded = body.pop("digest")
+        intact = recorded == _digest(body)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(path, f"unreadable text ({type(error).__name__})") from error
     if body.get("schema_version") != SCHEMA_VERSION:
@@ -118,10 +118,10 @@ def _damaged(path: Path, got: str) -> StoreError:
 
 
 def _library_versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in LIBRARIES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "unknown"
-    return found
+            versions[name] = "unknown"
+    return versions

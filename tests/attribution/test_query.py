@@ -89,6 +89,17 @@ def test_steps_as_python_has_them() -> None:
     assert select_steps(np.array([2, 1]), 4) == (1, 2)
 
 
+@pytest.mark.parametrize("keep", [(), ("layer",), ("step", "layer"), ("parameter",)])
+def test_an_empty_window_is_answered_with_zeros(run: Run, keep: tuple[str, ...]) -> None:
+    for importance in ((), ("test",), ("test", "output")):
+        scores = explaind.influence(
+            run.path, run.model, test=X, keep=keep, importance=importance, steps=slice(2, 2)
+        )
+        assert scores.kernel.dims == keep
+        assert float(abs(scores.kernel).sum() + abs(scores.replay).sum()) == 0
+        assert scores.nodes.size == 0
+
+
 def test_one_axis_may_stand_by_itself() -> None:
     query = Query(keep="train", importance="test")
     assert query.keep == ("train",)

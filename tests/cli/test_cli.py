@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +14,8 @@ import torch
 
 import explaind
 from explaind.cli import main
+from explaind.cli.arguments import make_parser
+from explaind.errors import ReplayWarning
 from explaind.store import read_dataset
 from tests.attribution.tiny import Net, Run, record_run
 
@@ -177,6 +180,38 @@ def test_help_teaches(command: str, capsys: pytest.CaptureFixture) -> None:
         command, ("--problem", "--steps")
     ):
         assert words in shown
+
+
+@pytest.mark.parametrize("command", ["influence", "plan", "verify"])
+def test_the_options_are_the_arguments_of_the_python_function(
+    command: str, capsys: pytest.CaptureFixture
+) -> None:
+    """Same names and same defaults; what --problem returns is no option."""
+    options = vars(make_parser().parse_args([command, "RUN"]))
+    function = explaind.verify if command == "verify" else explaind.influence
+    arguments = dict(inspect.signature(function).parameters)
+    for name in ("run", "model", "loss_fn", "train", "test", "forward"):
+        arguments.pop(name)
+    for name, argument in arguments.items():
+        given = options.pop(name)
+        assert (tuple(given) if isinstance(given, list) else given) == argument.default, name
+    own = {"command", "needs_problem", "run", "problem", "tests", "output", "overwrite", "replay_only"}
+    assert set(options) <= own
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    shown = capsys.readouterr().out
+    assert all(f"--{name.replace('_', '-')} " in shown for name in arguments)
+    assert "in units of the target" in " ".join(shown.split())
+
+
+def test_replay_options(run: Run, capsys: pytest.CaptureFixture) -> None:
+    loose = ("--replay-tolerance", 10)
+    assert explain("verify", run.path, "--replay-only", *loose, problem="other_data") == 0
+    assert "tolerance 10 plus rounding" in capsys.readouterr().out
+    assert explain("influence", run.path, *loose, problem="other_data") == 0
+    with pytest.warns(ReplayWarning):
+        assert explain("influence", run.path, "--replay", "warn", problem="other_data") == 0
+    assert explain("plan", run.path, "--replay", "warn", *loose, "--tail-tolerance", 0.1) == 0
 
 
 @pytest.mark.parametrize("words", [[], ["explain"], ["plan"], ["plan", "RUN", "--lineage", "both"]])

@@ -229,7 +229,7 @@ def _double(optimizer: torch.optim.Optimizer) -> None:
 def test_a_reset_of_the_momentum(tmp_path: Path, name: str, edit: Callable) -> None:
     loop = Loop(name)
     with (
-        pytest.raises(RecordingError, match="memory was changed before update 4"),
+        pytest.raises(RecordingError, match="state was changed before update 4"),
         explaind.record(tmp_path / "run.zarr", loop.model, loop.optimizer) as run,
     ):
         for s in range(8):

@@ -1,7 +1,7 @@
-"""What was rebuilt once is noted beside the recording, so that the next question need not do it again.
+"""A cache of replay errors beside the recording: what was rebuilt for one query need not be rebuilt for the next.
 
-A mark belongs to one recording, one set of training samples, one loss and one model: its name is a digest of all four. It holds
-the measured errors, not a verdict. It is used only if a few updates, rebuilt again, give the errors it states.
+An entry belongs to one recording, one set of training samples, one loss and one model: its name is a digest of all four. It
+holds the measured errors, not a verdict. It is used only if a few updates, rebuilt again, give the errors it states.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ def load(problem: Problem) -> dict[int, ReplayError]:
         if content.get("digest") != _digest(content.get("errors")):
             return {}
         return {row["step"]: ReplayError(**row) for row in content["errors"]}
-    except (OSError, ValueError, TypeError, KeyError):  # a mark that cannot be read is no mark
+    except (OSError, ValueError, TypeError, KeyError):  # an entry that cannot be read is no entry
         return {}
 
 
 def save(problem: Problem, known: dict[int, ReplayError], fresh: dict[int, ReplayError]) -> None:
-    """Note what was rebuilt; a recording that cannot be written to, or is not finished, stays without a mark."""
+    """Write what was rebuilt; a recording that cannot be written to, or is not complete, stays without an entry."""
     path = _path(problem)
     if path is None:
         return
@@ -60,7 +60,7 @@ def still_holds(problem: Problem, known: dict[int, ReplayError], start: int, sto
 
 
 def _path(problem: Problem) -> Path | None:
-    """Where the mark of this problem is or would be; None if its parts have no digest or the recording may still grow."""
+    """Path of the entry of this problem; None if its parts have no digest or the recording may still grow."""
     trajectory, gradients = problem.trajectory, problem.gradients
     if not trajectory.complete or gradients is None:
         return None

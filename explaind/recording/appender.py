@@ -1,4 +1,4 @@
-"""The open end of a store: updates go in one by one and leave in chunks."""
+"""Append updates to a store: they come in one by one and are written in chunks."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from explaind.recording.writer import Writer
 from explaind.store import open_array, read_manifest
 
 
-class Tape:
-    """Fills chunks from what the observer sees, and hands them to the writer.
+class Appender:
+    """Fills chunks with what the observer reads, and passes them to the writer.
 
     Args:
         trajectory: the store as it is now; the next update is number `trajectory.n_steps`.
-        observer: told here which parameters are θ.
+        observer: learns here which parameters are θ.
         rng: the generator's state before that update.
     """
 
     def __init__(self, trajectory: Trajectory, observer: Observer, rng: Tensor) -> None:
         self.step = trajectory.n_steps
         self._path = trajectory.path
-        self.rehearse: Callable[[Tape], None] | None = None
+        self.rehearse: Callable[[Appender], None] | None = None
         self._observer = observer
         self._constants = trajectory.constants
         self._initial_count = trajectory.initial_count
@@ -47,7 +47,7 @@ class Tape:
         self._next_chunk(rng)
 
     def before_update(self, optimizer: Optimizer) -> None:
-        """Note the options and the clipping of the coming update; see `Observer.before_update` for refusals."""
+        """Read the options and the clipping of the coming update; see `Observer.before_update` for refusals."""
         chunk, row, layout = self._chunk, self._chunk.rows, self._observer.layout
         norms = self._observer.before_update(self.step)
         chunk.arrays["gradient_norms"][row] = norms
@@ -55,7 +55,7 @@ class Tape:
         read_hyperparameters(optimizer, chunk.arrays["hyperparameters"][row])
 
     def after_update(self, batches: tuple[MicroBatch, ...], metrics: dict[str, float]) -> None:
-        """Note what the update led to. The row counts only when all of it is there."""
+        """Copy the state after the update. The row counts only when it is complete."""
         chunk, row = self._chunk, self._chunk.rows
         second = chunk.real.get("second_moment")
         self._observer.after_update(
@@ -91,7 +91,7 @@ class Tape:
         return self.step == self._chunk.rows == min(2, self._chunk.capacity)
 
     def excerpt(self, path: Path) -> None:
-        """Write what the run is so far as a store of its own; only while it begins.
+        """Write the run so far as a store of its own; only during its first updates.
 
         Args:
             path: a directory that does not exist yet.
@@ -106,7 +106,7 @@ class Tape:
             writer.close()
 
     def abandon(self) -> None:
-        """Stop the writer after what it already has."""
+        """Stop the writer after the chunks it already has."""
         self._writer.abandon()
 
     def _next_chunk(self, rng: Tensor) -> None:
@@ -124,7 +124,7 @@ class Tape:
         self._next_chunk(rng)
 
     def _check_counter(self) -> OptimizerState:
-        """The optimizer's memory, whose counter counts the recorded updates."""
+        """The optimizer's state, whose counter counts the recorded updates."""
         observer = self._observer
         state = read_state(observer.optimizer, observer.moved, observer.layout, observer.name)
         if observer.name != "SGD" and state.count != self._initial_count + self.step:

@@ -1,4 +1,4 @@
-"""The optimizer's memory between two updates: nobody else may touch it.
+"""The optimizer's state between two updates: nothing else may change it.
 
 The next update is explained by the momentum that the updates before it built. A buffer that was zeroed, replaced or scaled in
 between breaks that recursion without any other trace, so its norm and the step counters are taken after every update and compared
@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from explaind.errors import RecordingError
 
 
-class MemoryWatch:
+class StateWatch:
     """Compares the state of an optimizer with what its last update left.
 
     Args:
@@ -42,7 +42,7 @@ class MemoryWatch:
         if present == self._present and torch.equal(norms, self._norms):
             return
         raise RecordingError(
-            f"The optimizer's memory was changed before update {step}",
+            f"The optimizer's state was changed before update {step}",
             expected="momentum and step counters exactly as the update before left them",
             got="a buffer or a counter that was reset, replaced or edited",
             remedy="leave the optimizer's state alone while it is recorded, or record the parts as separate runs",
