@@ -84,10 +84,10 @@ class MegatronState:
                 expected="one vocabulary, padded equally",
                 got=", ".join(f"{count} in {name}" for count, name in rows.items()),
             )
-        found, vocabulary = next(iter(rows)), next(iter(self._found)).shape[0]
-        if found == vocabulary:
+        padded, vocabulary = next(iter(rows)), next(iter(self._found)).shape[0]
+        if padded == vocabulary:
             return ()
         return (
-            f"The embeddings in {self.path.name} have {found} rows for a vocabulary of {vocabulary}: "
-            f"the last {found - vocabulary}, padding, were cut.",
+            f"The embeddings in {self.path.name} have {padded} rows for a vocabulary of {vocabulary}: "
+            f"the last {padded - vocabulary}, padding, were cut.",
         )

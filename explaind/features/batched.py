@@ -52,13 +52,15 @@ class Batched:
             return self._block(fixed, samples, unchecked, 0)
         result: list[Tensor] | None = None
         for start in range(0, total, size):
-            found = self._block(fixed, [part[start : start + size] for part in samples], unchecked, start)
+            results = self._block(fixed, [part[start : start + size] for part in samples], unchecked, start)
             if self._axis is None:
-                result = found if result is None else [a.add_(b) for a, b in zip(result, found, strict=True)]
+                result = (
+                    results if result is None else [a.add_(b) for a, b in zip(result, results, strict=True)]
+                )
                 continue
             if result is None:
-                result = [_lengthened(part, self._axis, total) for part in found]
-            for whole, part in zip(result, found, strict=True):
+                result = [_lengthened(part, self._axis, total) for part in results]
+            for whole, part in zip(result, results, strict=True):
                 whole.narrow(self._axis, start, part.shape[self._axis]).copy_(part)
         return result
 
@@ -91,12 +93,12 @@ class Batched:
                 self._traced[key] = spotted(self._function, self._axis, fixed, samples, self._before)
             traced = self._traced.get(key)
             if traced is None:
-                found = list(self._function(*fixed, *samples))
+                results = list(self._function(*fixed, *samples))
             else:
-                found = traced(fixed, samples, count, fresh=start in unchecked)
+                results = traced(fixed, samples, count, fresh=start in unchecked)
                 unchecked.discard(start)
         self._before = samples
-        return [part.narrow(self._axis, 0, count) for part in found] if size > count else found
+        return [part.narrow(self._axis, 0, count) for part in results] if size > count else results
 
 
 @contextmanager

@@ -151,12 +151,12 @@ def _check_vectorised(
 
     try:
         with torch.no_grad():
-            found = torch.func.vmap(torch.func.grad(scalar), in_dims=(None, 0))(parameters, inputs)
+            gradients = torch.func.vmap(torch.func.grad(scalar), in_dims=(None, 0))(parameters, inputs)
     except (NotImplementedError, RuntimeError, QueryError):
         return  # said by the algorithm that needs it, if one does
     scale = max(_size(parts) for parts in alone)
     for k, parts in enumerate(alone):
-        difference = [one - each[k] for one, each in zip(parts, found.values(), strict=True)]
+        difference = [one - each[k] for one, each in zip(parts, gradients.values(), strict=True)]
         if not _close(_size(difference), scale, inputs, parameters):
             raise _mixes(
                 f"The gradient of {name} sample {k} differs where all samples are differentiated at once.",

@@ -71,26 +71,26 @@ class Spotted:
         Raises:
             TraceError: they differ from the plain function's.
         """
-        found = list(self._traced(*fixed, *samples))
+        results = list(self._traced(*fixed, *samples))
         self._calls += 1
         _State.calls += 1
         if _State.forced:
-            self._compare(fixed, samples, 0, min(FEW, count), found)
+            self._compare(fixed, samples, 0, min(FEW, count), results)
         elif fresh or self._calls % self._every == 0:
             few = min(FEW, count)
-            self._compare(fixed, samples, min(self._next % count, count - few), few, found)
+            self._compare(fixed, samples, min(self._next % count, count - few), few, results)
             self._next += few  # so that all places of a block have their turn
-        return found
+        return results
 
     def _compare(
-        self, fixed: Sequence[Tensor], samples: Sequence[Tensor], start: int, few: int, found: list[Tensor]
+        self, fixed: Sequence[Tensor], samples: Sequence[Tensor], start: int, few: int, results: list[Tensor]
     ) -> None:
         if self._axis is not None and few < len(samples[0]):
             plain = self._plain(*fixed, *(part[start : start + few] for part in samples))
-            ours = [part.narrow(self._axis, start, few) for part in found]
+            ours = [part.narrow(self._axis, start, few) for part in results]
             if first_difference(ours, list(plain)) is None:
                 return  # other block sizes round otherwise: the whole block decides
-        difference = first_difference(found, list(self._plain(*fixed, *samples)))
+        difference = first_difference(results, list(self._plain(*fixed, *samples)))
         if difference is not None:
             raise TraceError(
                 "The traced evaluation of the model differs from the model itself, so results computed so far may be wrong.",

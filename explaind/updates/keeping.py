@@ -38,14 +38,14 @@ class Buffers:
 
     def changed(self) -> list[str]:
         """Names of the buffers that are other tensors, or hold other values."""
-        found = [name for name, tensor, value in self._values if not same(tensor.detach(), value)]
+        changed = [name for name, tensor, value in self._values if not same(tensor.detach(), value)]
         for module, prefix, table in self._tables:
             for name in dict.fromkeys((*table, *module._buffers)):
                 if module._buffers.get(name) is not table.get(name) or (name in table) != (
                     name in module._buffers
                 ):
-                    found.append(f"{prefix}.{name}" if prefix else name)
-        return list(dict.fromkeys(found))
+                    changed.append(f"{prefix}.{name}" if prefix else name)
+        return list(dict.fromkeys(changed))
 
     @torch.no_grad()
     def restore(self) -> None:

@@ -96,9 +96,9 @@ def _try(model: nn.Module, pure: Pure, role: str, samples: Tensor, buffers: Buff
     pair = samples[[0, -1]]
     kept = pair.clone()
     generators = Generators(model)
-    with coarsest(model) as found:
+    with coarsest(model) as precisions:
         one = _run(pure, model, pair, f"the first and the last {role} sample together")
-    eps = max(eps, torch.finfo(one.dtype).eps, *found)
+    eps = max(eps, torch.finfo(one.dtype).eps, *precisions)
     if not same(pair, kept):
         raise DataError(
             "The loss function changes the samples that it is given.",
@@ -142,7 +142,7 @@ def _try(model: nn.Module, pure: Pure, role: str, samples: Tensor, buffers: Buff
 def _try_gradient(model: nn.Module, pure: Pure, sample: Tensor, eps: float) -> None:
     """The mean loss of a sample and its copy has the gradient of the sample; compared by three numbers of each tensor."""
     parameters = dict(model.named_parameters())
-    found: list[dict[str, Tensor]] = []
+    fingerprints: list[dict[str, Tensor]] = []
     for samples in (sample, torch.cat([sample, sample])):
         prints: dict[str, Tensor] = {}
 
@@ -150,8 +150,8 @@ def _try_gradient(model: nn.Module, pure: Pure, sample: Tensor, eps: float) -> N
             prints[name] = _fingerprint(gradient, parameters[name].detach())
 
         _run(lambda m, x, use=use: add_gradient(m, pure, x, 2, use), model, samples, "a backward pass")
-        found.append(prints)
-    one, two = found
+        fingerprints.append(prints)
+    one, two = fingerprints
     size = sum(float(numbers[0]) ** 2 for numbers in one.values()) ** 0.5
     off = [float((numbers - two.get(name, 0.0)).abs().max()) for name, numbers in one.items()]
     if set(one) != set(two) or max(off, default=0.0) > 4 * eps**0.5 * size:

@@ -20,12 +20,12 @@ SHARP, ROUGH = 0.01, 0.05  # the most that is taken for rounding, however coarse
 @contextmanager
 def coarsest(model: nn.Module) -> Iterator[list[float]]:
     """Inside, collects the eps of what modules return: autocast computes more coarsely than parameters are kept."""
-    found = [0.0]
+    precisions = [0.0]
 
     def hook(module: nn.Module, inputs: Any, output: Any) -> None:
         for part in output if isinstance(output, tuple | list) else (output,):
             if isinstance(part, Tensor) and part.is_floating_point():
-                found.append(torch.finfo(part.dtype).eps)
+                precisions.append(torch.finfo(part.dtype).eps)
 
     handles = [
         module.register_forward_hook(hook)
@@ -33,7 +33,7 @@ def coarsest(model: nn.Module) -> Iterator[list[float]]:
         if not isinstance(module, torch.jit.ScriptModule)
     ]
     try:
-        yield found
+        yield precisions
     finally:
         for handle in handles:
             handle.remove()

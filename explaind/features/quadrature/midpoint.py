@@ -30,8 +30,10 @@ def fixed(evaluate: Evaluate, predict: Predict, change: Tensor, nodes: int) -> I
     """The midpoint rule with the same number of nodes for every sample."""
     parts: list[Tensor] = []
     for t in midpoints(nodes):
-        found = evaluate(t, None)
-        parts = [total.add_(part) for total, part in zip(parts, found, strict=True)] if parts else found
+        integrands = evaluate(t, None)
+        parts = (
+            [total.add_(part) for total, part in zip(parts, integrands, strict=True)] if parts else integrands
+        )
     parts = [total.div_(nodes) for total in parts]
     return Integral(parts, change - predict(parts), torch.full((len(change),), nodes))
 
