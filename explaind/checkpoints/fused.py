@@ -1,4 +1,4 @@
-"""Megatron-core's fused tensors, and the parameters of a Llama that lie in them.
+"""Megatron-core's fused tensors, and the parameters of a Llama that they hold.
 
 Notation: H query heads, K key-value heads, d entries per head, p = H / K queries per key-value head. The rows of linear_qkv are
 

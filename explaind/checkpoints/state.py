@@ -119,7 +119,7 @@ def seal(folder: Path, hyperparameters: Hyperparameters, names: tuple[str, ...])
 
 
 def find_file(path: Path, names: tuple[str, ...]) -> Path:
-    """`path` itself if it is a file, else the one of `names` that lies in it.
+    """`path` itself if it is a file, else the one of `names` that is in it.
 
     Raises:
         StoreError: there is none, or more than one.

@@ -22,7 +22,7 @@ OPTIMIZERS = (torch.optim.AdamW, torch.optim.Adam, torch.optim.SGD)
 class TrainingState:
     """Model and optimizer between two updates, with the interface of `Checkpoint`.
 
-    Everything is read when it is asked for, so it is of the moment of asking; the model may have any architecture. The next
+    Everything is read on access, and is of that moment; the model may have any architecture. The next
     update is understood as torch makes it after `zero_grad()` with its default `set_to_none=True`: a parameter that requires no
     gradient, or that the batch's loss does not depend on, is skipped: no decay, no momentum.
 

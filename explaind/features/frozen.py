@@ -22,7 +22,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import checkpoint
 
 from explaind.errors import QueryError
-from explaind.features.plain import use_plain_layers
+from explaind.features.plain_layers import use_plain_layers
 
 Cast = Callable[[Tensor], Tensor]
 _CONTENTS = ("_parameters", "_buffers", "_modules")

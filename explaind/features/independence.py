@@ -4,7 +4,7 @@ Outputs of all samples are computed twice, in batches of different neighbours: a
 noise shows. Gradients of a few samples are computed together, alone, all at once by vmap, and once in forward mode: what mixes in
 the backward pass only (`Embedding(scale_grad_by_freq=True)`), or a backward pass that is no derivative, shows there.
 
-Agreement is asked for up to `AGREES` of the largest output: above the rounding that other batch sizes bring, below what mixing
+Agreement is required up to `AGREES` of the largest output: above the rounding that other batch sizes bring, below what mixing
 does. Outputs below `SMALL` are compared as if they were that large: a loss near zero carries the rounding of the logits that it
 came from.
 """

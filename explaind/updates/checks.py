@@ -11,8 +11,8 @@ from explaind.checkpoints import Checkpoint
 from explaind.errors import ConfigError, DataError, QueryError, StoreError
 from explaind.features.units import Units
 from explaind.recording.checks import module_checks
-from explaind.updates.keeping import Buffers
 from explaind.updates.path import Losses
+from explaind.updates.preserve import Buffers
 
 __all__ = ["Pure", "check_held", "check_model", "check_samples", "check_samples_per_pass", "check_units"]
 

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 
 from explaind.errors import DataError, ExplaindError, QueryError
 from explaind.updates.checks import Pure
-from explaind.updates.keeping import Buffers, Generators, same
 from explaind.updates.path import Losses, add_gradient, measure
-from explaind.updates.rounding import beyond_rounding, coarsest, repeats, sharply
+from explaind.updates.preserve import Buffers, Generators, same
+from explaind.updates.rounding import beyond_reordering, beyond_rounding, module_precisions, repeats
 
 __all__ = ["Rehearsal", "rehearse"]
 
@@ -32,7 +32,7 @@ ALONE = "a function of the parameters and of the sample alone"
 
 
 class Rehearsal:
-    """What was found: `losses`, to evaluate with, and the coarsest precision of what was computed, `eps`."""
+    """The result of trying: `losses`, to evaluate with, and the coarsest precision of what was computed, `eps`."""
 
     def __init__(self, losses: Pure, eps: float) -> None:
         self.losses, self.eps = losses, eps
@@ -96,7 +96,7 @@ def _try(model: nn.Module, pure: Pure, role: str, samples: Tensor, buffers: Buff
     pair = samples[[0, -1]]
     kept = pair.clone()
     generators = Generators(model)
-    with coarsest(model) as precisions:
+    with module_precisions(model) as precisions:
         one = _run(pure, model, pair, f"the first and the last {role} sample together")
     eps = max(eps, torch.finfo(one.dtype).eps, *precisions)
     if not same(pair, kept):
@@ -127,7 +127,7 @@ def _try(model: nn.Module, pure: Pure, role: str, samples: Tensor, buffers: Buff
             remedy="Call .eval() on the module that keeps this buffer, or let it not be updated.",
         )
     beside = pure(model, pair[[1, 1]])
-    if sharply(one[1], beside[1], eps).any():
+    if beyond_reordering(one[1], beside[1], eps).any():
         raise _mixed(f"the last {role} sample beside another one", float(one[1]), float(beside[1]))
     turned = pure(model, pair.flip(0)).flip(0)
     alone = torch.cat([_run(pure, model, pair[k : k + 1], f"one {role} sample alone") for k in (0, 1)])

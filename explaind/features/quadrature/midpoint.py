@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from explaind.features.quadrature.integral import Evaluate, Integral, Predict
-from explaind.features.spot import checked, traced_calls
+from explaind.features.spot_check import checked, traced_calls
 
 __all__ = ["adaptive", "fixed", "midpoints", "refinement"]
 
