@@ -25,12 +25,14 @@ WEIGHT_DTYPES = ("float32", "float16", "bfloat16")
 MOMENT_DTYPES = ("float32", "bfloat16")
 
 
-def check_names(expected: Iterable[str], found: Mapping[str, object], file: Callable[[str], object]) -> None:
+def check_names(
+    expected: Iterable[str], tensors: Mapping[str, object], file: Callable[[str], object]
+) -> None:
     """Are exactly the expected tensors there?
 
     Args:
         expected: names that the configuration implies.
-        found: by name.
+        tensors: those that are there, by name.
         file: tensor → the file or model that holds it, or should, for messages.
 
     Raises:
@@ -38,14 +40,14 @@ def check_names(expected: Iterable[str], found: Mapping[str, object], file: Call
     """
     wanted = dict.fromkeys(expected)
     for name in wanted:
-        if name not in found:
+        if name not in tensors:
             raise StoreError(
                 f"{file(name)} does not hold the tensor {name}",
                 expected=f"the {len(wanted)} tensors that config.json implies",
-                got=f"{len(found)} tensors without this one",
+                got=f"{len(tensors)} tensors without this one",
                 remedy="check that the files and config.json belong to one model",
             )
-    for name in found:
+    for name in tensors:
         if name not in wanted:
             raise StoreError(
                 f"{file(name)} holds a tensor that the model does not have",

@@ -1,4 +1,4 @@
-"""Megatron-core's fused tensors, and the parameters of a Llama that lie in them.
+"""Megatron-core's fused tensors, and the parameters of a Llama that they hold.
 
 Notation: H query heads, K key-value heads, d entries per head, p = H / K queries per key-value head. The rows of linear_qkv are
 
@@ -66,11 +66,11 @@ def layout(config: Mapping[str, Any], qkv: str = "grouped") -> tuple[Fused, ...]
         rows = tuple(shapes[part][0] for part in parts)
         return Fused(names, parts, (sum(rows), *shapes[parts[0]][1:]), rows, **options)
 
-    found = [fused(("embedding.word_embeddings.weight",), "model.embed_tokens.weight", padded=True)]
+    tensors = [fused(("embedding.word_embeddings.weight",), "model.embed_tokens.weight", padded=True)]
     for index in range(n.layers):
         there, here = f"decoder.layers.{index}", f"model.layers.{index}"
         attention, mlp = f"{there}.self_attention", f"{there}.mlp"
-        found += [
+        tensors += [
             fused(
                 (f"{attention}.linear_qkv.layer_norm_weight", f"{there}.input_layernorm.weight"),
                 f"{here}.input_layernorm.weight",
@@ -90,10 +90,10 @@ def layout(config: Mapping[str, Any], qkv: str = "grouped") -> tuple[Fused, ...]
             ),
             fused((f"{mlp}.linear_fc2.weight",), f"{here}.mlp.down_proj.weight"),
         ]
-    found.append(fused(("decoder.final_layernorm.weight",), "model.norm.weight"))
+    tensors.append(fused(("decoder.final_layernorm.weight",), "model.norm.weight"))
     if not n.tied:
-        found.append(fused(("output_layer.weight",), "lm_head.weight", padded=True))
-    return tuple(found)
+        tensors.append(fused(("output_layer.weight",), "lm_head.weight", padded=True))
+    return tuple(tensors)
 
 
 def split(fused: Fused, tensor: Tensor, part: str) -> Tensor:

@@ -81,7 +81,7 @@ def hyperparameters_of(
     Raises:
         StoreError: an option is missing or cannot be replayed, or the optimizer is another one.
     """
-    found: dict[str, Options] = {}
+    by_name: dict[str, Options] = {}
     for group, some in zip(groups, names, strict=True):
         kind = optimizer_of(source, group, assumed)
         _refuse_variants(source, group)
@@ -91,7 +91,7 @@ def hyperparameters_of(
         nesterov = kind == "SGD" and bool(group["nesterov"])
         for name in some:
             try:
-                found[name] = Options(kind, steps[name], **values, nesterov=nesterov)
+                by_name[name] = Options(kind, steps[name], **values, nesterov=nesterov)
             except StoreError as error:
                 raise StoreError(
                     f"{error.problem} in {source}",
@@ -99,20 +99,20 @@ def hyperparameters_of(
                     got=error.got,
                     remedy=error.remedy,
                 ) from error
-    return _in_one(found, every, unused) or GroupedHyperparameters(found, None, tuple(unused))
+    return _in_one(by_name, every, unused) or GroupedHyperparameters(by_name, None, tuple(unused))
 
 
 def _in_one(
-    found: Mapping[str, Options], every: Collection[str], unused: Collection[str]
+    by_name: Mapping[str, Options], every: Collection[str], unused: Collection[str]
 ) -> Hyperparameters | None:
-    alike = {(o.optimizer, o.step, o.lr, o.betas, o.eps) for o in found.values()}
-    decays = {options.weight_decay for options in found.values()} - {0.0}
-    if unused or set(found) != set(every) or len(alike) != 1 or len(decays) > 1:
+    alike = {(o.optimizer, o.step, o.lr, o.betas, o.eps) for o in by_name.values()}
+    decays = {options.weight_decay for options in by_name.values()} - {0.0}
+    if unused or set(by_name) != set(every) or len(alike) != 1 or len(decays) > 1:
         return None
     optimizer, step, lr, betas, eps = alike.pop()
     if optimizer != "AdamW":
         return None
-    undecayed = tuple(name for name, options in found.items() if options.weight_decay == 0)
+    undecayed = tuple(name for name, options in by_name.items() if options.weight_decay == 0)
     return Hyperparameters(step, lr, betas, eps, max(decays, default=0.0), undecayed, None)
 
 

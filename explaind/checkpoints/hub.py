@@ -38,15 +38,15 @@ def fetch_revision(repository: str, revision: str) -> Path:
 
 def fetch_file(repository: str, revision: str, file: str) -> Path:
     """One file of a revision, such as tokenizer.json; errors as of `fetch_revision`."""
-    found = _snapshot(repository, revision, (file,)) / file
-    if not found.is_file():
+    path = _snapshot(repository, revision, (file,)) / file
+    if not path.is_file():
         raise DataError(
             f"The revision {revision} of {repository} has no {file}.",
             expected=file,
             got="no such file",
             remedy="Choose another revision, or give a file of your own.",
         )
-    return found
+    return path
 
 
 def _snapshot(repository: str, revision: str, patterns: Sequence[str]) -> Path:

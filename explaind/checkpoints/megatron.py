@@ -48,8 +48,8 @@ class MegatronState:
         tensors = layout(config, qkv)
         kind = SafetensorsFile if self.path.suffix == ".safetensors" else TorchFile
         self._file: TensorFile = kind(self.path, f"exp_avg.{tensors[0].names[0]}")
-        self._found = {fused: self._named(fused) for fused in tensors}
-        expected = [f"{moment}.{name}" for moment in MOMENTS for name in self._found.values()]
+        self._fused_names = {fused: self._named(fused) for fused in tensors}
+        expected = [f"{moment}.{name}" for moment in MOMENTS for name in self._fused_names.values()]
         check_names(expected, self._file.entries, lambda name: self.path)
         self._fused = {part: fused for fused in tensors for part in fused.parts}
         self.notes = self._check_shapes()
@@ -57,7 +57,9 @@ class MegatronState:
     def moment(self, kind: str, name: str) -> Tensor:
         """See `OptimizerState.moment`."""
         fused = self._fused[name]
-        return self._file.read(f"{kind}.{self._found[fused]}", lambda tensor: split(fused, tensor, name))
+        return self._file.read(
+            f"{kind}.{self._fused_names[fused]}", lambda tensor: split(fused, tensor, name)
+        )
 
     def check_files(self) -> None:
         """See `OptimizerState.check_files`: Megatron records no digests."""
@@ -70,7 +72,7 @@ class MegatronState:
     def _check_shapes(self) -> tuple[str, ...]:
         """Raise for a tensor that the configuration does not imply; a note for padding."""
         rows: dict[int, str] = {}
-        for fused, name in self._found.items():
+        for fused, name in self._fused_names.items():
             for moment in MOMENTS:
                 full = f"{moment}.{name}"
                 entry, shape = self._file.entries[full], fused.shape
@@ -84,10 +86,10 @@ class MegatronState:
                 expected="one vocabulary, padded equally",
                 got=", ".join(f"{count} in {name}" for count, name in rows.items()),
             )
-        found, vocabulary = next(iter(rows)), next(iter(self._found)).shape[0]
-        if found == vocabulary:
+        padded, vocabulary = next(iter(rows)), next(iter(self._fused_names)).shape[0]
+        if padded == vocabulary:
             return ()
         return (
-            f"The embeddings in {self.path.name} have {found} rows for a vocabulary of {vocabulary}: "
-            f"the last {found - vocabulary}, padding, were cut.",
+            f"The embeddings in {self.path.name} have {padded} rows for a vocabulary of {vocabulary}: "
+            f"the last {padded - vocabulary}, padding, were cut.",
         )

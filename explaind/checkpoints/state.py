@@ -66,7 +66,9 @@ class ExplaindState:
         self.path = folder / OPTIMIZER
         self.notes: tuple[str, ...] = ()
         body = _read_state(folder / STATE)
-        self._files = {name: found for name, found in body["files"].items() if whole or name == OPTIMIZER}
+        self._files = {
+            name: recorded for name, recorded in body["files"].items() if whole or name == OPTIMIZER
+        }
         self._check_sizes(folder)
         self.hyperparameters = hyperparameters_from(body["hyperparameters"], folder / STATE)
         self._file = SafetensorsFile(self.path, f"exp_avg.{next(iter(shapes))}")
@@ -82,24 +84,24 @@ class ExplaindState:
     def check_files(self) -> None:
         """See `OptimizerState.check_files`."""
         for name, recorded in self._files.items():
-            found = sha256_file(self.path.parent / name)
-            if found != recorded["sha256"]:
+            digest = sha256_file(self.path.parent / name)
+            if digest != recorded["sha256"]:
                 raise StoreError(
                     f"{self.path.parent / name} is not the file that was written",
                     expected=f"SHA-256 {recorded['sha256']}",
-                    got=f"SHA-256 {found}",
+                    got=f"SHA-256 {digest}",
                     remedy="restore it from a copy, or write the checkpoint again",
                 )
 
     def _check_sizes(self, folder: Path) -> None:
         for name, recorded in self._files.items():
             path = folder / name
-            found = path.stat().st_size if path.is_file() else None
-            if found != recorded["bytes"]:
+            size = path.stat().st_size if path.is_file() else None
+            if size != recorded["bytes"]:
                 raise StoreError(
-                    f"{path} is {'missing' if found is None else 'truncated or altered'}",
+                    f"{path} is {'missing' if size is None else 'truncated or altered'}",
                     expected=f"{recorded['bytes']} bytes",
-                    got="no such file" if found is None else f"{found} bytes",
+                    got="no such file" if size is None else f"{size} bytes",
                     remedy="restore it from a copy, or write the checkpoint again",
                 )
 
@@ -119,22 +121,22 @@ def seal(folder: Path, hyperparameters: Hyperparameters, names: tuple[str, ...])
 
 
 def find_file(path: Path, names: tuple[str, ...]) -> Path:
-    """`path` itself if it is a file, else the one of `names` that lies in it.
+    """`path` itself if it is a file, else the one of `names` that is in it.
 
     Raises:
         StoreError: there is none, or more than one.
     """
     if path.is_file():
         return path
-    found = [path / name for name in names if (path / name).is_file()]
-    if len(found) != 1:
+    present = [path / name for name in names if (path / name).is_file()]
+    if len(present) != 1:
         raise StoreError(
             f"There is no single file of optimizer state in {path}",
             expected=" or ".join(names),
-            got=", ".join(file.name for file in found) or "none of them",
+            got=", ".join(file.name for file in present) or "none of them",
             remedy="name the file, or the folder that holds it",
         )
-    return found[0]
+    return present[0]
 
 
 def _read_state(path: Path) -> dict[str, Any]:

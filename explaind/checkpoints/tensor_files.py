@@ -117,11 +117,11 @@ class TorchFile:
                     )
             return torch.load(self.path, map_location="cpu", weights_only=True, mmap=True)
         except pickle.UnpicklingError as error:
-            found = re.search(r"GLOBAL (\S+)", str(error))
+            refused = re.search(r"GLOBAL (\S+)", str(error))
             raise StoreError(
                 f"{self.path} asks for more than tensors, so it was not opened",
                 expected="tensors, numbers and text in dictionaries and lists",
-                got=found[1] if found else str(error).splitlines()[0],
+                got=refused[1] if refused else str(error).splitlines()[0],
                 remedy="save the tensors alone: a pickle can run any code",
             ) from error
         except (RuntimeError, OSError, EOFError, ValueError) as error:

@@ -69,8 +69,8 @@ class TorchState:
             name for name, group in self._group_of.items() if optimizer_of(self.path, group) == "SGD"
         }
         steps, unused = self._check_state(state)
-        found = hyperparameters_of(self.path, groups, names, steps, every=shapes, unused=unused)
-        self.hyperparameters, assumed = self._overridden(found)
+        hyperparameters = hyperparameters_of(self.path, groups, names, steps, every=shapes, unused=unused)
+        self.hyperparameters, assumed = self._overridden(hyperparameters)
         self.notes = (
             *noted,
             *assumed,

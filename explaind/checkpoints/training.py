@@ -22,7 +22,7 @@ OPTIMIZERS = (torch.optim.AdamW, torch.optim.Adam, torch.optim.SGD)
 class TrainingState:
     """Model and optimizer between two updates, with the interface of `Checkpoint`.
 
-    Everything is read when it is asked for, so it is of the moment of asking; the model may have any architecture. The next
+    Everything is read on access, and is of that moment; the model may have any architecture. The next
     update is understood as torch makes it after `zero_grad()` with its default `set_to_none=True`: a parameter that requires no
     gradient, or that the batch's loss does not depend on, is skipped: no decay, no momentum.
 
@@ -75,7 +75,7 @@ class TrainingState:
                     got="a gradient from before it was frozen",
                     remedy="set its grad to None, as zero_grad() does",
                 )
-        found = hyperparameters_of(
+        hyperparameters = hyperparameters_of(
             self.name,
             groups,
             [[names[i] for i in some] for some in members],
@@ -83,7 +83,7 @@ class TrainingState:
             every=self._parameters,
             assumed=type(self._optimizer).__name__,
         )
-        return replace(found, clip_norm=self._clip_norm)
+        return replace(hyperparameters, clip_norm=self._clip_norm)
 
     def names(self) -> tuple[str, ...]:
         """Parameter names, in the model's order."""
@@ -138,5 +138,5 @@ class TrainingState:
 
     def _moment(self, name: str, kind: str) -> Tensor:
         parameter = self._parameters[name]
-        found = (self._optimizer.state.get(parameter) or {}).get(kind)
-        return torch.zeros_like(parameter) if found is None else found.detach().clone()
+        moment = (self._optimizer.state.get(parameter) or {}).get(kind)
+        return torch.zeros_like(parameter) if moment is None else moment.detach().clone()

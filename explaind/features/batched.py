@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from explaind.errors import ExplaindError, QueryError
-from explaind.features.spot import Spotted, spotted
+from explaind.features.spot_check import SpotChecked, spot_checked
 
 #: Samples in a block. The last block of a call is padded to one of these, so that few shapes are traced.
 SIZES = (8, 16, 32, 64, 128, 256)
@@ -29,7 +29,7 @@ class Batched:
 
     Raises, when called:
         QueryError: the model cannot be evaluated for many samples or along many tangents at once.
-        TraceError: a comparison of the traced and the plain function found a difference (`explaind.features.spot`).
+        TraceError: a comparison of the traced and the plain function found a difference (`explaind.features.spot_check`).
 
     Args:
         function: (*fixed, *samples) → list of tensors.
@@ -38,7 +38,7 @@ class Batched:
 
     def __init__(self, function: Callable[..., list[Tensor]], *, axis: int | None) -> None:
         self._function, self._axis = function, axis
-        self._traced: dict[tuple, Spotted | None] = {}
+        self._traced: dict[tuple, SpotChecked | None] = {}
         self._calls: dict[tuple, int] = {}
         self._met: dict[int, tuple[ref[Tensor], set[int]]] = {}
         self._before: Sequence[Tensor] = ()
@@ -52,13 +52,15 @@ class Batched:
             return self._block(fixed, samples, unchecked, 0)
         result: list[Tensor] | None = None
         for start in range(0, total, size):
-            found = self._block(fixed, [part[start : start + size] for part in samples], unchecked, start)
+            results = self._block(fixed, [part[start : start + size] for part in samples], unchecked, start)
             if self._axis is None:
-                result = found if result is None else [a.add_(b) for a, b in zip(result, found, strict=True)]
+                result = (
+                    results if result is None else [a.add_(b) for a, b in zip(result, results, strict=True)]
+                )
                 continue
             if result is None:
-                result = [_lengthened(part, self._axis, total) for part in found]
-            for whole, part in zip(result, found, strict=True):
+                result = [_lengthened(part, self._axis, total) for part in results]
+            for whole, part in zip(result, results, strict=True):
                 whole.narrow(self._axis, start, part.shape[self._axis]).copy_(part)
         return result
 
@@ -88,15 +90,15 @@ class Batched:
         self._calls[key] = self._calls.get(key, 0) + 1
         with torch.no_grad(), _vectorised():
             if key not in self._traced and self._calls[key] > PLAIN_CALLS:
-                self._traced[key] = spotted(self._function, self._axis, fixed, samples, self._before)
+                self._traced[key] = spot_checked(self._function, self._axis, fixed, samples, self._before)
             traced = self._traced.get(key)
             if traced is None:
-                found = list(self._function(*fixed, *samples))
+                results = list(self._function(*fixed, *samples))
             else:
-                found = traced(fixed, samples, count, fresh=start in unchecked)
+                results = traced(fixed, samples, count, fresh=start in unchecked)
                 unchecked.discard(start)
         self._before = samples
-        return [part.narrow(self._axis, 0, count) for part in found] if size > count else found
+        return [part.narrow(self._axis, 0, count) for part in results] if size > count else results
 
 
 @contextmanager

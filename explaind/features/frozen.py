@@ -22,7 +22,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import checkpoint
 
 from explaind.errors import QueryError
-from explaind.features.plain import use_plain_layers
+from explaind.features.plain_layers import use_plain_layers
 
 Cast = Callable[[Tensor], Tensor]
 _CONTENTS = ("_parameters", "_buffers", "_modules")
@@ -181,19 +181,19 @@ def _nothing(*args: Any, **kwargs: Any) -> Iterator[None]:
 def _without_checkpoints() -> Iterator[None]:
     """torch.utils.checkpoint keeps its activations: recomputed after the call, they would be of the copy's own parameters."""
     stand_ins = {"CheckpointFunction": _Direct, "_checkpoint_without_reentrant_generator": _nothing}
-    found = {name: getattr(checkpoint, name) for name in stand_ins if hasattr(checkpoint, name)}
-    for name in found:
+    originals = {name: getattr(checkpoint, name) for name in stand_ins if hasattr(checkpoint, name)}
+    for name in originals:
         setattr(checkpoint, name, stand_ins[name])
     try:
         yield
     finally:
-        for name, value in found.items():
+        for name, value in originals.items():
             setattr(checkpoint, name, value)
 
 
 def _on_a_graph(model: nn.Module) -> list[Tensor]:
     """Every tensor within reach of the model that is not a leaf of autograd."""
-    found: list[Tensor] = []
+    tensors: list[Tensor] = []
     seen: set[int] = set()
     waiting: list[Any] = [model]
     while waiting:
@@ -203,7 +203,7 @@ def _on_a_graph(model: nn.Module) -> list[Tensor]:
         seen.add(id(value))
         if isinstance(value, Tensor):
             if not value.is_leaf:
-                found.append(value)
+                tensors.append(value)
         elif isinstance(value, dict):
             waiting.extend(value.values())
         elif isinstance(value, list | tuple | set | frozenset | deque):
@@ -214,4 +214,4 @@ def _on_a_graph(model: nn.Module) -> list[Tensor]:
             waiting.append(value.__self__)
         elif not isinstance(value, type | types.ModuleType | types.FunctionType):
             waiting.append(getattr(value, "__dict__", None) or ())
-    return found
+    return tensors

@@ -65,7 +65,7 @@ class TrainingGradients:
         """Per micro-batch of update s: sample indices [n], the inputs that were seen [n, …], and δ = ∂L/∂f, [n, …] in the shape
         of the outputs."""
         theta = self.parameters(s)
-        found = []
+        batches = []
         for batch in self.trajectory.step(s).batches:
             x, y = self.train.seen(batch.indices, batch.views)
             with torch.no_grad(), batch_of(s):
@@ -73,8 +73,8 @@ class TrainingGradients:
             with torch.enable_grad(), batch_of(s):  # whatever the caller's own mode is
                 outputs.requires_grad_()
                 (delta,) = torch.autograd.grad(self._loss(batch, outputs, y), outputs)
-            found.append((batch.indices.to(x.device), x, delta))
-        return found
+            batches.append((batch.indices.to(x.device), x, delta))
+        return batches
 
     def samples(self, theta: dict[str, Tensor], x: Tensor, delta: Tensor) -> Tensor:
         """g_k = δ_k·∇f_θ(x_k) of single samples x [n, …], [n, D]."""
@@ -87,8 +87,8 @@ class TrainingGradients:
         def pulled(parameters: dict[str, Tensor], x: Tensor, d: Tensor) -> Tensor:
             return (self.model(parameters, x.unsqueeze(0)).squeeze(0) * d).sum()
 
-        found = vmap(grad(pulled), in_dims=(None, 0, 0))(theta, *arguments[-2:])
-        return [layout.flatten(found)]
+        gradients = vmap(grad(pulled), in_dims=(None, 0, 0))(theta, *arguments[-2:])
+        return [layout.flatten(gradients)]
 
     def _loss(self, batch: MicroBatch, outputs: Tensor, y: Tensor) -> Tensor:
         if batch.weights is None:
@@ -121,8 +121,8 @@ class BatchGradient:
             x, y = of.train.seen(batch.indices, batch.views)
             with math_attention(), torch.enable_grad(), batch_of(s):
                 loss = of._loss(batch, of.model(theta, x), y)
-                found = torch.autograd.grad(loss, [theta[name] for name in names], materialize_grads=True)
-            total += torch.cat([g.reshape(-1) for g in found])
+                gradients = torch.autograd.grad(loss, [theta[name] for name in names], materialize_grads=True)
+            total += torch.cat([g.reshape(-1) for g in gradients])
         return total
 
 

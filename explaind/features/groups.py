@@ -103,14 +103,14 @@ def _masks(layout: Layout, group: str, members: Sequence[str] | Mapping[str, Ten
     shapes = dict(zip(layout.names, layout.shapes, strict=True))
     masks: dict[str, Tensor] = {}
     for pattern in [members] if isinstance(members, str) else members:
-        found = [n for n in layout.names if n == pattern or fnmatchcase(n, pattern)]
-        if not found:
+        matching = [n for n in layout.names if n == pattern or fnmatchcase(n, pattern)]
+        if not matching:
             raise QueryError(
                 f"The group {group!r} names a parameter that was not recorded.",
                 expected=", ".join(layout.names[:6]) + (" …" if len(layout.names) > 6 else ""),
                 got=repr(pattern),
             )
-        for name in found:
+        for name in matching:
             if isinstance(members, Mapping):
                 mask = torch.as_tensor(members[pattern])
                 if mask.dtype != torch.bool or tuple(mask.shape) != tuple(shapes[name]):

@@ -4,7 +4,7 @@ Outputs of all samples are computed twice, in batches of different neighbours: a
 noise shows. Gradients of a few samples are computed together, alone, all at once by vmap, and once in forward mode: what mixes in
 the backward pass only (`Embedding(scale_grad_by_freq=True)`), or a backward pass that is no derivative, shows there.
 
-Agreement is asked for up to `AGREES` of the largest output: above the rounding that other batch sizes bring, below what mixing
+Agreement is required up to `AGREES` of the largest output: above the rounding that other batch sizes bring, below what mixing
 does. Outputs below `SMALL` are compared as if they were that large: a loss near zero carries the rounding of the logits that it
 came from.
 """
@@ -151,12 +151,12 @@ def _check_vectorised(
 
     try:
         with torch.no_grad():
-            found = torch.func.vmap(torch.func.grad(scalar), in_dims=(None, 0))(parameters, inputs)
+            gradients = torch.func.vmap(torch.func.grad(scalar), in_dims=(None, 0))(parameters, inputs)
     except (NotImplementedError, RuntimeError, QueryError):
         return  # said by the algorithm that needs it, if one does
     scale = max(_size(parts) for parts in alone)
     for k, parts in enumerate(alone):
-        difference = [one - each[k] for one, each in zip(parts, found.values(), strict=True)]
+        difference = [one - each[k] for one, each in zip(parts, gradients.values(), strict=True)]
         if not _close(_size(difference), scale, inputs, parameters):
             raise _mixes(
                 f"The gradient of {name} sample {k} differs where all samples are differentiated at once.",

@@ -55,7 +55,7 @@ class FeatureRows:
         derivative = jacrev(rows) if self._outputs else grad(rows)
         if self._tests:
             derivative = vmap(derivative, in_dims=(None, *(0 for _ in samples)))
-        found = derivative(theta, *samples)
+        gradients = derivative(theta, *samples)
         lead = (len(samples[0]) if self._tests else 1, -1)
         shapes = zip(self._layout.names, self._layout.sizes, strict=True)
-        return [torch.cat([found[name].reshape(*lead, size) for name, size in shapes], dim=-1)]
+        return [torch.cat([gradients[name].reshape(*lead, size) for name, size in shapes], dim=-1)]

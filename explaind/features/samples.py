@@ -94,16 +94,16 @@ class Samples:
                 got="the samples without the function that makes their views",
                 remedy="Pass the augmentation as a function of (inputs, views).",
             )
-        found = self.view(inputs, views.to(inputs.device))
-        if not isinstance(found, Tensor) or found.shape != inputs.shape or found.dtype != inputs.dtype:
+        viewed = self.view(inputs, views.to(inputs.device))
+        if not isinstance(viewed, Tensor) or viewed.shape != inputs.shape or viewed.dtype != inputs.dtype:
             raise DataError(
                 "The function that makes views does not give inputs that the model saw.",
                 expected=f"a tensor of shape {tuple(inputs.shape)}, {inputs.dtype}",
-                got=f"{tuple(found.shape)}, {found.dtype}"
-                if isinstance(found, Tensor)
-                else repr(type(found)),
+                got=f"{tuple(viewed.shape)}, {viewed.dtype}"
+                if isinstance(viewed, Tensor)
+                else repr(type(viewed)),
             )
-        return found, targets
+        return viewed, targets
 
     def to(self, dtype: torch.dtype, device: torch.device | None = None) -> Samples:
         """The same samples with floating-point inputs and targets in `dtype`, on `device`; integers stay integers."""

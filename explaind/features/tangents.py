@@ -42,15 +42,15 @@ class GroupTangents:
     def __call__(self, theta: Tensor, terms: Tensor, x: Tensor, y: Tensor | None) -> list[Tensor]:
         """θ [D], terms [K, D], samples x [n, …], y [n, …] → per group [K, n, O], which may be written to."""
         fixed = [*self._layout.unflatten(theta).values(), *self._layout.unflatten(terms).values()]
-        found = self._evaluate(fixed, [x] if y is None else [x, y])
-        return [_owned(part, terms) for part in found]
+        products = self._evaluate(fixed, [x] if y is None else [x, y])
+        return [_owned(part, terms) for part in products]
 
     def _products(self, *arguments: Tensor) -> list[Tensor]:
         names, number = self._layout.names, len(self._layout.names)
         theta = dict(zip(names, arguments[:number], strict=True))
         terms = dict(zip(names, arguments[number : 2 * number], strict=True))
         x, y = (*arguments[2 * number :], None)[:2]
-        found = []
+        products = []
         for members in self._members:
             inside = {name: theta[name] for name in members}
             tangents = {
@@ -64,8 +64,8 @@ class GroupTangents:
             def along(tangent: dict[str, Tensor], inside: dict[str, Tensor] = inside) -> Tensor:
                 return jvp(value, (inside,), (tangent,))[1]
 
-            found.append(vmap(along)(tangents))
-        return found
+            products.append(vmap(along)(tangents))
+        return products
 
 
 def _owned(part: Tensor, terms: Tensor) -> Tensor:

@@ -112,12 +112,12 @@ def _agrees(traced: Callable[..., Any], function: Callable[..., Any], arguments:
             _log.info("not compared on arguments that the function refuses: %s", error)
             return True
         try:
-            found = first_difference(_leaves(traced(*arguments)), plain)
+            difference = first_difference(_leaves(traced(*arguments)), plain)
         except (RuntimeError, ValueError, IndexError) as error:
-            found = str(error)
-    if found is not None:
-        _log.info("evaluating without tracing, the traced function differs: %s", found)
-    return found is None
+            difference = str(error)
+    if difference is not None:
+        _log.info("evaluating without tracing, the traced function differs: %s", difference)
+    return difference is None
 
 
 def _leaves(result: Any) -> list[Tensor]:

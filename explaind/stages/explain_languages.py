@@ -14,7 +14,7 @@ from explaind.experiments.language.opening import open_for
 from explaind.features.quadrature import patterson
 from explaind.runtime.allocator import keep_memory
 from explaind.store import read_dataset, write_dataset
-from explaind.updates.by_part import ByPart, Parts, influence_by_part
+from explaind.updates.cross_influence import CrossInfluence, Parts, cross_influence
 
 __all__ = ["write"]
 
@@ -72,7 +72,7 @@ def write(
     groups = {
         name: components.index(cut.component) for name, cut in experiment.architecture.cut(opened).items()
     }
-    by_part = influence_by_part(
+    influence = cross_influence(
         opened,
         model,
         experiment.architecture.losses,
@@ -83,7 +83,7 @@ def write(
         memory_mb=config["execution"]["rows_mb"],
         samples_per_pass=config["execution"]["samples_per_pass"],
     )
-    dataset = _to_dataset(by_part).assign(
+    dataset = _to_dataset(influence).assign(
         per_batch=("train_language", torch.bincount(text.train_language[batch]).numpy()),
         sequences=("heldout_language", torch.bincount(languages).numpy()),
     )
@@ -96,16 +96,16 @@ def write(
     write_dataset(dataset.assign_attrs(attributes), output, kind="update-languages")
 
 
-def _to_dataset(by_part: ByPart) -> xr.Dataset:
-    scores = by_part.scores.numpy()
+def _to_dataset(influence: CrossInfluence) -> xr.Dataset:
+    scores = influence.scores.numpy()
     axes = ("heldout_language", "component")
     return xr.Dataset(
         {
             "batch": (("train_language", *axes), scores[:-2]),
             "momentum": (axes, scores[-2]),
             "regularization": (axes, scores[-1]),
-            "change": ("heldout_language", by_part.change.numpy()),
-            "residual": ("heldout_language", by_part.residual.numpy()),
+            "change": ("heldout_language", influence.change.numpy()),
+            "residual": ("heldout_language", influence.residual.numpy()),
         }
     )
 

@@ -12,12 +12,12 @@ from explaind.checkpoints import Checkpoint
 from explaind.errors import DataError, QueryError
 from explaind.updates.checks import check_held
 from explaind.updates.gradients import Collected
-from explaind.updates.keeping import left_as_it_was
 from explaind.updates.path import Losses, add_gradient
+from explaind.updates.preserve import preserved
 from explaind.updates.rehearsal import Rehearsal, rehearse
 from explaind.updates.terms import Update, make_update
 
-__all__ = ["batch_update", "find_update", "prepared", "take_start"]
+__all__ = ["batch_update", "compute_update", "prepared", "starting_parameters"]
 
 
 @contextmanager
@@ -26,15 +26,15 @@ def prepared(
 ) -> Iterator[tuple[dict[str, Tensor], Rehearsal]]:
     """Inside, the model is at the checkpoint and the losses were rehearsed: gives θ by name, and the rehearsal.
 
-    At the end the model is at the checkpoint again, and all else of it as it was (`left_as_it_was`).
+    At the end the model is at the checkpoint again, and all else of it as it was (`preserved`).
 
     Raises:
         QueryError: as of `rehearse`; or a buffer changed that no forward pass of the rehearsal had changed.
     """
-    with left_as_it_was(model) as buffers, torch.inference_mode(False):
+    with preserved(model) as buffers, torch.inference_mode(False):
         checkpoint.load_weights(model)
         check_held(checkpoint, model)
-        start = take_start(checkpoint, model)
+        start = starting_parameters(checkpoint, model)
         try:
             rehearsal = rehearse(model, losses, train, heldout, start, buffers)
             yield start, rehearsal
@@ -68,13 +68,13 @@ def batch_update(
         keep_preconditioner: as of `make_update`.
     """
     checkpoint.load_weights(model)
-    start = take_start(checkpoint, model)
-    return find_update(
+    start = starting_parameters(checkpoint, model)
+    return compute_update(
         checkpoint, start, model, losses, train, samples_per_pass, keep_preconditioner=keep_preconditioner
     )
 
 
-def find_update(
+def compute_update(
     checkpoint: Checkpoint,
     start: Mapping[str, Tensor],
     model: nn.Module,
@@ -103,7 +103,7 @@ def find_update(
     return make_update(checkpoint, start, gradient, keep_preconditioner=keep_preconditioner), each
 
 
-def take_start(checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:
+def starting_parameters(checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:
     """θ by name of what requires a gradient, in float32 at least, where the model's parameters are."""
     return {
         name: checkpoint.weight(name).to(

@@ -11,8 +11,8 @@ from explaind.checkpoints import Checkpoint
 from explaind.errors import ConfigError, DataError, QueryError, StoreError
 from explaind.features.units import Units
 from explaind.recording.checks import module_checks
-from explaind.updates.keeping import Buffers
 from explaind.updates.path import Losses
+from explaind.updates.preserve import Buffers
 
 __all__ = ["Pure", "check_held", "check_model", "check_samples", "check_samples_per_pass", "check_units"]
 
@@ -118,17 +118,17 @@ class Pure:
         """The loss of each sample [n]; raises DataError for anything else."""
         if self.moving:
             self._buffers.restore()
-        found = self._losses(model, samples)
-        if not isinstance(found, Tensor):
-            got = type(found).__name__
-            if isinstance(found, tuple | list | Mapping):
-                got += f" of {len(found)}"
-        elif found.shape != (len(samples),):
-            got = f"a tensor of shape {list(found.shape)} for {len(samples)} samples"
-        elif not found.is_floating_point():
-            got = f"a tensor of {found.dtype}"
+        each = self._losses(model, samples)
+        if not isinstance(each, Tensor):
+            got = type(each).__name__
+            if isinstance(each, tuple | list | Mapping):
+                got += f" of {len(each)}"
+        elif each.shape != (len(samples),):
+            got = f"a tensor of shape {list(each.shape)} for {len(samples)} samples"
+        elif not each.is_floating_point():
+            got = f"a tensor of {each.dtype}"
         else:
-            return found
+            return each
         raise DataError(
             "The loss function does not return one loss for each sample.",
             expected=f"a real floating-point tensor of shape [{len(samples)}], nothing else",

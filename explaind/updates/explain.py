@@ -12,7 +12,7 @@ from explaind.checkpoints import Checkpoint
 from explaind.features.quadrature import Accuracy
 from explaind.features.samples import as_tensor
 from explaind.features.units import Units, make_units
-from explaind.updates.batch import batch_update, find_update, prepared
+from explaind.updates.batch import batch_update, compute_update, prepared
 from explaind.updates.checks import check_model, check_samples, check_samples_per_pass, check_units
 from explaind.updates.path import Decomposition, Losses, integrate
 from explaind.updates.terms import TERMS
@@ -49,7 +49,7 @@ def explain_update(
 
     Held at once: the model, θ, u_batch and u_momentum (and with Adam's weight decay one factor per parameter), in float32 even
     where the model is not, one tensor's gradient, and a copy of the model's buffers; of the optimizer's state no more than one
-    tensor beyond that.
+    tensor beyond that, with what forming P of it takes.
 
     Args:
         checkpoint: parameters, moments and hyperparameters (`explaind.open_checkpoint`, `explaind.TrainingState`).
@@ -96,7 +96,7 @@ def explain_update(
     options = checkpoint.hyperparameters
     with prepared(checkpoint, model, losses, train, heldout) as (start, rehearsal):
         losses = rehearsal.losses
-        update, train_losses = find_update(checkpoint, start, model, losses, train, samples_per_pass)
+        update, train_losses = compute_update(checkpoint, start, model, losses, train, samples_per_pass)
         rehearsal.check_again(model, train, train_losses, samples_per_pass)
         decomposition = integrate(
             update, model, losses, heldout, units, accuracy, samples_per_pass=samples_per_pass

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from explaind.errors import DataError, ExplaindError, QueryError
 from explaind.features.outputs import describe, entry, returned_by
 from explaind.updates.checks import Pure
-from explaind.updates.keeping import Buffers, Generators, same
 from explaind.updates.path import Losses, add_gradient, measure
-from explaind.updates.rounding import beyond_rounding, coarsest, repeats, sharply
+from explaind.updates.preserve import Buffers, Generators, same
+from explaind.updates.rounding import beyond_reordering, beyond_rounding, module_precisions, repeats
 
 __all__ = ["Rehearsal", "rehearse"]
 
@@ -33,7 +33,7 @@ ALONE = "a function of the parameters and of the sample alone"
 
 
 class Rehearsal:
-    """What was found: `losses`, to evaluate with, and the coarsest precision of what was computed, `eps`."""
+    """The result of trying: `losses`, to evaluate with, and the coarsest precision of what was computed, `eps`."""
 
     def __init__(self, losses: Pure, eps: float) -> None:
         self.losses, self.eps = losses, eps
@@ -97,9 +97,9 @@ def _try(model: nn.Module, pure: Pure, role: str, samples: Tensor, buffers: Buff
     pair = samples[[0, -1]]
     kept = pair.clone()
     generators = Generators(model)
-    with coarsest(model) as found:
+    with module_precisions(model) as precisions:
         one = _run(pure, model, pair, f"the first and the last {role} sample together")
-    eps = max(eps, torch.finfo(one.dtype).eps, *found)
+    eps = max(eps, torch.finfo(one.dtype).eps, *precisions)
     if not same(pair, kept):
         raise DataError(
             "The loss function changes the samples that it is given.",
@@ -128,7 +128,7 @@ def _try(model: nn.Module, pure: Pure, role: str, samples: Tensor, buffers: Buff
             remedy="Call .eval() on the module that keeps this buffer, or let it not be updated.",
         )
     beside = pure(model, pair[[1, 1]])
-    if sharply(one[1], beside[1], eps).any():
+    if beyond_reordering(one[1], beside[1], eps).any():
         raise _mixed(f"the last {role} sample beside another one", float(one[1]), float(beside[1]))
     turned = pure(model, pair.flip(0)).flip(0)
     alone = torch.cat([_run(pure, model, pair[k : k + 1], f"one {role} sample alone") for k in (0, 1)])
@@ -143,7 +143,7 @@ def _try(model: nn.Module, pure: Pure, role: str, samples: Tensor, buffers: Buff
 def _try_gradient(model: nn.Module, pure: Pure, sample: Tensor, eps: float) -> None:
     """The mean loss of a sample and its copy has the gradient of the sample; compared by three numbers of each tensor."""
     parameters = dict(model.named_parameters())
-    found: list[dict[str, Tensor]] = []
+    fingerprints: list[dict[str, Tensor]] = []
     for samples in (sample, torch.cat([sample, sample])):
         prints: dict[str, Tensor] = {}
 
@@ -151,8 +151,8 @@ def _try_gradient(model: nn.Module, pure: Pure, sample: Tensor, eps: float) -> N
             prints[name] = _fingerprint(gradient, parameters[name].detach())
 
         _run(lambda m, x, use=use: add_gradient(m, pure, x, 2, use), model, samples, "a backward pass")
-        found.append(prints)
-    one, two = found
+        fingerprints.append(prints)
+    one, two = fingerprints
     size = sum(float(numbers[0]) ** 2 for numbers in one.values()) ** 0.5
     off = [float((numbers - two.get(name, 0.0)).abs().max()) for name, numbers in one.items()]
     if set(one) != set(two) or max(off, default=0.0) > 4 * eps**0.5 * size:

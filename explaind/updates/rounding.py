@@ -9,23 +9,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from explaind.updates.keeping import same
+from explaind.updates.preserve import same
 
-__all__ = ["beyond_rounding", "coarsest", "repeats", "sharply"]
+__all__ = ["beyond_reordering", "beyond_rounding", "module_precisions", "repeats"]
 
 ROUNDING = 64  # in eps: what sums in another order are off by
 SHARP, ROUGH = 0.01, 0.05  # the most that is taken for rounding, however coarse the precision
 
 
 @contextmanager
-def coarsest(model: nn.Module) -> Iterator[list[float]]:
+def module_precisions(model: nn.Module) -> Iterator[list[float]]:
     """Inside, collects the eps of what modules return: autocast computes more coarsely than parameters are kept."""
-    found = [0.0]
+    precisions = [0.0]
 
     def hook(module: nn.Module, inputs: Any, output: Any) -> None:
         for part in output if isinstance(output, tuple | list) else (output,):
             if isinstance(part, Tensor) and part.is_floating_point():
-                found.append(torch.finfo(part.dtype).eps)
+                precisions.append(torch.finfo(part.dtype).eps)
 
     handles = [
         module.register_forward_hook(hook)
@@ -33,7 +33,7 @@ def coarsest(model: nn.Module) -> Iterator[list[float]]:
         if not isinstance(module, torch.jit.ScriptModule)
     ]
     try:
-        yield found
+        yield precisions
     finally:
         for handle in handles:
             handle.remove()
@@ -41,10 +41,10 @@ def coarsest(model: nn.Module) -> Iterator[list[float]]:
 
 def repeats(one: Tensor, two: Tensor, eps: float) -> bool:
     """Are two evaluations of the same equal? On the CPU bit for bit; a GPU may add up in another order."""
-    return same(one, two) or (one.is_cuda and not sharply(one, two, eps).any())
+    return same(one, two) or (one.is_cuda and not beyond_reordering(one, two, eps).any())
 
 
-def sharply(one: Tensor, two: Tensor, eps: float) -> Tensor:
+def beyond_reordering(one: Tensor, two: Tensor, eps: float) -> Tensor:
     """Where two evaluations of one shape differ, but for the rounding of sums in another order."""
     return _apart(one, two, min(ROUNDING * eps, SHARP), 0.0)
 

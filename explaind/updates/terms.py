@@ -52,7 +52,7 @@ class Update:
         batch, momentum: u_batch and u_momentum.
         decay: factors of θ, u_decay = decay · start: a number, or one per entry (Adam's coupled decay).
         coefficients: the ledger's scalars of this update, for each parameter a group of its own.
-        preconditioner: P, if it was asked for; a parameter without one has P = 1.
+        preconditioner: P, if it is kept; a parameter without one has P = 1.
         gradient_norm: ‖g‖ before clipping.
         clip: the factor c.
     """

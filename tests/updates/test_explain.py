@@ -11,7 +11,8 @@ from explaind.errors import DataError, RecordingError, TrainingError
 from explaind.experiments.eurollm.model import COMPONENTS, describe, sequence_losses
 from explaind.experiments.language.opening import cast_parameters
 from explaind.reference import updates as reference_updates
-from explaind.updates.by_part import Parts, chunks, influence_by_part
+from explaind.updates.chunks import chunks
+from explaind.updates.cross_influence import Parts, cross_influence
 from explaind.updates.explain import batch_update, explain_update
 from explaind.updates.path import add_gradient
 from explaind.updates.terms import TERMS
@@ -161,8 +162,8 @@ def test_low_precision_weights_report_what_they_cost() -> None:
 
 @pytest.mark.parametrize("limit", [500, 10_000])
 def test_parts_are_the_definition_and_add_up(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("explaind.updates.by_part.BLOCK", 16)
-    monkeypatch.setattr("explaind.updates.by_part.TOGETHER", 1)
+    monkeypatch.setattr("explaind.updates.cross_influence.BLOCK", 16)
+    monkeypatch.setattr("explaind.updates.cross_influence.TOGETHER", 1)
     cut: list[int] = []
 
     def few(sizes: dict[str, int], _: int) -> list:
@@ -170,7 +171,7 @@ def test_parts_are_the_definition_and_add_up(limit: int, monkeypatch: pytest.Mon
         cut.append(len(found))
         return found
 
-    monkeypatch.setattr("explaind.updates.by_part.chunks", few)
+    monkeypatch.setattr("explaind.updates.cross_influence.chunks", few)
     checkpoint, model, _ = make()
     whole = explain_update(checkpoint, model, sequence_losses, TRAIN, HELDOUT, **EXACT)
     quadrature = (whole["node"].values.tolist(), whole["weight"].values.tolist())
@@ -179,7 +180,7 @@ def test_parts_are_the_definition_and_add_up(limit: int, monkeypatch: pytest.Mon
         name: COMPONENTS.index(describe(CONFIG, name, checkpoint.shape(name)).component)
         for name in checkpoint.names()
     }
-    found = influence_by_part(
+    found = cross_influence(
         checkpoint,
         model,
         sequence_losses,

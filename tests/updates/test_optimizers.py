@@ -14,7 +14,7 @@ from explaind.checkpoints import TrainingState
 from explaind.errors import StoreError
 from explaind.reference import updates as reference_updates
 from explaind.store import read_dataset, write_dataset
-from explaind.updates.by_part import Parts, influence_by_part
+from explaind.updates.cross_influence import Parts, cross_influence
 from explaind.updates.explain import batch_update, explain_update
 from tests.updates.networks import (
     EXACT,
@@ -149,7 +149,7 @@ def test_parts_of_the_batch_are_the_definition(name: str) -> None:
     whole = explain_update(state, model, losses, TRAIN, HELDOUT, **EXACT)
     train_part, heldout_part = torch.tensor([0, 0, 1, 1, 1, 2, 2]), torch.tensor([0, 0, 0, 1, 1])
     groups = {key: index % 3 for index, key in enumerate(state.names())}
-    found = influence_by_part(
+    found = cross_influence(
         state,
         model,
         losses,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from explaind.features.quadrature.integral import Evaluate, Integral, Predict
-from explaind.features.spot import checked, traced_calls
+from explaind.features.spot_check import checked, traced_calls
 
 __all__ = ["adaptive", "fixed", "midpoints", "refinement"]
 
@@ -30,8 +30,10 @@ def fixed(evaluate: Evaluate, predict: Predict, change: Tensor, nodes: int) -> I
     """The midpoint rule with the same number of nodes for every sample."""
     parts: list[Tensor] = []
     for t in midpoints(nodes):
-        found = evaluate(t, None)
-        parts = [total.add_(part) for total, part in zip(parts, found, strict=True)] if parts else found
+        integrands = evaluate(t, None)
+        parts = (
+            [total.add_(part) for total, part in zip(parts, integrands, strict=True)] if parts else integrands
+        )
     parts = [total.div_(nodes) for total in parts]
     return Integral(parts, change - predict(parts), torch.full((len(change),), nodes))
 

@@ -26,8 +26,8 @@ _ADDED = (
 
 def new_nodes(level: int) -> list[float]:
     """The nodes on [0, 1] that level `level` (0, 1, …) adds to those before."""
-    found = [sign * node for node in _ADDED[level] for sign in ((1.0,) if node == 0 else (-1.0, 1.0))]
-    return [(1 + node) / 2 for node in found]
+    signed = [sign * node for node in _ADDED[level] for sign in ((1.0,) if node == 0 else (-1.0, 1.0))]
+    return [(1 + node) / 2 for node in signed]
 
 
 def nodes(level: int) -> list[float]:

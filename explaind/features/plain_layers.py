@@ -99,8 +99,8 @@ def cell(module: nn.RNNCellBase, x: Tensor, hx: Any = None) -> Any:
         hx = x.new_zeros(*x.shape[:-1], module.hidden_size)
         hx = (hx, hx) if lstm else hx
     step = _next(module, module.weight_hh, module.bias_hh)
-    found = step(F.linear(x, module.weight_ih, module.bias_ih), tuple(hx) if lstm else (hx,))
-    return found if lstm else found[0]
+    after = step(F.linear(x, module.weight_ih, module.bias_ih), tuple(hx) if lstm else (hx,))
+    return after if lstm else after[0]
 
 
 def layers(module: nn.RNNBase, x: Tensor, hx: Any = None) -> tuple[Tensor, Any]:

@@ -1,9 +1,9 @@
 """Traced functions that are compared with the plain ones now and then, so that a trace never drifts from the model unseen.
 
 A trace is compared: when it is made; the first time it meets a block of samples that is used again; about one call in 64, fewer
-where a comparison costs much more than a call (so that they take about 1 % of the time); when the quadrature asks (`checked`).
-Compared are a few samples of the block, evaluated plainly in a smaller block; only where these differ by more than rounding is
-the whole block evaluated plainly, which decides. A difference is an error: earlier numbers already rest on the trace.
+where a comparison costs much more than a call (so that they take about 1 % of the time); within `checked`, when the quadrature
+requires it. Compared are a few samples of the block, evaluated plainly in a smaller block; only where these differ by more than
+rounding is the whole block evaluated plainly, which decides. A difference is an error: earlier numbers already rest on the trace.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def checked() -> Iterator[None]:
         _State.forced = before
 
 
-class Spotted:
+class SpotChecked:
     """A traced function with its plain original.
 
     Args:
@@ -66,31 +66,31 @@ class Spotted:
     def __call__(
         self, fixed: Sequence[Tensor], samples: Sequence[Tensor], count: int, *, fresh: bool = False
     ) -> list[Tensor]:
-        """The results of the traced function; `count` samples are real, the rest padding. `fresh` asks for a comparison.
+        """The results of the traced function; `count` samples are real, the rest padding. `fresh` requests a comparison.
 
         Raises:
             TraceError: they differ from the plain function's.
         """
-        found = list(self._traced(*fixed, *samples))
+        results = list(self._traced(*fixed, *samples))
         self._calls += 1
         _State.calls += 1
         if _State.forced:
-            self._compare(fixed, samples, 0, min(FEW, count), found)
+            self._compare(fixed, samples, 0, min(FEW, count), results)
         elif fresh or self._calls % self._every == 0:
             few = min(FEW, count)
-            self._compare(fixed, samples, min(self._next % count, count - few), few, found)
+            self._compare(fixed, samples, min(self._next % count, count - few), few, results)
             self._next += few  # so that all places of a block have their turn
-        return found
+        return results
 
     def _compare(
-        self, fixed: Sequence[Tensor], samples: Sequence[Tensor], start: int, few: int, found: list[Tensor]
+        self, fixed: Sequence[Tensor], samples: Sequence[Tensor], start: int, few: int, results: list[Tensor]
     ) -> None:
         if self._axis is not None and few < len(samples[0]):
             plain = self._plain(*fixed, *(part[start : start + few] for part in samples))
-            ours = [part.narrow(self._axis, start, few) for part in found]
+            ours = [part.narrow(self._axis, start, few) for part in results]
             if first_difference(ours, list(plain)) is None:
                 return  # other block sizes round otherwise: the whole block decides
-        difference = first_difference(found, list(self._plain(*fixed, *samples)))
+        difference = first_difference(results, list(self._plain(*fixed, *samples)))
         if difference is not None:
             raise TraceError(
                 "The traced evaluation of the model differs from the model itself, so results computed so far may be wrong.",
@@ -101,13 +101,13 @@ class Spotted:
             )
 
 
-def spotted(
+def spot_checked(
     function: Function,
     axis: int | None,
     fixed: Sequence[Tensor],
     samples: Sequence[Tensor],
     before: Sequence[Tensor],
-) -> Spotted | None:
+) -> SpotChecked | None:
     """The function traced on (*fixed, *samples), or None where a trace would not be the same function.
 
     Args:
@@ -125,7 +125,7 @@ def spotted(
         few = [part[:FEW] for part in samples] if axis is not None else samples
         plain = _seconds(function, *fixed, *few)
     every = min(RAREST, max(EVERY, round(plain / max(ours, 1e-9) / SHARE)))
-    return Spotted(function, traced, axis, every)
+    return SpotChecked(function, traced, axis, every)
 
 
 def _seconds(function: Function, *arguments: Tensor) -> float:

@@ -1,4 +1,4 @@
-"""Which part of a batch changes the loss of which part of the held-out samples: training language → held-out language.
+"""Which part of a batch changes the loss of which part of the held-out samples, such as training language → held-out language.
 
 Notation: z are the parts of the batch (Z of them), l those of the held-out samples, g_z the gradient of the batch loss
 restricted to z, so that Σ_z g_z = g. The update is linear in its batch's gradient once P is fixed, P being that of the whole
@@ -13,8 +13,7 @@ with the rows at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,16 +21,15 @@ from torch import Tensor, nn
 
 from explaind.checkpoints import Checkpoint
 from explaind.runtime.progress import track
-from explaind.updates.batch import find_update, prepared
+from explaind.updates.batch import compute_update, prepared
+from explaind.updates.chunks import Chunk, chunks, trained_alone
 from explaind.updates.path import Losses, add_gradient, measure
 from explaind.updates.terms import Update
 
-__all__ = ["ByPart", "Parts", "chunks", "influence_by_part"]
+__all__ = ["CrossInfluence", "Parts", "cross_influence"]
 
 TOGETHER = 8  # held-out parts whose gradients are multiplied with the rows in one product
 BLOCK = 1 << 15  # entries summed in float32 before float64 takes over
-Chunk = dict[str, slice]
-"""Parameter name → the entries of the flattened tensor that belong to the chunk."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ class Parts:
 
 
 @dataclass(frozen=True)
-class ByPart:
+class CrossInfluence:
     """Contributions to the change of each held-out part's mean loss, on the CPU.
 
     Attributes:
@@ -71,7 +69,7 @@ class ByPart:
         return self.change - self.scores.sum((0, 2))
 
 
-def influence_by_part(
+def cross_influence(
     checkpoint: Checkpoint,
     model: nn.Module,
     losses: Losses,
@@ -82,7 +80,7 @@ def influence_by_part(
     quadrature: tuple[Sequence[float], Sequence[float]],
     memory_mb: int,
     samples_per_pass: int = 16,
-) -> ByPart:
+) -> CrossInfluence:
     """Explain one update by the parts of its batch and of the held-out samples; the model is left at the checkpoint.
 
     Args:
@@ -96,7 +94,7 @@ def influence_by_part(
     """
     with prepared(checkpoint, model, losses, train.samples, heldout.samples) as (start, rehearsal):
         losses = rehearsal.losses
-        update, known = find_update(
+        update, known = compute_update(
             checkpoint, start, model, losses, train.samples, samples_per_pass, keep_preconditioner=True
         )
         rehearsal.check_again(model, train.samples, known, samples_per_pass)
@@ -104,9 +102,9 @@ def influence_by_part(
         entry = next(iter(update.start.values())).element_size() * (len(train) + 2 + TOGETHER)
         sizes = {name: theta.numel() for name, theta in update.start.items()}
         for chunk in track(
-            list(chunks(sizes, memory_mb * 10**6 // entry)), description="languages", unit="chunk"
+            list(chunks(sizes, memory_mb * 10**6 // entry)), description="cross influence", unit="chunk"
         ):
-            with _only(model, chunk):
+            with trained_alone(model, chunk):
                 update.place(model, 0.0)
                 rows = _rows(update, model, losses, train, samples_per_pass, chunk)
                 for at, weight in zip(*quadrature, strict=True):
@@ -116,24 +114,7 @@ def influence_by_part(
         for at in (1.0, 0.0):
             update.place(model, at)
             ends.append(heldout.mean(measure(model, losses, heldout.samples, samples_per_pass)).cpu())
-    return ByPart(scores, ends[0] - ends[1])
-
-
-def chunks(sizes: Mapping[str, int], limit: int) -> Iterator[Chunk]:
-    """Parameters in order, cut into runs of at most `limit` entries; a tensor may be in several."""
-    limit = max(1, limit)
-    chunk: Chunk = {}
-    room = limit
-    for name, size in sizes.items():
-        done = 0
-        while done < size:
-            if room == 0:
-                yield chunk
-                chunk, room = {}, limit
-            taken = min(room, size - done)
-            chunk[name] = slice(done, done + taken)
-            done, room = done + taken, room - taken
-    yield chunk
+    return CrossInfluence(scores, ends[0] - ends[1])
 
 
 def _rows(
@@ -207,16 +188,3 @@ def _product(rows: Tensor, gradients: Tensor) -> Tensor:
         )
         total += torch.bmm(left, right.transpose(1, 2)).double().sum(0)
     return total + (rows[:, whole:] @ gradients[:, whole:].T).double()
-
-
-@contextmanager
-def _only(model: nn.Module, names: Mapping[str, object]) -> Iterator[None]:
-    """Inside, only the named parameters need gradients."""
-    before = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name in names)
-    try:
-        yield
-    finally:
-        for parameter, wanted in before:
-            parameter.requires_grad_(wanted)

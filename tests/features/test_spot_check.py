@@ -13,7 +13,7 @@ from torch.func import grad, vmap
 
 import explaind
 from explaind.errors import QueryError, TraceError
-from explaind.features import batched, spot, trace
+from explaind.features import batched, spot_check, trace
 from explaind.features.agreement import ROUNDINGS, differing_entry, first_difference
 from explaind.features.batched import Batched, untraced
 from explaind.features.quadrature import adaptive
@@ -83,8 +83,8 @@ def test_a_trace_must_agree_on_other_samples_too(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(trace, "_value_reader", lambda graph: None)
     function = lambda w, x: [w * lengths(x, x)[:, None]]  # noqa: E731
     assert isinstance(trace.trace(function, X[0], X), fx.GraphModule), "on its own arguments it agrees"
-    assert spot.spotted(function, 0, [X[0]], [X], ()) is None
-    assert spot.spotted(lambda w, x: [w * x], 0, [X[0]], [X], ()) is not None
+    assert spot_check.spot_checked(function, 0, [X[0]], [X], ()) is None
+    assert spot_check.spot_checked(lambda w, x: [w * x], 0, [X[0]], [X], ()) is not None
 
 
 class Door:
@@ -101,30 +101,30 @@ class Door:
 
 @pytest.mark.parametrize("axis", [0, None])
 def test_a_trace_that_drifts_is_found_within_the_interval(axis: int | None, monkeypatch) -> None:
-    monkeypatch.setattr(spot, "RAREST", spot.EVERY)
+    monkeypatch.setattr(spot_check, "RAREST", spot_check.EVERY)
     door = Door()
     function = door if axis == 0 else lambda w, x: [door(w, x)[0].sum(0)]
     evaluate = Batched(function, axis=axis)
     for _ in range(batched.PLAIN_CALLS + 1):
         evaluate([X[0]], [X.clone()])
-    before, calls = spot.traced_calls(), door.calls
+    before, calls = spot_check.traced_calls(), door.calls
     door.factor = 1.01
     with pytest.raises(TraceError, match=r"differs from the model itself.*untraced"):
-        for _ in range(spot.EVERY):
+        for _ in range(spot_check.EVERY):
             evaluate([X[0]], [X.clone()])
-    assert 0 < spot.traced_calls() - before <= spot.EVERY
+    assert 0 < spot_check.traced_calls() - before <= spot_check.EVERY
     assert door.calls - calls <= 2, "plain evaluations are rare"
     with untraced():
         fresh = Batched(function, axis=axis)
-        before = spot.traced_calls()
+        before = spot_check.traced_calls()
         for _ in range(12):
             torch.testing.assert_close(fresh([X[0]], [X])[0], function(X[0], X)[0])
-        assert spot.traced_calls() == before
+        assert spot_check.traced_calls() == before
 
 
 def test_every_block_of_samples_that_come_again_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spot, "EVERY", 1 << 30)
-    monkeypatch.setattr(spot, "RAREST", 1 << 30)
+    monkeypatch.setattr(spot_check, "EVERY", 1 << 30)
+    monkeypatch.setattr(spot_check, "RAREST", 1 << 30)
     monkeypatch.setattr(batched, "BLOCK_ENTRIES", 8 * 3)
     door, generator = Door(), torch.Generator().manual_seed(0)
     evaluate = Batched(door, axis=0)
@@ -139,8 +139,8 @@ def test_every_block_of_samples_that_come_again_is_compared(monkeypatch: pytest.
 
 
 def test_a_wrong_trace_is_not_taken_for_curvature(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spot, "EVERY", 1 << 30)
-    monkeypatch.setattr(spot, "RAREST", 1 << 30)
+    monkeypatch.setattr(spot_check, "EVERY", 1 << 30)
+    monkeypatch.setattr(spot_check, "RAREST", 1 << 30)
     monkeypatch.setattr(batched, "PLAIN_CALLS", 0)
     door = Door()
     run = Batched(door, axis=0)
@@ -228,16 +228,16 @@ def test_honest_models_pass_every_comparison(
 ) -> None:
     """Every traced call is compared, in blocks of another size first: rounding raises no alarm."""
     monkeypatch.setattr(batched, "PLAIN_CALLS", 0)
-    monkeypatch.setattr(spot, "RAREST", 1)
+    monkeypatch.setattr(spot_check, "RAREST", 1)
     momentum = lambda m: torch.optim.SGD(m.parameters(), lr=0.05, momentum=0.5)  # noqa: E731
     run = record_run(tmp_path / "run.zarr", momentum, model=MODELS[name](), steps=2, dtype=dtype)
-    before = spot.traced_calls()
+    before = spot_check.traced_calls()
     for keep in (("layer", "test", "output"), ("train", "test")):
         explaind.influence(
             run.path, run.model, run.loss, train=run.train, test=run.train[0], keep=keep, nodes=3,
             tail_tolerance=0, tolerance=1e3,
         )  # fmt: skip
-    assert spot.traced_calls() > before
+    assert spot_check.traced_calls() > before
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

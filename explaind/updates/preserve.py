@@ -1,4 +1,4 @@
-"""What an explanation leaves as it found it: gradients, buffers, flags, modes and the generators of random numbers."""
+"""State that an explanation preserves: gradients, buffers, flags, training modes and the generators of random numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Buffers", "Generators", "left_as_it_was", "same"]
+__all__ = ["Buffers", "Generators", "preserved", "same"]
 
 
 def same(one: Tensor, two: Tensor) -> bool:
@@ -38,14 +38,14 @@ class Buffers:
 
     def changed(self) -> list[str]:
         """Names of the buffers that are other tensors, or hold other values."""
-        found = [name for name, tensor, value in self._values if not same(tensor.detach(), value)]
+        changed = [name for name, tensor, value in self._values if not same(tensor.detach(), value)]
         for module, prefix, table in self._tables:
             for name in dict.fromkeys((*table, *module._buffers)):
                 if module._buffers.get(name) is not table.get(name) or (name in table) != (
                     name in module._buffers
                 ):
-                    found.append(f"{prefix}.{name}" if prefix else name)
-        return list(dict.fromkeys(found))
+                    changed.append(f"{prefix}.{name}" if prefix else name)
+        return list(dict.fromkeys(changed))
 
     @torch.no_grad()
     def restore(self) -> None:
@@ -93,7 +93,7 @@ class Generators:
 
 
 @contextmanager
-def left_as_it_was(model: nn.Module) -> Iterator[Buffers]:
+def preserved(model: nn.Module) -> Iterator[Buffers]:
     """Gives the model's buffers as they are; at the end, also on an error, all but the parameters' values is as it was.
 
     That is: buffers, gradients, requires_grad, training modes, and the generators of random numbers. Other attributes that a

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from explaind.errors import QueryError
-from explaind.features.plain import use_plain_layers
+from explaind.features.plain_layers import use_plain_layers
 from tests.attribution.tiny import record_run
 from tests.features.brute import check_by_definition, explained, momentum
 
