@@ -10,7 +10,7 @@ from pydantic import Field
 from explaind.config.fields import Count, Natural, NotNegative, Pair, Positive, Suffix, Text, Weight
 from explaind.config.group import Group
 
-__all__ = ["SGD", "AdamW", "Architecture", "Common", "Execution", "Figure", "Optimizer"]
+__all__ = ["SGD", "AdamW", "Architecture", "Common", "Execution", "Figure", "LayerFigure", "Optimizer"]
 
 _RATE = "learning rate: the peak, where train has a schedule"
 
@@ -49,6 +49,14 @@ class Figure(Group):
     """How figures are drawn."""
 
     dpi: Annotated[int, Ge(20), Le(1200)] = Field(description="resolution of figures, in dots per inch")
+
+
+class LayerFigure(Figure):
+    """Figures, with the relative regularization influence among them."""
+
+    regularization_stride: Count = Field(
+        description="updates between points of the relative regularization influence"
+    )
 
 
 class Execution(Group):

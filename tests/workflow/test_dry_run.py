@@ -31,7 +31,7 @@ def test_default_plan(project: Project) -> None:
 
 
 def test_default_plan_of_all_experiments(project: Project) -> None:
-    planned = project.planned("all", scale="default", experiment="[grokking,mnist,mnist_long,cifar2,eurollm]")
+    planned = project.planned("all", scale="default", experiment=None)
     assert planned["data"] == 3 and planned["record"] == planned["certify"] == 4
     assert planned["retrain"] == 5 * 2 + 2 + 4, "five fractions, leave-one-out, and CIFAR-2's"
     assert planned["train"] == 5, "only grokking has a rule to choose a seed by"
@@ -47,9 +47,11 @@ def test_the_language_model_explains_every_checkpoint(project: Project) -> None:
 
 def test_published_checkpoints_need_no_training(project: Project) -> None:
     planned = project.planned("all", "checkpoints.revisions=[a,b,c]", scale="paper", experiment="eurollm")
-    assert planned["explain_update"] == 3 and not {"pretrain", "explain_interval", "pretraining"} & set(
-        planned
-    )
+    assert planned["explain_update"] == 3 and not {
+        "pretrain",
+        "explain_interval",
+        "pretraining_eurollm",
+    } & set(planned)
 
 
 def test_one_experiment_of_two_alone(project: Project) -> None:

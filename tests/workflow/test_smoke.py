@@ -16,7 +16,16 @@ from tests.workflow.conftest import Project
 pytestmark = pytest.mark.smoke
 
 FIGURES = {"fig03a", "fig04", "fig05", "fig09", "fig12", "fig13"}
-TABLES = {"table01_fidelity", "certificate", "seeds", "lasso", "structure", "findings", "findings_logits"}
+TABLES = {
+    "table01_fidelity",
+    "certificate",
+    "seeds",
+    "lasso",
+    "structure",
+    "findings",
+    "findings_logits",
+    "timings",
+}
 EVERYTHING = (
     FIGURES
     | TABLES

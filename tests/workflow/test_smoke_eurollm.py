@@ -24,7 +24,7 @@ FIGURES = {
     "eurollm_training",
     "eurollm_subsampling",
 }
-TABLES = {"text", "reconstruction", "subsampling", "extrapolation", "findings_pretraining"}
+TABLES = {"text", "reconstruction", "subsampling", "extrapolation", "findings_pretraining", "timings"}
 
 
 @pytest.fixture(scope="module")
@@ -87,11 +87,15 @@ def test_nothing_is_left_to_do(finished: Project) -> None:
     [
         (
             "figure.dpi=61",
-            {"fig06", "fig14", "fig15", "heads", "language_influence", "pretraining", "subsampling_figure"},
+            {"fig06", "fig14", "fig15"}
+            | {
+                f"{name}_eurollm"
+                for name in ("heads", "language_influence", "pretraining", "subsampling_figure")
+            },
         ),
         (
             "study.intervals.tolerance=0.02",
-            {"explain_interval", "subsampling", "extrapolation", "subsampling_figure"},
+            {"explain_interval", "subsampling", "extrapolation", "subsampling_figure_eurollm"},
         ),
     ],
 )

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.smoke
 
 EXPERIMENTS = "[mnist,mnist_long,cifar2]"
 FIGURES = {"data_mnist", "data_cifar2", "examples_mnist", "examples_cifar2", "fig07_lds", "fig08_sparse"}
-TABLES = {"table01_fidelity", "certificate", "lds", "sparse_steps"}
+TABLES = {"table01_fidelity", "certificate", "lds", "sparse_steps", "timings"}
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_nothing_is_left_to_do(finished: Project) -> None:
     ("override", "again"),
     [
         ("study.datamodel.resamples=21", {"datamodel", "lds", "fig07"}),
-        ("study.examples.top=1", {"contributions", "examples"}),
+        ("study.examples.top=1", {"contributions", "examples_mnist", "examples_cifar2"}),
         ("study.sparse.orders=4", {"sparse", "sparse_steps", "fig08"}),
         ("study.datamodel.projection=9", {"baseline", "datamodel", "lds", "fig07"}),
     ],

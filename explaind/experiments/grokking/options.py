@@ -10,7 +10,7 @@ from pydantic import Field
 from explaind.config.fields import Count, Several
 from explaind.config.group import Group, Wrong
 from explaind.config.recorded import Recorded, Samples
-from explaind.config.shared import Architecture, Figure
+from explaind.config.shared import Architecture, LayerFigure
 from explaind.studies.options import Kernel, Logits, Periodicity, Quadrature, Windows
 
 __all__ = ["Options"]
@@ -52,18 +52,10 @@ class Study(Group):
     logits: Logits
 
 
-class GrokkingFigure(Figure):
-    """Figures, with the relative regularization influence among them."""
-
-    regularization_stride: Count = Field(
-        description="updates between points of the relative regularization influence"
-    )
-
-
 class Options(Recorded):
     """Modulo addition on a small Transformer."""
 
     data: ModularAddition
     model: ModularTransformer
     study: Study
-    figure: GrokkingFigure
+    figure: LayerFigure
