@@ -24,7 +24,7 @@ def state_accuracy(
         error: worst |quadrature residual| of each explained update, (step).
 
     Raises:
-        LedgerError: the gradients of single samples do not add up to the gradient of the batch.
+        LedgerError: the per-sample gradients do not add up to the gradient of the batch.
     """
     start, stop = problem.window
     dataset["nodes"], dataset["quadrature_error"] = nodes, error
@@ -63,7 +63,7 @@ def _state_replay(dataset: xr.Dataset, problem: Problem) -> None:
     """State in the dataset what was checked, per step and as attributes; refuse an answer that misses more than was accepted.
 
     Raises:
-        LedgerError: the gradients of single samples do not add up to the gradient of the batch.
+        LedgerError: the per-sample gradients do not add up to the gradient of the batch.
     """
     replay = problem.replay
     if replay is None:
@@ -84,7 +84,7 @@ def _state_replay(dataset: xr.Dataset, problem: Problem) -> None:
     if problem.query.contracts and not replay.failed and bool((excess > 0).any()):
         worst = float(excess.max())
         raise LedgerError(
-            "The gradients of single samples do not add up to the updates, so nothing is attributed to samples.",
+            "The per-sample gradients do not add up to the updates, so nothing is attributed to samples.",
             expected="a replay error within what the check of whole batches accepted",
             got=f"{float(abs(dataset['replay']).max()):.3g}, which is {worst:.3g} above it, in units of the target",
             remedy="The model must treat each sample alone: nothing in its forward or backward pass may depend on the others of "

@@ -133,7 +133,7 @@ class _Adjoint:
                 credits.add(credits.at(i)[1], psi, decay, -1.0)
             weight = weight * expand(c.mu)
         else:
-            carried = weight * ledger.moved(ledger.trajectory.initial_buffer)
+            carried = weight * ledger.converted(ledger.trajectory.initial_buffer)
             credits.add(self._carried, psi, carried, -1.0)
         if self._per_sample and not self._problem.query.keeps("step"):
             credits.batches_summed(psi, factors)

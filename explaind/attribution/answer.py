@@ -38,7 +38,7 @@ def answer(problem: Problem, plan: Plan, *, observe: Observer | None = None) -> 
 
     Raises:
         QueryError: no update is explained, where samples are contracted.
-        LedgerError: the gradients of single samples do not add up to the updates.
+        LedgerError: the per-sample gradients do not add up to the updates.
     """
     return answer_views(problem, plan, {"query": problem.query}, observe=observe)["query"]
 

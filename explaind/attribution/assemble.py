@@ -43,7 +43,7 @@ def assemble(
         ends: values at the first and after the last explained update, [N, O]; importances need none.
 
     Raises:
-        LedgerError: the gradients of single samples do not add up to the gradient of the batch.
+        LedgerError: the per-sample gradients do not add up to the gradient of the batch.
     """
     collected = collector.finish()
     totals = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from explaind.attribution.block import UNGROUPED, Block
+from explaind.attribution.block import Block
 from explaind.attribution.problem import Problem
 from explaind.attribution.reduction import Reduction
 from explaind.ledger import UpdateTerms
@@ -51,7 +51,7 @@ class Collector:
             if quantity.names[0] in unused:
                 continue
             if quantity.names not in self._reductions:
-                self._reductions[quantity.names] = self._reduction(quantity.names, quantity.steps)
+                self._reductions[quantity.names] = self._reduction(quantity.steps)
             self._reductions[quantity.names].add(quantity, block.tests)
         first = self._position[block.steps[0]]
         at = slice(first, first + len(block.steps))
@@ -89,8 +89,8 @@ class Collector:
             for name in (*UpdateTerms(problem.ledger).names, "change")
         }
 
-    def _reduction(self, names: tuple[str, ...], steps: tuple[int, ...] | None) -> Reduction:
+    def _reduction(self, steps: tuple[int, ...] | None) -> Reduction:
         query = self._problem.query
         labels = self._problem.steps if query.lineage == "update" and steps is not None else steps
-        with_all = self._with_all and names[0] not in UNGROUPED
-        return Reduction(query, labels if query.keeps("step") else None, len(self._problem.test), with_all)
+        tests = len(self._problem.test)
+        return Reduction(query, labels if query.keeps("step") else None, tests, self._with_all)

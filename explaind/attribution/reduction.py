@@ -39,6 +39,9 @@ class Reduction:
         self._sum: Tensor | None = None  # of updates, float64, signed, [G, 1, K, N, n, O]
         self._recent: list[Tensor] | None = None  # the last few additions, in their own precision
         self._count = 0
+        self._blocks: list[
+            Tensor
+        ] = []  # of contractions whose tests are summed over: one sum rounds less than many
 
     def add(self, quantity: Quantity, tests: slice) -> None:
         """Updates of one block."""
@@ -63,6 +66,8 @@ class Reduction:
     def finish(self) -> tuple[tuple[int, ...] | None, Tensor]:
         """Labels of the step axis (None if summed over) and the collected values."""
         self._store_sum(slice(None))
+        if self._blocks:
+            self._result = torch.stack(self._blocks).sum(0)
         if self._query.importance and not self._query.resolves("test"):
             self._result = self._absolute(self._result)
         return self._steps, self._result
@@ -108,6 +113,9 @@ class Reduction:
 
     def _store(self, parts: Sequence[Tensor], steps: slice, tests: slice) -> None:
         """Put some groups' [g, S', K, N, n or 1, O or 1] where they belong; tests that are summed over add up."""
+        if self._query.contracts and not self._query.keeps("test"):
+            self._blocks.append(torch.cat(list(parts)).transpose(0, 1).contiguous())
+            return
         if self._result is None:
             like, kept = parts[0].shape, self._tests if self._query.keeps("test") else 1
             shape = (

@@ -1,4 +1,4 @@
-"""Check updates without data: the gradient that an update implies must be as long as the one the recorder saw.
+"""Check updates without data: the gradient that an update implies must be as long as the one that was recorded.
 
 The recursion of `coefficients` is solved for the gradient, with w_s = u_s + decoupled θ_s:
 
@@ -36,7 +36,7 @@ def compare_norms(ledger: Ledger, start: int, stop: int) -> Iterator[ReplayError
         yield implied.error()
 
 
-def implied_gradients(ledger: Ledger, start: int, stop: int) -> Iterator[Implied]:
+def implied_gradients(ledger: Ledger, start: int, stop: int) -> Iterator[ImpliedGradient]:
     """± c_s g_s of the updates [start, stop) as the optimizer took it.
 
     The buffer before `start` is inferred from up to two earlier updates, or, where an update mixes buffer and gradient
@@ -48,17 +48,17 @@ def implied_gradients(ledger: Ledger, start: int, stop: int) -> Iterator[Implied
     first = max(0, start - (FADED if mixes else 2))
     buffer: Tensor | None = None
     if first == 0:
-        buffer = ledger.moved(ledger.trajectory.initial_buffer)
+        buffer = ledger.converted(ledger.trajectory.initial_buffer)
     elif mixes:
         buffer = torch.zeros_like(slack)
     for s in range(first, stop):
-        implied = Implied(ledger, s, buffer, slack)
+        implied = ImpliedGradient(ledger, s, buffer, slack)
         if s >= start:
             yield implied
         buffer, slack = implied.buffer, implied.slack
 
 
-class Implied:
+class ImpliedGradient:
     """d_s and b_{s+1} from the observed update s, with the bound of their rounding.
 
     Attributes:
@@ -105,7 +105,7 @@ class Implied:
         return None, torch.zeros_like(observed)
 
     def error(self) -> ReplayError:
-        """Implied against recorded lengths of g_s by tensor: largest difference, and l2 over tensors, relative."""
+        """Implied against recorded norms of g_s by tensor: largest difference, and l2 over tensors, relative."""
         if self.gradient is None:
             return ReplayError(self._step, 0.0, 0.0, float("inf"))
         layout = self._ledger.trajectory.layout

@@ -119,7 +119,7 @@ def _buffer_before(ledger: Ledger, gradient: BatchGradient, start: int, stop: in
     known = start
     while known > 0 and not all(ledger.coefficients(known - 1).rho[g] for g in acting):
         known -= 1
-    buffer = ledger.moved(ledger.trajectory.initial_buffer)
+    buffer = ledger.converted(ledger.trajectory.initial_buffer)
     if known > 0:
         buffer = _buffer_after(ledger, gradient, known - 1)
     for s in range(known, start):

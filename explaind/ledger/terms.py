@@ -66,13 +66,13 @@ class Ledger:
             torch.tensor(layout.sizes, device=self.device),
         )
 
-    def moved(self, recorded: Tensor) -> Tensor:
+    def converted(self, recorded: Tensor) -> Tensor:
         """A recorded vector in the dtype and on the device of the computation."""
         return recorded.to(self.device, self.dtype)
 
     def parameters(self, s: int) -> Tensor:
         """θ_s, [D]."""
-        return self.moved(self.trajectory.parameters(s))
+        return self.converted(self.trajectory.parameters(s))
 
     def update(self, s: int) -> Tensor:
         """The observed update u_s = θ_{s+1} − θ_s, [D]."""
@@ -82,7 +82,7 @@ class Ledger:
         """P_s, [D], or 1.0 for optimizers without one."""
         if self.rule.preconditioner is None:
             return 1.0
-        second_moment = self.moved(self.trajectory.second_moment(s))
+        second_moment = self.converted(self.trajectory.second_moment(s))
         return self.rule.preconditioner(self.trajectory.step(s), second_moment, self.expand)
 
 
@@ -96,7 +96,7 @@ class UpdateTerms:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         trajectory = ledger.trajectory
-        start = ledger.moved(trajectory.initial_buffer)
+        start = ledger.converted(trajectory.initial_buffer)
         self._carried: Tensor | None = start if bool((start != 0).any()) else None
         self._decay: Tensor | float = 0.0
         self._next = 0

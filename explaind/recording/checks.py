@@ -200,7 +200,7 @@ def _refuse_batch_statistics(module: _NormBase, label: str) -> None:
         unclear = module.training or module.running_mean is None
     if unclear:
         refuse(
-            f"{label} mixes the samples of a batch, so gradients of single samples are not defined",
+            f"{label} mixes the samples of a batch, so per-sample gradients are not defined",
             "fixed statistics",
             "statistics of the batch",
             "call .eval() on this module, or use GroupNorm or LayerNorm",

@@ -148,7 +148,7 @@ def _as_json(spec: ArraySpec) -> dict[str, Any]:
 
 
 def _pack(tensors: dict[str, tuple[str, Tensor]]) -> tuple[Tensor, dict[str, Any]]:
-    """Constants of any dtype as one vector of bytes, and the table that takes it apart again."""
+    """Constants of any dtype as one vector of bytes, and the table of names, dtypes, shapes and offsets that restores them."""
     parts, table, offset = [torch.empty(0, dtype=torch.uint8)], {}, 0
     for name, (role, tensor) in tensors.items():
         flat = tensor.cpu().contiguous().reshape(-1)

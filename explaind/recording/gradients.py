@@ -57,7 +57,7 @@ class GradientWatch:
         return max(self._passes.values(), default=0)
 
     def norms(self, parameters: Sequence[Tensor]) -> np.ndarray:
-        """Norms right after the last backward and now, float64 [2, tensors]; of a gradient set by hand, the same twice."""
+        """Norms right after the last backward and now, float64 [2, tensors]; the same twice for a gradient that was assigned."""
         now = [gradient_norm(parameter.grad) for parameter in parameters]
         then = [self._norms.get(id(parameter), norm) for parameter, norm in zip(parameters, now, strict=True)]
         both = [norm.to(now[0].device) for norm in (*then, *now)]

@@ -194,9 +194,9 @@ class Recorder:
 
     def _gradients_were_reset(self, passes: int) -> None:
         """These backward passes reached no update, so their batches do not either; a batch announced since then stays."""
-        gone = min(passes, len(self._batches))
-        self._batches = self._batches[gone:]
-        self._dropped += gone
+        discarded = min(passes, len(self._batches))
+        self._batches = self._batches[discarded:]
+        self._dropped += discarded
         self._lost = self._lost or self._observer.has_moved()
 
     def _check_lost(self) -> None:

@@ -114,7 +114,7 @@ def _present(model: nn.Module) -> Entries:
 
 
 def _unwrapped(entries: Entries) -> dict[str, str] | None:
-    """Name without the marks of torch's own wrappers → name; None if two names become one."""
+    """Name without the prefixes of torch's own wrappers → name; None if two names become one."""
     plain: dict[str, str] = {}
     for name in entries:
         parts = [part for part in name.split(".") if part != "_orig_mod"]
