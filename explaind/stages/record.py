@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 
 from explaind.config.declarations import Stage
 from explaind.errors import StoreError
@@ -54,7 +55,8 @@ def write(
     kept = {**{key: config[key] for key in _RECORDED_KEYS if key in config}, "seed": chosen["seed"]}
     partial = Path(trajectory).with_name(f"{Path(trajectory).name}.partial")
     resume = _resumable(partial, kept)
-    with reproducible(config["train"]["threads"]):
+    with reproducible(config["train"]["threads"]), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(chosen["seed"])  # nothing draws from it, but the recording keeps its state
         experiment = load(config, seed=chosen["seed"]).to(find_device())
         optimizer = make_optimizer(config, experiment.model)
         with record(
