@@ -9,10 +9,11 @@ from typing import Any
 import pandas as pd
 import torch
 
+from explaind.attribution.record import record
 from explaind.config.declarations import Stage
 from explaind.errors import StoreError
 from explaind.experiments.build import load, make_optimizer
-from explaind.recording import Trajectory, record
+from explaind.recording import Trajectory
 from explaind.runtime.device import find_device
 from explaind.store.files import read_json, write_csv, write_json
 from explaind.training.loop import METRICS, train_rows
