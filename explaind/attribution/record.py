@@ -58,7 +58,9 @@ def record(
         ...         run.batch(indices)
         ...         optimizer.step()
     """
-    given = loss_fn is not None and train is not None
+    rehearsal = None
+    if loss_fn is not None and train is not None:
+        rehearsal = partial(_rehearse, model, loss_fn, train, forward)
     return Recorder(
         path,
         model,
@@ -67,7 +69,7 @@ def record(
         chunk_steps=chunk_steps,
         overwrite=overwrite,
         resume=resume,
-        rehearse=partial(_rehearse, model, loss_fn, train, forward) if given else None,
+        rehearse=rehearsal,
     )
 
 
