@@ -13,6 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from explaind.config import compose_all
+from explaind.config.declarations import figures, tables
+from explaind.config.graph import made
+
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "conf", "workflow", "explaind")
 
@@ -64,16 +68,20 @@ class Project:
         planned = self.planned(("figures", "tables"), *overrides, experiment=experiment)
         return set(planned) - {"figures", "tables"}
 
-    def check_made(self, figures: set[str], tables: set[str]) -> None:
-        """Exactly these figures and tables are there, besides long tables of curves, and the report shows all of them."""
+    def check_made(self, experiments: str, *overrides: str) -> None:
+        """Exactly the declared figures and tables of these experiments are there, and the report shows all of them."""
+        configs = compose_all(experiments.strip("[]").split(","), "smoke", overrides, conf=self.root / "conf")
         results = self.root / "results"
+        pictures = {one.file for one in made(figures(), configs)}
         for suffix in ("png", "pdf"):
-            assert {path.stem for path in (results / "figures").glob(f"*.{suffix}")} == figures
-        main = {path.stem for path in (results / "tables").glob("*.csv") if "_curves" not in path.stem}
-        assert main == tables
+            assert {path.stem for path in (results / "figures").glob(f"*.{suffix}")} == pictures
+        declared = made(tables(), configs)
+        written = {file for one in declared for file in one.files.values()}
+        assert {path.stem for path in (results / "tables").glob("*.csv")} == written
         html = (results / "report.html").read_text()
-        assert all(f"{name}.png" in html for name in figures)
-        assert all(f"{name}.html" in html for name in tables)
+        assert all(f"{name}.png" in html for name in pictures)
+        assert all(f"{one.file}.html" in html for one in declared)
+        assert all(one.product.shows in html for one in (*declared, *made(figures(), configs)))
 
 
 def copy_project(target: Path) -> Project:

@@ -15,7 +15,8 @@ from tests.workflow.conftest import Project
 
 pytestmark = pytest.mark.smoke
 
-FIGURES = {"fig03a", "fig04", "fig05", "fig09", "fig12", "fig13"}
+FROM_WINDOWS = {"fig04", "fig05", "fig09", "fig12", "fig13"}
+FIGURES = FROM_WINDOWS | {"fig03a", "replay_grokking"}
 TABLES = {
     "table01_fidelity",
     "certificate",
@@ -49,11 +50,7 @@ def test_everything_is_made(finished: Project) -> None:
         assert (results / "grokking" / name).stat().st_size > 0
     for store in ("trajectory", "certificate", "influence", "windows/early", "windows/late", "quadrature/2"):
         assert (results / "grokking" / f"{store}.zarr").is_dir()
-    figures = sorted(path.stem for path in (results / "figures").glob("*.png"))
-    assert len(figures) == len(FIGURES)
-    assert figures == sorted(path.stem for path in (results / "figures").glob("*.pdf"))
-    tables = {path.stem for path in (results / "tables").glob("*.csv")}
-    assert tables >= TABLES
+    finished.check_made("grokking")
     assert all(len(pd.read_csv(path)) for path in (results / "tables").glob("*.csv"))
 
 
@@ -62,13 +59,8 @@ def test_recording_changed_nothing(finished: Project) -> None:
     assert summary["identical_to_unrecorded"] is True
 
 
-def test_report_shows_every_figure_and_table(finished: Project) -> None:
-    html = (finished.root / "results/report.html").read_text()
-    for path in (finished.root / "results/figures").glob("*.png"):
-        assert path.name in html
-    for table in TABLES:
-        assert f"{table}.html" in html
-    assert "Figure 3a." in html
+def test_the_report_shows_captions(finished: Project) -> None:
+    assert "Figure 3a." in (finished.root / "results/report.html").read_text()
 
 
 def test_benchmarks_are_json_lines(finished: Project) -> None:
@@ -90,16 +82,16 @@ def test_nothing_is_left_to_do(finished: Project) -> None:
         ("figure.regularization_stride=12", {"fig03a"}),
         ("figure.dpi=70", FIGURES),
         ("study.periodicity.alpha=0.01", {"periodicity", "fig12", "lasso", "findings"}),
-        ("influence.tolerance=0.02", {"influence", "accumulate", "fig03a", "fidelity", "table01_fidelity", "findings"}),
+        ("influence.tolerance=0.02", {"influence", "accumulate", "fig03a", "fidelity", "table01_fidelity", "findings", "timings"}),
         ("verify.tolerance=0.002", EVERYTHING - {"train", "select", "record", "phases", "seeds"}),
-        ("study.quadrature.tests=[30,9]", {"quadrature", "fidelity", "table01_fidelity"}),
-        ("study.logits.stride=9", {"logits", "findings_logits"}),
+        ("study.quadrature.tests=[30,9]", {"quadrature", "fidelity", "table01_fidelity", "timings"}),
+        ("study.logits.stride=9", {"logits", "findings_logits", "timings"}),
         (
             "study.kernel.tail_tolerance=1e-7",
-            {"window", "structure", "periodicity", "lasso", "findings"} | FIGURES - {"fig03a"},
+            {"window", "structure", "periodicity", "lasso", "findings", "timings"} | FROM_WINDOWS,
         ),
         ("study.windows.width=5", EVERYTHING - {"train", "select", "record", "certify", "influence", "accumulate"}
-         - {"quadrature", "logits", "seeds", "certificate", "fidelity", "table01_fidelity"}),
+         - {"quadrature", "logits", "seeds", "certificate", "fidelity", "table01_fidelity", "replay_grokking"}),
         ("select.fallback=refuse", EVERYTHING - {"train"}),
         ("train.max_steps=59", EVERYTHING),
         ("model.hidden=20", EVERYTHING),

@@ -15,15 +15,6 @@ from tests.workflow.conftest import Project
 
 pytestmark = pytest.mark.smoke
 
-FIGURES = {
-    "fig06_batch",
-    "fig14_regularization",
-    "fig15_momentum",
-    "eurollm_languages",
-    "eurollm_heads",
-    "eurollm_training",
-    "eurollm_subsampling",
-}
 TABLES = {"text", "reconstruction", "subsampling", "extrapolation", "findings_pretraining", "timings"}
 
 
@@ -48,7 +39,7 @@ def _of_folder(project: Project, folder: Path) -> str:
 
 
 def test_everything_is_made(finished: Project) -> None:
-    finished.check_made(FIGURES, TABLES)
+    finished.check_made("eurollm")
 
 
 def test_updates_add_up_and_intervals_are_the_runs_own(finished: Project) -> None:
@@ -95,7 +86,7 @@ def test_nothing_is_left_to_do(finished: Project) -> None:
         ),
         (
             "study.intervals.tolerance=0.02",
-            {"explain_interval", "subsampling", "extrapolation", "subsampling_figure_eurollm"},
+            {"explain_interval", "subsampling", "extrapolation", "subsampling_figure_eurollm", "timings"},
         ),
     ],
 )
