@@ -17,10 +17,10 @@ from explaind.config import compose
 from explaind.experiments.build import load, make_optimizer
 from explaind.experiments.cifar2.model import ResNet9
 from explaind.experiments.experiment import Experiment, parameters_by_layer, seeded
+from explaind.experiments.images import mirrored
 from explaind.experiments.likelihood import negative_log_likelihood
 from explaind.experiments.mnist.model import DigitNet
 from explaind.features import batched
-from explaind.training.batches import mirrored
 from explaind.training.loop import train_rows
 
 SEED = 1

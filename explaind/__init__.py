@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from explaind.attribution.api import influence, plan
     from explaind.attribution.certificate import verify
+    from explaind.attribution.record import record
     from explaind.attribution.rehearsal import Rehearsal, rehearse
     from explaind.checkpoints import (
         Checkpoint,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     )
     from explaind.features.samples import Augmented
     from explaind.features.units import Cut, make_units
-    from explaind.recording import record
     from explaind.recording.trajectory import Trajectory
     from explaind.updates.explain import explain_update
 
@@ -66,7 +66,7 @@ _HOME = {
     "make_units": "explaind.features.units",
     "open_checkpoint": "explaind.checkpoints",
     "plan": "explaind.attribution.api",
-    "record": "explaind.recording",
+    "record": "explaind.attribution.record",
     "rehearse": "explaind.attribution.rehearsal",
     "verify": "explaind.attribution.certificate",
     "write_checkpoint": "explaind.checkpoints",

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from explaind.attribution.query import Query, select_steps
+from explaind.attribution.replay_errors import Replay
 from explaind.errors import QueryError
 from explaind.features.functional import Forward, FunctionalModel, Value
 from explaind.features.gradients import BatchGradient, TrainingGradients, batch_of
@@ -22,9 +23,6 @@ from explaind.features.targets import NEED_LABELS, Loss, fit, make_value
 from explaind.ledger import Ledger
 from explaind.recording.trajectory import Trajectory
 from explaind.runtime.device import find_device
-
-if TYPE_CHECKING:
-    from explaind.attribution.replay import Replay
 
 CHECK_BLOCK = 256  # test samples evaluated at once while the target is checked
 FLOAT32_FLOOR = 1e-3  # below this tolerance, float32 rounding along the path is no longer negligible

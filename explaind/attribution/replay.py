@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ import torch
 
 from explaind.attribution import replay_cache
 from explaind.attribution.problem import Problem
+from explaind.attribution.replay_errors import Replay
 from explaind.errors import LedgerError, QueryError, ReplayWarning
 from explaind.ledger import (
     DECISIVE,
@@ -34,37 +35,6 @@ from explaind.store import read_dataset
 
 REPLAY_TOLERANCE = {"float32": 1e-3, "float64": 1e-8}
 CHOICES = ("refuse", "warn")
-
-
-@dataclass(frozen=True)
-class Replay:
-    """How far every update is from what its recorded batches and options imply.
-
-    Attributes:
-        how: "gradients", "norms", or "certificate" for the gradients rebuilt by `explaind.verify` before.
-        tolerance: accepted relative difference, beyond rounding.
-        relative, rounding: measured difference and what rounding of θ explains, both relative to the update, float64 [T]; NaN for
-            updates the answer does not rest on.
-        failed: updates above both together. Not empty only if the user chose to go on.
-    """
-
-    how: str
-    tolerance: float
-    relative: np.ndarray
-    rounding: np.ndarray
-    failed: tuple[int, ...] = ()
-
-    def bound(self, s: int) -> float:
-        """What was accepted for update s, relative to its length."""
-        rounding = self.rounding[s]
-        return self.tolerance + (float(rounding) if np.isfinite(rounding) else 0.0)
-
-    @property
-    def undecided(self) -> int:
-        """Checked updates whose rounding hides what the comparison should show."""
-        return int(((self.rounding > DECISIVE) & (self.relative > self.tolerance)).sum()) + int(
-            np.isinf(self.rounding).sum()
-        )
 
 
 def rests_on(problem: Problem) -> tuple[int, int]:

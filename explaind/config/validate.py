@@ -9,9 +9,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from explaind.config.fields import describe, describe_field
+from explaind.config.folders import part
 from explaind.config.group import Group, Wrong, member, members
 from explaind.errors import ConfigError
-from explaind.experiments import part
 
 __all__ = ["options_of", "validate"]
 

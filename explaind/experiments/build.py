@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from explaind.config.folders import part
 from explaind.errors import ConfigError
-from explaind.experiments import part
 from explaind.experiments.experiment import Experiment
 
 __all__ = ["load", "make_optimizer"]

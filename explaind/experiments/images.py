@@ -12,9 +12,8 @@ from explaind.datasets.images import Images, draw, read
 from explaind.errors import DataError
 from explaind.experiments.experiment import Experiment, parameters_by_layer, seeded
 from explaind.experiments.likelihood import negative_log_likelihood
-from explaind.training.batches import mirrored
 
-__all__ = ["as_inputs", "as_pixels", "build_classifier", "checked"]
+__all__ = ["as_inputs", "as_pixels", "build_classifier", "checked", "mirrored"]
 
 
 def build_classifier(
@@ -93,3 +92,8 @@ def checked(images: Images, shape: tuple[int, int, int]) -> Images:
                 remedy="Use the data set that belongs to the experiment.",
             )
     return images
+
+
+def mirrored(images: Tensor, flipped: Tensor) -> Tensor:
+    """Images [n, C, H, W], mirrored left to right where `flipped` [n] is not zero."""
+    return torch.where((flipped.to(images.device) != 0)[:, None, None, None], images.flip(-1), images)

@@ -2,7 +2,7 @@
 
 | module      | what it holds                                                      |
 |-------------|--------------------------------------------------------------------|
-| recorder    | `record`: hooks on the user's own optimizer                        |
+| recorder    | `Recorder`: hooks on the user's own optimizer                       |
 | observer    | what the hooks read, and what makes an update unrecordable         |
 | checks      | refusals that need no training step: optimizers, options, modules  |
 | gradients   | what happens to gradients between two updates                      |
@@ -25,8 +25,8 @@
 from __future__ import annotations
 
 from explaind.recording.layout import Layout
-from explaind.recording.recorder import Recorder, record
+from explaind.recording.recorder import Recorder
 from explaind.recording.steps import MicroBatch, StepRecord
 from explaind.recording.trajectory import Trajectory
 
-__all__ = ["Layout", "MicroBatch", "Recorder", "StepRecord", "Trajectory", "record"]
+__all__ = ["Layout", "MicroBatch", "Recorder", "StepRecord", "Trajectory"]

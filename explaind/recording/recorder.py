@@ -27,12 +27,14 @@ from explaind.recording.schema import JOURNAL
 from explaind.recording.steps import MicroBatch, micro_batch, scalar
 from explaind.recording.trajectory import Trajectory
 
-Loss = Callable[[Tensor, Tensor], Tensor]
-Forward = Callable[[nn.Module, Tensor], Tensor]
-
 
 class Recorder:
-    """Records the updates of one optimizer while it is open. Made by `record`."""
+    """Records the updates of one optimizer while it is open. Made by `explaind.record`.
+
+    Args:
+        path, model, optimizer, config, chunk_steps, overwrite, resume: as of `explaind.record`.
+        rehearse: is called once, after two updates, with a trajectory of these two.
+    """
 
     def __init__(
         self,
@@ -44,9 +46,7 @@ class Recorder:
         chunk_steps: int,
         overwrite: bool,
         resume: bool,
-        loss_fn: Loss | None = None,
-        train: Any = None,
-        forward: Forward | None = None,
+        rehearse: Callable[[Path], None] | None = None,
     ) -> None:
         self.path = Path(path)
         creation.check_config(config)
@@ -58,7 +58,7 @@ class Recorder:
         self._appender: Appender | None = None
         self._batches: list[MicroBatch] = []
         self._metrics: dict[str, float] = {}
-        self._rehearsed = None if loss_fn is None or train is None else (model, loss_fn, train, forward)
+        self._rehearse = rehearse
         self._dropped = 0
         self._lost = False
 
@@ -137,24 +137,14 @@ class Recorder:
                 rng_bytes=len(self._rng),
             )
         self._appender = Appender(Trajectory(self.path), self._observer, self._rng)
-        if self._rehearsed is not None:
-            self._appender.rehearse = self._rehearse
+        if self._rehearse is not None:
+            self._appender.rehearse = self._excerpt
 
-    def _rehearse(self, appender: Appender) -> None:
-        """Explain the first two updates, and report now what cannot be explained later."""
-        from explaind.attribution.rehearsal import rehearse  # recording does not need attribution otherwise
-
-        model, loss_fn, train, forward = self._rehearsed
+    def _excerpt(self, appender: Appender) -> None:
+        """Hand the first two updates, as a trajectory of their own, to the rehearsal."""
         with tempfile.TemporaryDirectory(prefix="explaind-") as folder:
             appender.excerpt(Path(folder) / "excerpt.zarr")
-            rehearsal = rehearse(Path(folder) / "excerpt.zarr", model, loss_fn, train=train, forward=forward)
-        if rehearsal.replay is not None:
-            raise RecordingError(
-                f"The first updates cannot be explained. {rehearsal.replay}",
-                remedy="Correct what record() and Recorder.batch were given, and begin again.",
-            )
-        if not rehearsal.passed:
-            warnings.warn(f"Not everything will be explainable. {rehearsal}", RecordingWarning, stacklevel=6)
+            self._rehearse(Path(folder) / "excerpt.zarr")
 
     def _before(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._skips = False
@@ -253,56 +243,3 @@ class Recorder:
         if self._appender is not None:
             self._appender.abandon()
         self._directory.release()
-
-
-def record(
-    path: Path | str,
-    model: nn.Module,
-    optimizer: Optimizer,
-    *,
-    config: dict[str, Any] | None = None,
-    chunk_steps: int = 16,
-    overwrite: bool = False,
-    resume: bool = False,
-    loss_fn: Loss | None = None,
-    train: Any = None,
-    forward: Forward | None = None,
-) -> Recorder:
-    """Record every update that `optimizer` makes inside a `with` block.
-
-    Args:
-        path: directory of the store to create.
-        model: the model that is trained.
-        optimizer: torch.optim.AdamW, Adam or SGD over parameters of the model.
-        config: JSON values to keep with the run.
-        chunk_steps: updates per chunk; memory is about 4 · chunk_steps · D numbers.
-        overwrite: replace a trajectory that is already there.
-        resume: continue one: model, optimizer and torch's CPU generator are set back to its last whole chunk, and
-            `Recorder.step` says how many updates exist. Starts afresh if there is nothing to continue.
-        loss_fn, train, forward: as for `explaind.influence`. With them, the run is rehearsed after its first two updates
-            (`explaind.rehearse`): updates that cannot be rebuilt are refused at once, and what cannot be explained is named in a
-            warning.
-
-    Raises:
-        RecordingError, StoreError, ConfigError: before training, when the run could not be recorded faithfully.
-
-    Example:
-        >>> with explaind.record("run.zarr", model, optimizer) as run:  # doctest: +SKIP
-        ...     for indices in batches:
-        ...         optimizer.zero_grad()
-        ...         loss_fn(model(inputs[indices]), targets[indices]).backward()
-        ...         run.batch(indices)
-        ...         optimizer.step()
-    """
-    return Recorder(
-        path,
-        model,
-        optimizer,
-        config=config,
-        chunk_steps=chunk_steps,
-        overwrite=overwrite,
-        resume=resume,
-        loss_fn=loss_fn,
-        train=train,
-        forward=forward,
-    )

@@ -10,10 +10,10 @@ from explaind.checkpoints import open_checkpoint
 from explaind.config.checkpoints import checkpoint_names
 from explaind.config.declarations import Stage
 from explaind.experiments.language.pretraining import load
-from explaind.experiments.language.trainer import Trainer
 from explaind.features.quadrature import Accuracy
 from explaind.runtime.device import find_device
 from explaind.store import write_dataset
+from explaind.training.pretraining import Trainer
 from explaind.training.reproducible import reproducible
 from explaind.updates.interval import explain_interval
 

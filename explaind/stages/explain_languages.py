@@ -10,7 +10,7 @@ import torch
 import xarray as xr
 
 from explaind.config.declarations import Stage
-from explaind.experiments.language.opening import open_for
+from explaind.experiments.language.checkpoints import open_for
 from explaind.features.quadrature import patterson
 from explaind.runtime.allocator import keep_memory
 from explaind.store import read_dataset, write_dataset

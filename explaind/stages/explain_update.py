@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from explaind.config.declarations import Stage
-from explaind.experiments.language.opening import open_for
+from explaind.experiments.language.checkpoints import open_for
 from explaind.runtime.allocator import keep_memory
 from explaind.store import write_dataset
 from explaind.updates.explain import explain_update

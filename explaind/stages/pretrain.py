@@ -17,9 +17,9 @@ from explaind.config.checkpoints import checkpoint_name, checkpoint_steps
 from explaind.config.declarations import Stage
 from explaind.config.slices import slice_config, slice_json
 from explaind.experiments.language.pretraining import load
-from explaind.experiments.language.trainer import Trainer
 from explaind.runtime.progress import track
 from explaind.store.files import write_csv
+from explaind.training.pretraining import Trainer
 from explaind.training.reproducible import reproducible
 from explaind.training.schedule import learning_rate
 

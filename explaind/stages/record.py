@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 
+from explaind.attribution.record import record
 from explaind.config.declarations import Stage
 from explaind.errors import StoreError
 from explaind.experiments.build import load, make_optimizer
-from explaind.recording import Trajectory, record
+from explaind.recording import Trajectory
 from explaind.runtime.device import find_device
 from explaind.store.files import read_json, write_csv, write_json
 from explaind.training.loop import METRICS, train_rows
@@ -54,7 +56,8 @@ def write(
     kept = {**{key: config[key] for key in _RECORDED_KEYS if key in config}, "seed": chosen["seed"]}
     partial = Path(trajectory).with_name(f"{Path(trajectory).name}.partial")
     resume = _resumable(partial, kept)
-    with reproducible(config["train"]["threads"]):
+    with reproducible(config["train"]["threads"]), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(chosen["seed"])  # nothing draws from it, but the recording keeps its state
         experiment = load(config, seed=chosen["seed"]).to(find_device())
         optimizer = make_optimizer(config, experiment.model)
         with record(

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from explaind.errors import ConfigError
 
-__all__ = ["Order", "mirrored"]
+__all__ = ["Order"]
 
 #: Between the generators of two seeds. torch's CPU generator takes 32 bits; an odd number maps seeds to different places among
 #: them, and this one, near 2³² / golden ratio, to distant ones.
@@ -87,8 +87,3 @@ class Order:
         if self._member is not None and not self._packed:
             indices = indices[self._member[indices]]
         return indices, flips[indices] if self._flip else None
-
-
-def mirrored(images: Tensor, flipped: Tensor) -> Tensor:
-    """Images [n, C, H, W], mirrored left to right where `flipped` [n] is not zero."""
-    return torch.where((flipped.to(images.device) != 0)[:, None, None, None], images.flip(-1), images)

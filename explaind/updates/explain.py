@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import xarray as xr
 from torch import Tensor, nn
@@ -84,7 +82,6 @@ def explain_update(
         TrainingError: the gradient or a loss is not finite.
         ConfigError: a tolerance or a number is out of its range.
     """
-    begin = time.perf_counter()
     accuracy = Accuracy(relative_tolerance, max_nodes, min_nodes)
     check_samples_per_pass(samples_per_pass)
     train, heldout = as_tensor(train, "training"), as_tensor(heldout, "held-out")
@@ -118,7 +115,6 @@ def explain_update(
             skipped=skipped,
             notes=" ".join(getattr(checkpoint, "notes", ())),
             tolerance=relative_tolerance,
-            seconds=time.perf_counter() - begin,
         )
     )
 

@@ -10,7 +10,6 @@ extrapolates it):
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -77,7 +76,7 @@ def explain_interval(
         `later` (update, unit): contribution of the first update's batch through momentum, 0 at the first. Attribute `arrival`:
         distance between the interval's end and the next checkpoint, as a share of the distance between the two checkpoints.
     """
-    begin, explained = time.perf_counter(), []
+    explained = []
     origin = {name: p.detach().clone() for name, p in run.model.named_parameters()}
     steps = range(run.done, following.hyperparameters.step)
     first: _Followed | None = None
@@ -104,7 +103,6 @@ def explain_interval(
     return together.assign_attrs(
         arrival=_arrival(run.model, origin, following),
         betas=list(run.optimizer.param_groups[0]["betas"]),
-        seconds=time.perf_counter() - begin,
     )
 
 

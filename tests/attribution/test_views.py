@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 import explaind
 from explaind.errors import DataError, LedgerError
+from explaind.experiments.images import mirrored
 from explaind.features.samples import Augmented
 from explaind.recording.trajectory import Trajectory
 from explaind.reference.recordings import ReferenceTensors, decompose, model_value
-from explaind.training.batches import mirrored
 
 COUNT = 6
 #: (indices, views) of each micro-batch of each update: ragged, some without views, sample 0 both ways in one.

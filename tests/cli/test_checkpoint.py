@@ -9,7 +9,7 @@ import pytest
 from explaind.checkpoints.checkpoint import FORMATS
 from explaind.cli import arguments, main
 from explaind.experiments.language.pretraining import load
-from explaind.experiments.language.trainer import Trainer
+from explaind.training.pretraining import Trainer
 from tests.updates.small_run import configuration, write_tokens
 
 

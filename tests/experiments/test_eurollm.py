@@ -16,8 +16,8 @@ from explaind.errors import ConfigError, DataError, TrainingError
 from explaind.experiments.eurollm.model import describe, llama_config, make_llama, sequence_losses
 from explaind.experiments.language.batches import Batches, composition, spread
 from explaind.experiments.language.pretraining import load
-from explaind.experiments.language.trainer import Trainer
 from explaind.stages import pretrain
+from explaind.training.pretraining import Trainer
 from explaind.training.schedule import learning_rate
 from tests.updates.small_run import configuration, write_tokens
 

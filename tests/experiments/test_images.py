@@ -17,12 +17,13 @@ from explaind.errors import ConfigError, DataError
 from explaind.experiments.build import load, make_optimizer
 from explaind.experiments.cifar2.model import ResNet9
 from explaind.experiments.experiment import Experiment
+from explaind.experiments.images import mirrored
 from explaind.experiments.likelihood import negative_log_likelihood
 from explaind.experiments.mnist.model import DigitNet
 from explaind.features.samples import Augmented
 from explaind.recording import Trajectory
 from explaind.training import loop
-from explaind.training.batches import Order, mirrored
+from explaind.training.batches import Order
 from tests.experiments.fake_images import configured, recorded, write_images
 
 pytestmark = pytest.mark.usefixtures("one_thread")

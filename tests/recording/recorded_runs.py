@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from explaind.recording import Recorder, record
+from explaind.attribution.record import record
+from explaind.recording import Recorder
 
 INPUTS = torch.randn(40, 5, generator=torch.Generator().manual_seed(1))
 TARGETS = torch.randint(3, (40,), generator=torch.Generator().manual_seed(2))

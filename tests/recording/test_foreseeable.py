@@ -15,8 +15,9 @@ from torch.nn.functional import cross_entropy
 
 import explaind
 from explaind.attribution.certificate import verify
+from explaind.attribution.record import record
 from explaind.errors import RecordingError
-from explaind.recording import Trajectory, record
+from explaind.recording import Trajectory
 from explaind.recording.steps import micro_batch
 
 

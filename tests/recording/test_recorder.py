@@ -13,7 +13,8 @@ from recorded_runs import INPUTS, TARGETS, flat, mlp, optimizer_state, trained
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from explaind.recording import Trajectory, record
+from explaind.attribution.record import record
+from explaind.recording import Trajectory
 
 OPTIMIZERS = [
     ("AdamW", {"weight_decay": 0.3}),

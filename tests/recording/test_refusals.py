@@ -12,8 +12,9 @@ from recorded_runs import INPUTS, TARGETS, flat, mlp, trained
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from explaind.attribution.record import record
 from explaind.errors import ConfigError, RecordingError, StoreError, TrainingError
-from explaind.recording import Trajectory, record
+from explaind.recording import Trajectory
 
 
 def one_update(model: nn.Module, optimizer: torch.optim.Optimizer, run: Any) -> None:

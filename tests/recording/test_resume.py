@@ -15,8 +15,9 @@ import pytest
 import torch
 from recorded_runs import Run, flat, mlp, optimizer_state, trained
 
+from explaind.attribution.record import record
 from explaind.errors import StoreError
-from explaind.recording import Trajectory, record
+from explaind.recording import Trajectory
 
 TRAIN = """
 import sys
@@ -24,7 +25,7 @@ sys.path.insert(0, {tests!r})
 import time, torch
 from pathlib import Path
 from recorded_runs import Run, mlp
-from explaind.recording import record
+from explaind.attribution.record import record
 
 def slowly(step):
     time.sleep(0.004)

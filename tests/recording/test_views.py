@@ -12,8 +12,9 @@ from recorded_runs import INPUTS, TARGETS, mlp, trained
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from explaind.attribution.record import record
 from explaind.errors import RecordingError, StoreError
-from explaind.recording import Recorder, Trajectory, record
+from explaind.recording import Recorder, Trajectory
 from explaind.recording.steps import MicroBatch, micro_batch
 
 Batch = tuple[Any, Any, Any]  # indices, weights, views, as `Recorder.batch` takes them

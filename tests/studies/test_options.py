@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from explaind.config.studies import METHODS
 from explaind.figures import fig07
 from explaind.studies import baseline
-from explaind.studies.options import METHODS
 
 
 def test_every_method_can_be_run_and_drawn() -> None:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from explaind.errors import ConfigError
-from explaind.training.batches import Order, mirrored
+from explaind.experiments.images import mirrored
+from explaind.training.batches import Order
 from explaind.training.schedule import rate
 
 RULE = {"batch": 4, "drop_last": False, "flip": "horizontal", "schedule": "constant", "peak_epoch": None}

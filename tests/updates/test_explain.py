@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from explaind.errors import DataError, RecordingError, TrainingError
 from explaind.experiments.eurollm.model import COMPONENTS, describe, sequence_losses
-from explaind.experiments.language.opening import cast_parameters
+from explaind.experiments.language.checkpoints import cast_parameters
 from explaind.reference import updates as reference_updates
 from explaind.updates.chunks import chunks
 from explaind.updates.cross_influence import Parts, cross_influence

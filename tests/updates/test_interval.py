@@ -11,9 +11,9 @@ import torch
 from explaind.checkpoints import open_checkpoint
 from explaind.experiments.eurollm.model import describe, sequence_losses
 from explaind.experiments.language.pretraining import load
-from explaind.experiments.language.trainer import Trainer
 from explaind.features.quadrature import Accuracy, patterson
 from explaind.features.units import make_units
+from explaind.training.pretraining import Trainer
 from explaind.training.reproducible import reproducible
 from explaind.updates.interval import explain_interval
 from tests.updates.small_run import configuration, write_tokens

@@ -11,7 +11,7 @@ from explaind.config.fields import Count, Names, Part, Positive, Several, Text
 from explaind.config.from_checkpoints import FromCheckpoints
 from explaind.config.group import Group, Wrong
 from explaind.config.shared import Architecture
-from explaind.studies.options import Intervals, Languages
+from explaind.config.studies import Intervals, Languages
 
 __all__ = ["Llama", "MultilingualText", "Options"]
 

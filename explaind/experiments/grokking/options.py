@@ -11,7 +11,7 @@ from explaind.config.fields import Count, Several
 from explaind.config.group import Group, Wrong
 from explaind.config.recorded import Recorded, Samples
 from explaind.config.shared import Architecture, LayerFigure
-from explaind.studies.options import Kernel, Logits, Periodicity, Quadrature, Windows
+from explaind.config.studies import Kernel, Logits, Periodicity, Quadrature, Windows
 
 __all__ = ["Options"]
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from explaind.checkpoints import Checkpoint
+from explaind.config.folders import part
 from explaind.errors import DataError
-from explaind.experiments import part
 from explaind.experiments.language.batches import Batches, composition, spread
 from explaind.features.units import Cut, Units, make_units
 from explaind.text.tokens import Tokens, read_tokens

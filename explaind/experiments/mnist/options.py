@@ -11,8 +11,8 @@ from explaind.config.fields import Accuracy, Count, Pair, Positive
 from explaind.config.group import Group
 from explaind.config.recorded import Recorded
 from explaind.config.shared import Architecture
+from explaind.config.studies import Attribution, Datamodel, Examples, Quadrature
 from explaind.datasets.options import Images
-from explaind.studies.options import Attribution, Datamodel, Examples, Quadrature
 
 __all__ = ["Digits", "Network", "Options"]
 

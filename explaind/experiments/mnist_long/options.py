@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from explaind.config.group import Group
 from explaind.config.recorded import Recorded
+from explaind.config.studies import Sparse
 from explaind.experiments.mnist.options import Digits, Network
-from explaind.studies.options import Sparse
 
 __all__ = ["Options"]
 

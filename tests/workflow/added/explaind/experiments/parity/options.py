@@ -11,7 +11,7 @@ from explaind.config.fields import Count
 from explaind.config.group import Group, Wrong
 from explaind.config.recorded import Recorded, Samples
 from explaind.config.shared import Architecture, LayerFigure
-from explaind.studies.options import Quadrature, Windows
+from explaind.config.studies import Quadrature, Windows
 
 __all__ = ["Options"]
 

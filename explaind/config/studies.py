@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import Field
 
@@ -164,7 +164,7 @@ class Examples(Group):
     tests: Count = Field(description="predictions: the first ones")
     top: Count = Field(description="training samples on either side")
 
-    def wrong(self, whole: Recorded) -> Iterator[Wrong]:
+    def wrong(self, whole: Any) -> Iterator[Wrong]:
         limit = whole.study.attribution.tests
         if self.tests > limit:
             yield "study.examples.tests", f"at most study.attribution.tests, {limit}", self.tests
