@@ -37,7 +37,13 @@ def params_of(one):
         "config": product_settings(one, CONFIGS),
         "source": source(CONFIGS[first], one.name),
         "module": module_of(one.name),
+        "columns": columns_of(one.product),
     }
+
+
+def columns_of(product):
+    """The names of a table's columns, which its module reads from the declaration; a figure has none."""
+    return ",".join(getattr(product, "columns", ()))
 
 
 def log_of(one):
