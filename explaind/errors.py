@@ -86,7 +86,7 @@ class RecordingWarning(UserWarning):
 
 
 class ReplayWarning(UserWarning):
-    """An answer rests on updates that do not follow from the recorded batches, and was asked for all the same."""
+    """An answer rests on updates that do not follow from the recorded batches, and was requested nevertheless."""
 
 
 class CertificateError(ExplaindError):

@@ -6,7 +6,7 @@ import argparse
 
 from explaind.cli.options import add_options
 
-#: Of an optimizer's state; `explaind.checkpoints` reads them, and a test holds this list to its own.
+#: Of an optimizer's state; `explaind.checkpoints` reads them, and a test compares the two lists.
 FORMATS = ("explaind", "torch", "megatron")
 
 EPILOG = """\

@@ -32,8 +32,8 @@ def print_options(experiment: str | None, scale: str) -> None:
 
     if experiment is None:
         columns = ("experiment", "title", "optimizer")
-        found = compose_all(scale=scale).items()
-        rows = [(name, config["title"], config["optimizer"]["name"]) for name, config in found]
+        configs = compose_all(scale=scale).items()
+        rows = [(name, config["title"], config["optimizer"]["name"]) for name, config in configs]
     else:
         columns = ("option", "value", "allowed", "meaning")
         rows = [

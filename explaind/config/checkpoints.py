@@ -38,9 +38,9 @@ def checkpoint_names(config: Mapping[str, Any]) -> list[str]:
         return [checkpoint_name(step) for step in checkpoint_steps(config)]
     if chosen["source"] == "hub":
         return list(chosen["revisions"])
-    found = (path.name for path in Path(chosen["folder"]).glob("*") if (path / "config.json").is_file())
+    folders = (path.name for path in Path(chosen["folder"]).glob("*") if (path / "config.json").is_file())
     names = sorted(
-        found, key=lambda name: [(not part.isdigit(), part.zfill(20)) for part in re.split(r"(\d+)", name)]
+        folders, key=lambda name: [(not part.isdigit(), part.zfill(20)) for part in re.split(r"(\d+)", name)]
     )
     if not names:
         raise ConfigError(

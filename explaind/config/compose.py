@@ -97,8 +97,8 @@ def compose_all(
     meant: dict[str, list[str]] = {name: [] for name in names}
     for override in wanted:
         key = override.partition("=")[0]
-        having = [name for name in names if key in _known(plain[name])] or names
-        for name in having:
+        affected = [name for name in names if key in _known(plain[name])] or names
+        for name in affected:
             meant[name].append(override)
     return {
         name: compose(name, scale, meant[name], conf=conf) if meant[name] else plain[name] for name in names

@@ -145,31 +145,31 @@ def tables() -> dict[str, Table]:
     return read("tables", Table)
 
 
-def read(room: str, kind: type[Declaration]) -> dict[str, Declaration]:
-    """Module name → declaration, of all modules of a room that have one.
+def read(package: str, kind: type[Declaration]) -> dict[str, Declaration]:
+    """Module name → declaration, of all modules of a package that have one.
 
     Args:
-        room: a folder of the package.
+        package: a folder of `explaind`.
         kind: `Stage`, `Figure` or `Table`.
 
     Raises:
         ConfigError: a declaration has other arguments, or they are not literals.
     """
     name = kind.__name__
-    found = {}
-    for path in sorted((PACKAGE / room).glob("*.py")):
+    declared = {}
+    for path in sorted((PACKAGE / package).glob("*.py")):
         text = path.read_text(encoding="utf-8")
         if f"\n{name.upper()} = {name}(" in text:
-            found[path.stem] = _evaluate(path, text, kind)
-    return found
+            declared[path.stem] = _evaluate(path, text, kind)
+    return declared
 
 
 def _evaluate(path: Path, text: str, kind: type[Declaration]) -> Declaration:
     for node in ast.parse(text, filename=str(path)).body:
         if declares(node, kind.__name__.upper()):
             try:
-                words = cast(ast.Call, node.value).keywords
-                arguments = {str(word.arg): ast.literal_eval(word.value) for word in words}
+                keywords = cast(ast.Call, node.value).keywords
+                arguments = {str(one.arg): ast.literal_eval(one.value) for one in keywords}
                 return kind(**arguments)
             except (TypeError, ValueError) as error:
                 raise ConfigError(

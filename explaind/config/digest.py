@@ -61,8 +61,8 @@ def _closure(pending: list[str], seen: dict[str, str]) -> dict[str, str]:
 
 def _describes_options(name: str) -> bool:
     """What options mean and may be; their values enter a job's parameters."""
-    rooms = ("experiments", "datasets")
-    return name.endswith(".options") and name.split(".")[1] in rooms
+    packages = ("experiments", "datasets")
+    return name.endswith(".options") and name.split(".")[1] in packages
 
 
 def _expand(module: str) -> list[str]:

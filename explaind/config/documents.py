@@ -1,4 +1,4 @@
-"""What is made from declarations and options in the documentation: `make docs` writes it, a test holds it to its source.
+"""What is made from declarations and options in the documentation: `make docs` writes it, a test compares it with its source.
 
 A page that is written by hand but for one part has that part between two markers.
 """
@@ -28,7 +28,7 @@ PAGES = (*PARTS, *WHOLE)
 
 
 def renewed(name: str) -> str:
-    """The text of a page, one of `PAGES`, with what is made made anew.
+    """The text of a page, one of `PAGES`, with its generated part made again.
 
     Raises:
         ConfigError: it does not have each marker once, in order.

@@ -159,5 +159,5 @@ def _between(notes: list[Any]) -> str:
         Lt: lambda note: f"below {note.lt:g}",
         Le: lambda note: f"of at most {note.le:g}",
     }
-    found = " and ".join(words[type(note)](note) for note in notes if type(note) in words)
-    return f" {found}" if found else ""
+    limits = " and ".join(words[type(note)](note) for note in notes if type(note) in words)
+    return f" {limits}" if limits else ""

@@ -153,9 +153,9 @@ def settings(config: Config, declaration: Depends, *, nodes: int | None = None) 
 
 def module_of(rule: str) -> str:
     """The module that a stage or product runs."""
-    rooms: dict[str, Collection[str]] = {"figures": figures(), "tables": tables()}
-    room = next((name for name, found in rooms.items() if rule in found), None)
-    return f"explaind.{room or stages()[rule].room}.{rule}"
+    packages: dict[str, Collection[str]] = {"figures": figures(), "tables": tables()}
+    package = next((name for name, rules in packages.items() if rule in rules), None)
+    return f"explaind.{package or stages()[rule].room}.{rule}"
 
 
 def source(config: Config, rule: str) -> str:

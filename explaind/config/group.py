@@ -48,5 +48,5 @@ def members(field: FieldInfo) -> dict[str | None, type[Group]]:
 
 def member(field: FieldInfo, values: Any) -> type[Group] | None:
     """The group that a field holds for these values."""
-    found = members(field)
-    return found.get(None) or found.get(values.get("name") if isinstance(values, dict) else None)
+    groups = members(field)
+    return groups.get(None) or groups.get(values.get("name") if isinstance(values, dict) else None)

@@ -1,6 +1,6 @@
-"""What the work is cut into: the jobs of every stage that runs more than once, as values of its rule's wildcards.
+"""How the work is divided: the jobs of every stage that runs more than once, as values of its rule's wildcards.
 
-A stage's declaration names one of these functions with `each`. Whoever reads all of its jobs gets them in this order.
+A stage's declaration names one of these functions with `each`. All jobs of a stage are read in this order.
 The docstring says what there is one job for, in docs/cluster.md too.
 """
 

@@ -62,14 +62,14 @@ def listing(experiment: str, scale: str = "default", *, conf: Path = CONF) -> li
 def page(conf: Path = CONF) -> str:
     """docs/options.md: the options of all experiments, group by group."""
     names = experiments(conf)
-    having: dict[Option, list[str]] = {}
+    experiments_of: dict[Option, list[str]] = {}
     for name in names:
         for option in dict.fromkeys(option for option, _ in _walk(options_of(name), None)):
-            having.setdefault(option, []).append(name)
+            experiments_of.setdefault(option, []).append(name)
     recorded = tuple(name for name in names if issubclass(options_of(name), Recorded))
     kinds = {recorded: "recorded", tuple(names): "all"}
     sections: dict[str, dict[str, list[Option]]] = {}
-    for option in having:
+    for option in experiments_of:
         group = option.name.split(".")[0] if "." in option.name else ""
         sections.setdefault(group, {}).setdefault(option.name, []).append(option)
     lines = [HEAD.format(recorded=", ".join(recorded))]
@@ -79,7 +79,7 @@ def page(conf: Path = CONF) -> str:
             lines += [f"Files to choose from: {', '.join(f'`{group}={file}`' for file in files)}.", ""]
         lines += ["| option | meaning | allowed | experiments |", "|---|---|---|---|"]
         for option in (one for same in options.values() for one in same):
-            where = kinds.get(tuple(having[option]), ", ".join(having[option]))
+            where = kinds.get(tuple(experiments_of[option]), ", ".join(experiments_of[option]))
             meaning = option.meaning.replace("<", "&lt;")
             lines.append(f"| `{option.name}` | {meaning} | {option.allowed} | {where} |")
         lines.append("")
@@ -95,10 +95,10 @@ def _walk(group: type[Group], values: Any, prefix: str = "") -> Iterator[tuple[O
             continue
         chosen = choices.values() if values is None else filter(None, [member(field, value)])
         for inner in chosen:
-            for option, found in _walk(inner, value, f"{key}."):
+            for option, setting in _walk(inner, value, f"{key}."):
                 if option.name == f"{key}.name" and None not in choices:
                     option = replace(option, allowed=f"one of {', '.join(map(str, choices))}")
-                yield option, found
+                yield option, setting
 
 
 def _meaning(group: type[Group], name: str) -> str:

@@ -20,9 +20,9 @@ def results_map() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _list(found: list[Figure]) -> list[str]:
+def _list(listed: list[Figure]) -> list[str]:
     rows = [_row("file", "shows", "for"), _row("---", "---", "---")]
-    for figure in found:
+    for figure in listed:
         shows = f"{figure.shows}: {figure.details}" if figure.details else figure.shows
         rows.append(_row(f"`{figure.file}`", _escape(shows), _needs(figure)))
     return rows
@@ -54,14 +54,14 @@ def _needs(product: Product) -> str:
 
 def _values(declaration: Depends) -> dict[str, str]:
     """The values of options that a stage or product needs, itself or in order to have its inputs."""
-    found = dict(declaration.when)
+    options = dict(declaration.when)
     if isinstance(declaration, Product):
         makers: dict[str, Depends] = {**stages(), **tables()}
         for name, source in declaration.inputs.items():
             maker = makers.get((source if isinstance(source, str) else source[0]).partition(".")[0])
             if maker and name not in declaration.optional:
-                found |= _values(maker)
-    return found
+                options |= _values(maker)
+    return options
 
 
 def _number(figure: Figure) -> tuple[float, str]:

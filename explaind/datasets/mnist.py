@@ -33,15 +33,15 @@ _WHEEL_DIGEST = "sha256:0e3e0a0880224f2df0ef27dd705a87dd347dbe797933e707916c9c7a
 
 def official_files() -> dict[str, np.ndarray]:
     """Arrays by role, from the published files: images uint8 [N, 1, 28, 28], labels uint8 [N]."""
-    found = {}
+    arrays = {}
     for role, (name, digest) in _FILES.items():
         path = official(name, _ADDRESS + name, f"md5:{digest}")
         try:
             raw = gzip.decompress(path.read_bytes())
         except (OSError, EOFError, zlib.error) as error:
             raise DataError(f"The archive {path} cannot be decompressed.", got=str(error)) from error
-        found[role] = read_idx(raw, name)
-    return {role: array[:, None] if array.ndim == 3 else array for role, array in found.items()}
+        arrays[role] = read_idx(raw, name)
+    return {role: array[:, None] if array.ndim == 3 else array for role, array in arrays.items()}
 
 
 def from_package() -> dict[str, np.ndarray]:

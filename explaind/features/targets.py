@@ -47,8 +47,8 @@ def make_value(model: FunctionalModel, target: str | Callable, loss: Loss | None
 def fit(function: Callable, model: FunctionalModel) -> Callable:
     """A loss or target that computes in the model's dtype and on its device.
 
-    A module, or a functools.partial, is copied and its tensors converted, such as class weights; a function that brings
-    tensors of its own along is left alone, and refused in words where they do not fit.
+    A module, or a functools.partial, is copied and its tensors converted, such as class weights; a function with
+    tensors of its own is not changed, and refused in words where they do not fit.
     """
     function = _converted(function, model)
 

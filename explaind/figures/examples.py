@@ -1,4 +1,4 @@
-"""Predictions taken apart by training images: the most helpful and the most harmful ones, with scores that add up."""
+"""Predictions decomposed by training images: the most helpful and the most harmful ones, with scores that add up."""
 
 from __future__ import annotations
 

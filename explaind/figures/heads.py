@@ -42,8 +42,8 @@ def draw(config: Mapping[str, Any], *, updates: Path, stem: Path) -> None:
         updates: store "updates".
         stem: output path without its suffix.
     """
-    found = read_dataset(updates, kind="updates")
-    scores = found["score"].sel(term="batch")
+    explained = read_dataset(updates, kind="updates")
+    scores = explained["score"].sel(term="batch")
     maps = [
         by_head(scores, pair).transpose("depth", "head", "checkpoint")
         for pair in (("q_proj", "o_proj"), ("k_proj", "v_proj"))
@@ -57,7 +57,7 @@ def draw(config: Mapping[str, Any], *, updates: Path, stem: Path) -> None:
         titles = ("Query heads (queries, outputs)", "Key-value heads (keys, values)")
         for axes, one, letter, title in zip(pair, shares, "ab", titles, strict=True):
             image = _map(
-                axes, one, found["step"].values, SymLogNorm(largest / 30, vmin=-largest, vmax=largest)
+                axes, one, explained["step"].values, SymLogNorm(largest / 30, vmin=-largest, vmax=largest)
             )
             panel(axes, letter, title)
         pair[0].set_ylabel("layer")

@@ -43,12 +43,13 @@ def draw(config: Mapping[str, Any], *, languages: list[Path], stem: Path) -> Non
         languages: stores "update-languages", in the order of training.
         stem: output path without its suffix.
     """
-    found = [read_dataset(path, kind="update-languages") for path in languages]
-    half = (len(found) + 1) // 2
+    explained = [read_dataset(path, kind="update-languages") for path in languages]
+    half = (len(explained) + 1) // 2
     maps = [
-        np.mean([per_sequence(one) for one in part], axis=0) for part in (found[:half], found[half:] or found)
+        np.mean([per_sequence(one) for one in part], axis=0)
+        for part in (explained[:half], explained[half:] or explained)
     ]
-    rows, columns = (found[0][name].values.astype(str) for name in ("train_language", "heldout_language"))
+    rows, columns = (explained[0][name].values.astype(str) for name in ("train_language", "heldout_language"))
     order = [
         *[i for i, name in enumerate(columns) if name in rows],
         *[i for i, name in enumerate(columns) if name not in rows],
@@ -58,7 +59,7 @@ def draw(config: Mapping[str, Any], *, languages: list[Path], stem: Path) -> Non
     height = 1.2 + 0.075 * len(rows)
     with new_figure(max(2.4, height), stem, config["figure"]["dpi"]) as figure:
         pair = figure.subplots(1, 2, sharey=True)
-        spans = [found[:half], found[half:] or found]
+        spans = [explained[:half], explained[half:] or explained]
         for axes, values, letter, span in zip(pair, maps, "ab", spans, strict=True):
             image = _map(axes, values[:, order], rows, columns[order], norm)
             first, last = (one.attrs["step"] for one in (span[0], span[-1]))

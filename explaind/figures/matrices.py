@@ -134,7 +134,7 @@ def scale_ticks(norm: SymLogNorm) -> list[float]:
 
 
 def describe_blocks(picture: Picture) -> str:
-    """What a dot of the picture is, in words; empty if it is a single pair of samples."""
+    """What a pixel of the picture stands for, in words; empty if it is a single pair of samples."""
     rows, columns = picture.block
     if rows * columns == 1:
         return ""

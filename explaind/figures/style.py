@@ -1,4 +1,4 @@
-"""One look for all figures: sizes, fonts, the colours of the layers and terms, phase marks, saving.
+"""The common style of all figures: sizes, fonts, the colours of the layers and terms, phase marks, saving.
 
 Figures are built on `Figure` objects, without pyplot: no global state and no display.
 """
@@ -127,7 +127,7 @@ def mark_phases(axes: Axes, phases: Mapping[str, Any], *, label: bool = False) -
 def fit_after(
     axes: Axes, steps: np.ndarray, curves: np.ndarray, start: float, *, bottom: float | None = None
 ) -> None:
-    """Scale the axis to the curves [C, S] after the first `start` of the run; say so where earlier values are cut off."""
+    """Scale the axis to the curves [C, S] after the first `start` of the run; name the value where earlier ones are cut off."""
     later = curves[:, steps >= start * steps[-1]]
     low, high = (float(later.min()), float(later.max())) if bottom is None else (bottom, float(later.max()))
     margin = 0.05 * (high - low) or 1.0

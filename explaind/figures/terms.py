@@ -24,7 +24,7 @@ COMPONENT_COLOURS = {
     "output embedding": "#CC79A7",
 }
 _DEPTHS = mpl.colormaps["viridis"]
-BRIGHTEST = 0.92  # of the colours: what lies above can hardly be seen on white
+BRIGHTEST = 0.92  # of the colours: brighter ones can hardly be seen on white
 START = 0.1  # of the run: what only the first updates reach is left out, and said
 LEGEND = 8  # layers that are named one by one; more get a colour bar
 
@@ -47,8 +47,8 @@ def drawer(term: str) -> Callable[..., None]:
 
 
 def _draw(updates: Path, term: str, *, stem: Path, dpi: int) -> None:
-    found = read_dataset(updates, kind="updates")
-    scores, steps = found["score"].sel(term=term), found["step"].values
+    explained = read_dataset(updates, kind="updates")
+    scores, steps = explained["score"].sel(term=term), explained["step"].values
     with new_figure(3.2, stem, dpi) as figure:
         left, right = figure.subplots(1, 2, sharex=True)
         kinds = by_component(scores)

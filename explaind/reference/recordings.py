@@ -7,7 +7,7 @@ Axes of the tensors, always in this order: step s, parameter p, training sample 
     f_{θ_T}(x)_j = f_{θ_0}(x)_j + Σ I + Σ R
 
 Written from the optimizers' textbook updates, with the buffers unrolled into explicit double sums; shares no code with the
-ledger, the features or the algorithms. A momentum that a resumed optimizer brought along is a term of its own, C[s,p,x,j].
+ledger, the features or the algorithms. Momentum that a resumed optimizer starts with is a term of its own (carried), C[s,p,x,j].
 """
 
 from __future__ import annotations
@@ -102,9 +102,9 @@ def decompose(
         r = decay["decoupled"] * theta_s
         for i in range(s + 1):
             r = r + weights[i] * decay["coupled"][i] * trajectory.parameters(i).double()
-        brought = initial_weight * trajectory.initial_buffer.double()
+        inherited = initial_weight * trajectory.initial_buffer.double()
         u = theta_next - theta_s
-        worst = max(worst, float((u + phi_train.sum((0, 1)) + r + brought).abs().max()))
+        worst = max(worst, float((u + phi_train.sum((0, 1)) + r + inherited).abs().max()))
 
         phi_test = torch.zeros(*sample.shape, size, dtype=torch.float64)  # Φ_s, [X, O, D]
         for t, w in zip(position, weight, strict=True):
@@ -114,7 +114,7 @@ def decompose(
         influence.append(each.sum(0))
         seen_total[: s + 1] += each
         regularization.append(-by_parameter * r[:, None, None])
-        carried.append(-by_parameter * brought[:, None, None])
+        carried.append(-by_parameter * inherited[:, None, None])
     with torch.no_grad():
         initial = value(_named(layout, trajectory.parameters(start))).double()
         final = value(_named(layout, trajectory.parameters(stop))).double()

@@ -1,8 +1,8 @@
-"""The definition of a single update's explanation (Remark F.3), literally: slow, dense, float64. All fast paths are held to it.
+"""The definition of a single update's explanation (Remark F.3): slow, dense, float64. Fast paths are tested against it.
 
 Notation: θ, m, v and the hyperparameters are those of a checkpoint, g_z the gradient of the part of the batch loss that belongs
 to part z, u = −(Σ_z u_z + u_momentum + u_decay). Contributions are −∫_0^1 ∇L_l(θ + τu) · u_term dτ, by parameter, term and
-held-out part l, with Gauss-Legendre nodes. The optimizers are written down as textbooks have them, apart from the ledger. A
+held-out part l, with Gauss-Legendre nodes. The optimizers are written down as in textbooks, apart from the ledger. A
 parameter that requires no gradient, or gets none, is not moved.
 """
 
@@ -94,11 +94,11 @@ def _terms(
     shares = {name: [part.get(name, torch.zeros_like(start[name])) for part in parts] for name in moved}
     norm = torch.cat([sum(shares[name]).flatten() for name in moved]).norm()
     clip = 1.0 if options.clip_norm is None else min(1.0, options.clip_norm / (float(norm) + 1e-6))
-    found = {}
+    terms = {}
     for name in moved:
         of_one = _sgd if options.of(name).optimizer == "SGD" else _adam
-        found[name] = of_one(options.of(name), start[name], *moments[name], [clip * g for g in shares[name]])
-    return found
+        terms[name] = of_one(options.of(name), start[name], *moments[name], [clip * g for g in shares[name]])
+    return terms
 
 
 def _adam(options: Options, theta: Tensor, m: Tensor, v: Tensor, parts: list[Tensor]) -> list[Tensor]:
@@ -129,8 +129,10 @@ def _sgd(options: Options, theta: Tensor, m: Tensor, _: Tensor, parts: list[Tens
 
 def _gradient(model: nn.Module, loss: Tensor) -> dict[str, Tensor]:
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    found = torch.autograd.grad(loss, list(named.values()), allow_unused=True) if loss.requires_grad else ()
-    return {name: g for name, g in zip(named, found, strict=bool(found)) if g is not None}
+    gradients = (
+        torch.autograd.grad(loss, list(named.values()), allow_unused=True) if loss.requires_grad else ()
+    )
+    return {name: g for name, g in zip(named, gradients, strict=bool(gradients)) if g is not None}
 
 
 @torch.no_grad()

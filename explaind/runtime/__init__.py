@@ -1,1 +1,1 @@
-"""Tools of the machine room: memory, devices and progress bars; nothing here knows what is computed."""
+"""Tools for the machine: memory, devices and progress bars; independent of what is computed."""

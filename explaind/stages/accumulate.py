@@ -21,8 +21,8 @@ def write(*, parts: Sequence[Path], output: Path) -> None:
     Raises:
         StoreError: a part is damaged, parts overlap, leave a gap, or were made with different options.
     """
-    whole = combine([read_dataset(path, kind="influence-part") for path in parts])
-    covered, run = (whole.attrs["start"], whole.attrs["stop"]), (0, whole.attrs["updates"])
+    combined = combine([read_dataset(path, kind="influence-part") for path in parts])
+    covered, run = (combined.attrs["start"], combined.attrs["stop"]), (0, combined.attrs["updates"])
     if covered != run:
         raise StoreError(
             "The parts of the influence do not cover the run.",
@@ -30,4 +30,4 @@ def write(*, parts: Sequence[Path], output: Path) -> None:
             got=f"{covered[0]} to {covered[1]}",
             remedy="Compute the missing part.",
         )
-    write_dataset(whole, output, kind="influence")
+    write_dataset(combined, output, kind="influence")

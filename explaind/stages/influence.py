@@ -65,12 +65,12 @@ def write(
     tests = tuple(part[: options["tests"]] for part in experiment.test)
     problem = certified(make_problem(run, experiment.model, experiment.loss, query, test=tests), certificate)
     importance = replace(query, keep=("step", "layer"), importance=("test", "output"))
-    found = answer_views(
+    answers = answer_views(
         problem, make_plan(problem, timed=False), {"signed": query, "importance": importance}
     )
-    dataset = found["signed"].drop_vars(["quadrature", "replay", "replay_bound"])
+    dataset = answers["signed"].drop_vars(["quadrature", "replay", "replay_bound"])
     for name in ("kernel", "regularization"):
         for level in ("", "_all"):
-            dataset[f"importance_{name}{level}"] = found["importance"][f"{name}{level}"]
+            dataset[f"importance_{name}{level}"] = answers["importance"][f"{name}{level}"]
     dataset.attrs["updates"] = run.n_steps
     write_dataset(in_single_precision(dataset), output, kind="influence-part")

@@ -59,14 +59,17 @@ def write(config: Mapping[str, Any], *, tokens: Path, checkpoints: Path, metrics
         trainer = Trainer(config, experiment, open_checkpoint(last) if last else None)
         first, steps = trainer.done, config["train"]["steps"]
         sequences, languages = experiment.heldout(config["influence"]["heldout"])
-        found = experiment.tokens
         wanted = set(checkpoint_steps(config))
         for step in track(range(first, steps + 1), description="pretraining", unit="update"):
             if step in wanted | {0} and (last is None or step > first):
                 log.by_language(
-                    step, "heldout", trainer.evaluate(sequences), languages, found.heldout_languages
+                    step,
+                    "heldout",
+                    trainer.evaluate(sequences),
+                    languages,
+                    experiment.tokens.heldout_languages,
                 )
-                log.close_interval(step, found.languages)
+                log.close_interval(step, experiment.tokens.languages)
                 if step in wanted:
                     log.save(trainer)
             if step < steps:
@@ -113,9 +116,14 @@ class _Log:
     ) -> None:
         """Mean losses of the languages that have sequences here."""
         for index, name in enumerate(names):
-            mine = each[languages == index]
-            if len(mine):
-                row = {"step": step, "part": part, "language": name, "loss": float(mine.double().mean())}
+            of_language = each[languages == index]
+            if len(of_language):
+                row = {
+                    "step": step,
+                    "part": part,
+                    "language": name,
+                    "loss": float(of_language.double().mean()),
+                }
                 self._rows["losses"].append(row)
 
     def close_interval(self, step: int, names: tuple[str, ...]) -> None:
@@ -133,7 +141,7 @@ class _Log:
         trainer.save(self._folder / name)
 
     def finish(self, checkpoints: Path, metrics: Path, losses: Path) -> None:
-        """Move everything to where it belongs."""
+        """Rename everything to its final path."""
         write_csv(pd.DataFrame(self._rows["metrics"]), metrics)
         write_csv(pd.DataFrame(self._rows["losses"]), losses)
         for path in self._folder.glob("*.csv"):

@@ -86,7 +86,7 @@ class _Scores:
         self._blocks: list[Tensor] = []
 
     def add(self, s: int, phi: Tensor) -> None:
-        """One step of one block of rows; the walk begins each block at the last step."""
+        """One step of one block of rows; each block begins at the last step."""
         if s == self._last:
             self._blocks.append(phi * self._kernel[s])
         else:
@@ -94,8 +94,8 @@ class _Scores:
 
     def cosines(self) -> Tensor:
         """Cosines between all rows per group, [G, R, R]; a row of zeros has cosine 0 with everything."""
-        scores, found = torch.cat(self._blocks), []
+        scores, matrices = torch.cat(self._blocks), []
         for group in range(len(self._partition)):
             unit = torch.nn.functional.normalize(scores[:, self._partition.index(group)], dim=1)
-            found.append(unit @ unit.T)
-        return torch.stack(found)
+            matrices.append(unit @ unit.T)
+        return torch.stack(matrices)

@@ -1,4 +1,4 @@
-"""Stores on disk: the only room that touches Zarr.
+"""Stores on disk: the only package that imports Zarr.
 
 `write_dataset` and `read_dataset` are for labelled results, written once and verified whole. `ArraySpec`,
 `create_array` and `open_array` are for arrays that grow chunk by chunk, such as a recorded trajectory.

@@ -1,1 +1,1 @@
-"""Studies: questions asked of influence scores, one file each; arrays in, numbers out."""
+"""Studies: analyses of recorded runs and influence scores, one file each; arrays in, numbers out."""

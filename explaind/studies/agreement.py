@@ -16,10 +16,10 @@ def fidelity(predicted: np.ndarray, final: np.ndarray) -> dict[str, float]:
         difference of any output.
     """
     predicted, final = predicted.astype(np.float64), final.astype(np.float64)
-    ours, theirs = _log_softmax(predicted), _log_softmax(final)
+    log_rebuilt, log_final = _log_softmax(predicted), _log_softmax(final)
     return {
         "agreement": float((predicted.argmax(-1) == final.argmax(-1)).mean()),
-        "kl": float((np.exp(theirs) * (theirs - ours)).sum(-1).mean()),
+        "kl": float((np.exp(log_final) * (log_final - log_rebuilt)).sum(-1).mean()),
         "max_error": float(np.abs(predicted - final).max()),
     }
 

@@ -63,9 +63,9 @@ def write(config: Mapping[str, Any], *, trajectory: Path, method: str, output: P
     """
     run, experiment = open_run(trajectory)
     tests = config["study"]["attribution"]["tests"]
-    found = score(run, experiment, method, tests, config["study"]["datamodel"])
+    scores = score(run, experiment, method, tests, config["study"]["datamodel"])
     dataset = xr.Dataset(
-        {"score": (("train", "test"), found.numpy().astype(np.float32))},
+        {"score": (("train", "test"), scores.numpy().astype(np.float32))},
         attrs={"method": method},
     )
     write_dataset(dataset, output, kind="baseline")
@@ -83,13 +83,13 @@ def score(
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the library's own notes
-        found = _METHODS[method](run, experiment, options, train, test).detach()
-    if not bool(torch.isfinite(found).all()):
+        scores = _METHODS[method](run, experiment, options, train, test).detach()
+    if not bool(torch.isfinite(scores).all()):
         raise DataError(
             f"The method {method} gave scores that are not finite.",
             remedy="For influence functions, lower study.datamodel.eigenvectors: small eigenvalues may come out negative.",
         )
-    return found
+    return scores
 
 
 def _trak(

@@ -34,16 +34,16 @@ def by_head(scores: xr.DataArray, projections: tuple[str, ...]) -> xr.DataArray:
         scores: with the units' coordinates.
         projections: of one kind of head: ("q_proj", "o_proj") for query heads, ("k_proj", "v_proj") for key-value heads.
     """
-    mine = scores.isel(unit=np.flatnonzero(np.isin(scores["projection"].values.astype(str), projections)))
+    chosen = scores.isel(unit=np.flatnonzero(np.isin(scores["projection"].values.astype(str), projections)))
     depth, head = (
-        mine["depth"].values,
-        np.maximum(mine["head"].values, 0),
+        chosen["depth"].values,
+        np.maximum(chosen["head"].values, 0),
     )  # −1: a single head, which is not divided
-    found = _sum(mine, np.asarray([f"{d:06d} {h:06d}" for d, h in zip(depth, head, strict=True)]), "pair")
+    pairs = _sum(chosen, np.asarray([f"{d:06d} {h:06d}" for d, h in zip(depth, head, strict=True)]), "pair")
     depths, heads = np.unique(depth), np.unique(head)
-    values = found.sortby("pair").values.reshape(*found.shape[:-1], len(depths), len(heads))
-    dims = (*found.dims[:-1], "depth", "head")
-    coords = {name: scores[name] for name in found.dims[:-1] if name in scores.coords}
+    values = pairs.sortby("pair").values.reshape(*pairs.shape[:-1], len(depths), len(heads))
+    dims = (*pairs.dims[:-1], "depth", "head")
+    coords = {name: scores[name] for name in pairs.dims[:-1] if name in scores.coords}
     return xr.DataArray(values, dims=dims, coords={**coords, "depth": depths, "head": heads})
 
 

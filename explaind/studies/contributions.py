@@ -1,4 +1,4 @@
-"""Single predictions taken apart by training samples: the largest contributions on both sides, and the rest; they add up.
+"""Single predictions decomposed by training samples: the largest contributions on both sides, and the rest; they add up.
 
 For test sample x with true class y:  initial + Σ helpful + Σ harmful + rest + regularization + residual = final,  all in units of
 log p_y(x). Helpful samples raised it most over the run, harmful ones lowered it most.

@@ -14,7 +14,7 @@ left out (set to their row and column means). The cycle of frequency k has the p
 
     share_k = 2 |Σ_ij E_ij exp(−2πi k (y_i − z_j)/p)|² / (n m Σ_ij E_ij²),    k = 1…(p−1)/2
 
-(k and p−k are the same real cycle, hence the 2.) A matrix without cycles has share_k ≈ 2/(n m), which is next to nothing.
+(k and p−k are the same real cycle, hence the 2.) A matrix without cycles has share_k ≈ 2/(n m), which is negligible.
 """
 
 from __future__ import annotations

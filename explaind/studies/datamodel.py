@@ -61,8 +61,8 @@ def write(
     labels = experiment.test[1][: own.sizes["test"]].numpy()
     methods = {"explaind": score_of_attribution(own, labels)}
     for path in baselines:
-        found = read_dataset(path, kind="baseline")
-        methods[found.attrs["method"]] = found["score"].values.astype(np.float64)
+        baseline = read_dataset(path, kind="baseline")
+        methods[baseline.attrs["method"]] = baseline["score"].values.astype(np.float64)
     rows = []
     for fraction, models in _by_fraction(retrained).items():
         measured = _log_probability(models, labels)
@@ -137,8 +137,8 @@ def _by_fraction(paths: Sequence[Path]) -> dict[str, xr.Dataset]:
         part = read_dataset(path, kind="retrained")
         parts.setdefault(part.attrs["fraction"], []).append(part)
     return {
-        fraction: xr.concat(sorted(found, key=lambda part: int(part.subset[0])), dim="subset", join="exact")
-        for fraction, found in sorted(parts.items(), key=lambda item: (item[0] == LEAVE_ONE_OUT, item[0]))
+        fraction: xr.concat(sorted(group, key=lambda part: int(part.subset[0])), dim="subset", join="exact")
+        for fraction, group in sorted(parts.items(), key=lambda item: (item[0] == LEAVE_ONE_OUT, item[0]))
     }
 
 
@@ -150,7 +150,7 @@ def _log_probability(models: xr.Dataset, labels: np.ndarray) -> xr.DataArray:
 
 def _membership(samples: int, fraction: str, models: xr.Dataset, seed: int) -> np.ndarray:
     """1 where a training sample is in a subset, [M, N]."""
-    found = torch.zeros(models.sizes["subset"], samples, dtype=torch.float64)
-    for row, number in zip(found, models["subset"].values, strict=True):
+    membership = torch.zeros(models.sizes["subset"], samples, dtype=torch.float64)
+    for row, number in zip(membership, models["subset"].values, strict=True):
         row[members(samples, fraction, int(number), seed)] = 1
-    return found.numpy()
+    return membership.numpy()

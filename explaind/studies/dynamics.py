@@ -72,8 +72,8 @@ def embeddings_are_small(scores: xr.DataArray) -> Finding:
 
 def depth_moves(scores: xr.DataArray) -> Finding:
     """Figure 6: influence of the MLP moves from layers near the input to layers near the output, and back."""
-    mine = scores.sel(term="batch").isel(unit=np.flatnonzero(scores["component"].values == "MLP"))
-    depth = by_depth(mine).transpose("checkpoint", "depth")
+    mlp = scores.sel(term="batch").isel(unit=np.flatnonzero(scores["component"].values == "MLP"))
+    depth = by_depth(mlp).transpose("checkpoint", "depth")
     weights = np.clip(-depth.values, 0, None)
     layers = depth["depth"].values
     there = weights.sum(1) > 0  # checkpoints at which the MLP lowers the loss at all

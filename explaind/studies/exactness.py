@@ -1,4 +1,4 @@
-"""The claims that make the others worth reading: the decomposition adds up, and recording changed nothing."""
+"""The claims on which the others rest: the decomposition adds up, and recording changed nothing."""
 
 from __future__ import annotations
 

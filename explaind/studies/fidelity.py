@@ -1,7 +1,7 @@
 """One experiment's rows of table 1: do the summed influences reproduce the model's predictions, at which number of nodes?
 
 The prediction rebuilt for test sample x is f_{θ_0}(x) + Σ I + Σ R, without the residual. The paper uses 100 nodes at every step;
-the adaptive row refines only where the residual asks for it.
+the adaptive row refines only where the residual is too large.
 """
 
 from __future__ import annotations

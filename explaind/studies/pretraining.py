@@ -65,9 +65,9 @@ def reconstruction(table: pd.DataFrame, tolerance: float) -> Finding:
     )
 
 
-def languages_help_themselves(found: list[xr.Dataset]) -> Finding:
+def languages_help_themselves(explained: list[xr.Dataset]) -> Finding:
     """The heat map: a language is learned from its own text."""
-    ranks = [rank for one in found for rank in own_rank(one).values()]
+    ranks = [rank for one in explained for rank in own_rank(one).values()]
     first, top = (float(np.mean([rank <= limit for rank in ranks])) for limit in (0, 2))
     return Finding(
         "languages",

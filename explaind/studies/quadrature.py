@@ -34,7 +34,7 @@ STAGE = Stage(
     gpu=True,
 )
 
-BLOCK = 512  # test samples per walk over the steps
+BLOCK = 512  # test samples per pass over the steps
 
 
 def write(config: Mapping[str, Any], *, trajectory: Path, nodes: int, output: Path) -> None:
@@ -69,7 +69,9 @@ def write(config: Mapping[str, Any], *, trajectory: Path, nodes: int, output: Pa
                     return tangents(torch.add(theta, update, alpha=t), update[None], x, y)
 
                 unknown = torch.zeros_like(total, dtype=problem.dtype)
-                total += fixed(evaluate, lambda found: found[0][0], unknown, nodes).parts[0][0].double()
+                total += (
+                    fixed(evaluate, lambda integrals: integrals[0][0], unknown, nodes).parts[0][0].double()
+                )
                 bar.advance()
             predicted.append(total)
             final.append(problem.values(run.n_steps, x, y).double())

@@ -102,24 +102,24 @@ def write(config: Mapping[str, Any], *, fraction: str, start: int, stop: int, ou
     Raises:
         TrainingError: a loss became NaN or infinite.
     """
-    options, rule = config["study"]["datamodel"], config["train"]
+    options, training = config["study"]["datamodel"], config["train"]
     tests = config["study"]["attribution"]["tests"]
-    with reproducible(rule["threads"]):
-        base = load(config, seed=rule["seeds"][0]).to(find_device())
+    with reproducible(training["threads"]):
+        base = load(config, seed=training["seeds"][0]).to(find_device())
         count = len(base.train[1])
-        whole = Order(count, rule, 0).per_epoch
-        found, lengths = [], []
+        whole = Order(count, training, 0).per_epoch
+        per_model, lengths = [], []
         jobs = [(m, seed) for m in range(start, stop) for seed in options["seeds"]]
         for m, seed in track(jobs, description=f"retraining, {fraction}", unit="model"):
             chosen = members(count, fraction, m, options["seed"])
-            order = Order(count, rule, seed, members=chosen, packed=fraction != LEAVE_ONE_OUT)
-            steps = max(1, round(rule["max_steps"] / whole * order.per_epoch))
+            order = Order(count, training, seed, members=chosen, packed=fraction != LEAVE_ONE_OUT)
+            steps = max(1, round(training["max_steps"] / whole * order.per_epoch))
             experiment = base.with_initial_parameters(seed)
             optimizer = make_optimizer(config, experiment.model)
-            train_silently(experiment, optimizer, rule, order, steps)
-            found.append(experiment.outputs(base.test[0][:tests]).cpu())
+            train_silently(experiment, optimizer, training, order, steps)
+            per_model.append(experiment.outputs(base.test[0][:tests]).cpu())
             lengths.append(steps)
-    outputs = torch.stack(found).unflatten(0, (stop - start, len(options["seeds"]))).numpy()
+    outputs = torch.stack(per_model).unflatten(0, (stop - start, len(options["seeds"]))).numpy()
     dataset = xr.Dataset(
         {
             "outputs": (("subset", "seed", "test", "output"), outputs),

@@ -48,15 +48,15 @@ def write(config: Mapping[str, Any], *, trajectory: Path, output: Path) -> None:
         trajectory: the recorded run; its experiment has held-out samples.
         output: CSV with `COLUMNS`.
     """
-    options, rule = config["study"]["sparse"], config["influence"]
+    options, query = config["study"]["sparse"], config["influence"]
     run, experiment = open_run(trajectory)
     scores = influence(
         run,
         experiment.model,
-        test=tuple(part[: rule["tests"]] for part in experiment.test),
+        test=tuple(part[: query["tests"]] for part in experiment.test),
         keep=("step", "test", "output"),
-        tolerance=rule["tolerance"],
-        max_nodes=rule["max_nodes"],
+        tolerance=query["tolerance"],
+        max_nodes=query["max_nodes"],
     )
     parts = [scores[name].values for name in ("kernel", "regularization")]
     per_step = parts[0] + parts[1]  # [S, T, O]
@@ -68,8 +68,8 @@ def write(config: Mapping[str, Any], *, trajectory: Path, output: Path) -> None:
         "random": [generator.permutation(run.n_steps) for _ in range(options["orders"])],
     }
     rows = []
-    for ranking, found in orders.items():
-        for number, order in enumerate(found):
+    for ranking, permutations in orders.items():
+        for number, order in enumerate(permutations):
             rebuilt, done = initial.copy(), 0
             for share in sorted(options["shares"]):
                 count = max(1, round(share * run.n_steps))

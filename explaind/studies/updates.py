@@ -29,21 +29,22 @@ def write(config: Mapping[str, Any], *, updates: Sequence[Path], output: Path) -
         output: the store to write: every variable but the quadrature's, with a first axis `checkpoint` (its name), and `step`,
             `lr` and `notes` along it. `by_nodes` is NaN where fewer nodes were enough.
     """
-    found = [read_dataset(path, kind="update").drop_dims("place") for path in updates]
-    steps = [dataset.attrs["step"] for dataset in found]
+    datasets = [read_dataset(path, kind="update").drop_dims("place") for path in updates]
+    steps = [dataset.attrs["step"] for dataset in datasets]
     if any(later <= earlier for earlier, later in pairwise(steps)):
         raise DataError(
             "The checkpoints are not in the order of training.",
             expected="rising numbers of updates",
             got=", ".join(
-                f"{dataset.attrs['checkpoint']}: {step}" for dataset, step in zip(found, steps, strict=True)
+                f"{dataset.attrs['checkpoint']}: {step}"
+                for dataset, step in zip(datasets, steps, strict=True)
             ),
             remedy="Correct the order of checkpoints.revisions, or the numbers in the names of the folders.",
         )
-    names = [dataset.attrs["checkpoint"] for dataset in found]
-    attributes = {key: ("checkpoint", [dataset.attrs[key] for dataset in found]) for key in ATTRIBUTES}
-    together = xr.concat(
-        found,
+    names = [dataset.attrs["checkpoint"] for dataset in datasets]
+    attributes = {key: ("checkpoint", [dataset.attrs[key] for dataset in datasets]) for key in ATTRIBUTES}
+    joined = xr.concat(
+        datasets,
         xr.Variable("checkpoint", names),
         data_vars="all",
         coords="minimal",
@@ -51,5 +52,5 @@ def write(config: Mapping[str, Any], *, updates: Sequence[Path], output: Path) -
         join="outer",
         combine_attrs="drop",
     )
-    together = together.assign(attributes).assign_coords(checkpoint=names)
-    write_dataset(together.assign_attrs(tolerance=found[0].attrs["tolerance"]), output, kind="updates")
+    joined = joined.assign(attributes).assign_coords(checkpoint=names)
+    write_dataset(joined.assign_attrs(tolerance=datasets[0].attrs["tolerance"]), output, kind="updates")

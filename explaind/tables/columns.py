@@ -29,7 +29,7 @@ def check_table(table: Table, outputs: Mapping[str, Path]) -> None:
 
 
 def check_columns(path: Path, columns: Iterable[str]) -> None:
-    """Hold a CSV's header against the declared names.
+    """Compare a CSV's header with the declared names.
 
     Args:
         path: the CSV.

@@ -56,18 +56,18 @@ def write(*, intervals: Sequence[Path], output: Path) -> None:
     """
     rows = []
     for path in intervals:
-        found = read_dataset(path, kind="update-interval")
-        plain, adjusted = factors(found)
+        interval = read_dataset(path, kind="update-interval")
+        plain, adjusted = factors(interval)
         explicit, measured = (
-            found["score"].isel(update=0).sel(term="batch", drop=True),
-            found["later"].sum("update"),
+            interval["score"].isel(update=0).sel(term="batch", drop=True),
+            interval["later"].sum("update"),
         )
         for component, a, b in _pairs(explicit, measured):
             rows.append(
                 {
-                    "checkpoint": found.attrs["checkpoint"],
-                    "update": int(found["update"][0]),
-                    "later": found.sizes["update"] - 1,
+                    "checkpoint": interval.attrs["checkpoint"],
+                    "update": int(interval["update"][0]),
+                    "later": interval.sizes["update"] - 1,
                     "component": component,
                     "explicit": a,
                     "measured": b,
@@ -80,9 +80,9 @@ def write(*, intervals: Sequence[Path], output: Path) -> None:
     write_csv(pd.DataFrame(rows), output)
 
 
-def factors(found: xr.Dataset) -> tuple[float, float]:
+def factors(interval: xr.Dataset) -> tuple[float, float]:
     """Σ_{i≥1} β1^i over the interval's later updates; and with the learning rates and bias corrections of those updates."""
-    beta, steps, lr = found.attrs["betas"][0], found["update"].values, found["lr"].values
+    beta, steps, lr = interval.attrs["betas"][0], interval["update"].values, interval["lr"].values
     later = np.arange(1, len(steps))
     correction = 1 - beta ** (steps + 1.0)
     weights = beta**later

@@ -78,12 +78,12 @@ def write(
         periodicity: CSV of `explaind.studies.periodicity`.
         output: CSV with `COLUMNS`.
     """
-    found = [
+    findings = [
         *_exactness(influence, summary, certificate),
         *_growth(influence, pd.read_csv(metrics), read_json(phases)),
         *_geometry(pd.read_csv(structure), pd.read_csv(periodicity), int(config["data"]["modulus"])),
     ]
-    write_csv(pd.DataFrame([asdict(finding) for finding in found], columns=COLUMNS), output)
+    write_csv(pd.DataFrame([asdict(finding) for finding in findings], columns=COLUMNS), output)
 
 
 def _exactness(influence: Path, summary: Path, certificate: Path) -> list[Finding]:

@@ -60,7 +60,7 @@ def write(*, logits: Path, metrics: Path, phases: Path, output: Path) -> None:
     onset = min(int(begun.iloc[0]) if len(begun) else 0, len(steps) - 1)
     memorised = read_json(phases)["memorization_step"]
     until = len(steps) - 1 if memorised is None else min(memorised, len(steps) - 1)
-    found = [
+    findings = [
         growth.grow_together(kernel, regularization, onset),
         growth.peak_and_decline(kernel, regularization, onset),
         growth.regularization_dominates_end(kernel, regularization),
@@ -68,5 +68,5 @@ def write(*, logits: Path, metrics: Path, phases: Path, output: Path) -> None:
         growth.decoder_second_peak(layers, onset),
         growth.embedding_rises_late(layers, onset),
     ]
-    found = [replace(finding, figure="3a, on logits") for finding in found]
-    write_csv(pd.DataFrame([asdict(finding) for finding in found], columns=COLUMNS), output)
+    findings = [replace(finding, figure="3a, on logits") for finding in findings]
+    write_csv(pd.DataFrame([asdict(finding) for finding in findings], columns=COLUMNS), output)

@@ -66,7 +66,7 @@ def write(
     """
     explained = read_dataset(updates, kind="updates")
     scores = explained["score"]
-    found = [
+    findings = [
         *(
             [
                 pretraining.loss_falls(
@@ -87,4 +87,4 @@ def write(
             [read_dataset(path, kind="update-languages") for path in languages]
         ),
     ]
-    write_csv(pd.DataFrame([asdict(finding) for finding in found], columns=COLUMNS), output)
+    write_csv(pd.DataFrame([asdict(finding) for finding in findings], columns=COLUMNS), output)

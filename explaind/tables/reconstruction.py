@@ -56,29 +56,29 @@ def write(*, updates: Path, output: Path) -> None:
         updates: store "updates".
         output: CSV with the columns of `TABLE`, and `error_1`, `error_3`, … as far as there were updates with so many nodes.
     """
-    found = read_dataset(updates, kind="updates")
-    change = found["change"].values
-    terms = found["score"].sum("unit")
+    explained = read_dataset(updates, kind="updates")
+    change = explained["change"].values
+    terms = explained["score"].sum("unit")
     table = pd.DataFrame(
         {
-            "checkpoint": found["checkpoint"].values,
-            "step": found["step"].values,
-            "lr": found["lr"].values,
-            "heldout_loss": found["before"].mean("heldout").values,
-            "train_loss": found["train_loss"].values,
-            "gradient_norm": found["gradient_norm"].values,
-            "clip": found["clip"].values,
+            "checkpoint": explained["checkpoint"].values,
+            "step": explained["step"].values,
+            "lr": explained["lr"].values,
+            "heldout_loss": explained["before"].mean("heldout").values,
+            "train_loss": explained["train_loss"].values,
+            "gradient_norm": explained["gradient_norm"].values,
+            "clip": explained["clip"].values,
             "change": change,
-            "reconstruction": found["reconstruction"].values,
-            "residual": found["residual"].values,
-            "relative_error": np.abs(found["residual"].values / change),
-            "passes": found["passes"].values,
+            "reconstruction": explained["reconstruction"].values,
+            "residual": explained["residual"].values,
+            "relative_error": np.abs(explained["residual"].values / change),
+            "passes": explained["passes"].values,
             **{
-                f"error_{count}": np.abs(found["by_nodes"].sel(nodes=count).values / change - 1)
-                for count in found["nodes"].values
+                f"error_{count}": np.abs(explained["by_nodes"].sel(nodes=count).values / change - 1)
+                for count in explained["nodes"].values
             },
-            **{str(term): terms.sel(term=term).values for term in found["term"].values},
-            "notes": found["notes"].values,
+            **{str(term): terms.sel(term=term).values for term in explained["term"].values},
+            "notes": explained["notes"].values,
         }
     )
     write_csv(table, output)

@@ -65,25 +65,25 @@ def write(*, updates: Path, intervals: Sequence[Path], output: Path) -> None:
     single = read_dataset(updates, kind="updates")["score"]
     rows = []
     for path in intervals:
-        found = read_dataset(path, kind="update-interval")
-        count = found.sizes["update"]
-        full = found["score"].sum("update")
-        alone = single.sel(checkpoint=found.attrs["checkpoint"]) * count
+        interval = read_dataset(path, kind="update-interval")
+        count = interval.sizes["update"]
+        full = interval["score"].sum("update")
+        alone = single.sel(checkpoint=interval.attrs["checkpoint"]) * count
         for term in [*map(str, full["term"].values), "all"]:
             pair = [
                 scores.sum("term") if term == "all" else scores.sel(term=term) for scores in (full, alone)
             ]
             rows.append(
                 {
-                    "checkpoint": found.attrs["checkpoint"],
-                    "start": int(found["update"][0]),
-                    "stop": int(found["update"][-1]) + 1,
+                    "checkpoint": interval.attrs["checkpoint"],
+                    "start": int(interval["update"][0]),
+                    "stop": int(interval["update"][-1]) + 1,
                     "term": term,
                     **_compare(*pair),
-                    "change": float(found["change"].sum()),
-                    "residual": float(found["residual"].sum()),
-                    "replay": float(found["replay"].max()),
-                    "arrival": found.attrs["arrival"],
+                    "change": float(interval["change"].sum()),
+                    "residual": float(interval["residual"].sum()),
+                    "replay": float(interval["replay"].max()),
+                    "arrival": interval.attrs["arrival"],
                 }
             )
     write_csv(pd.DataFrame(rows), output)

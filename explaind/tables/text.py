@@ -63,11 +63,11 @@ def write(config: Mapping[str, Any], *, languages: Path, losses: Path | None = N
     for name in ("first_loss", "last_loss"):
         table[name] = np.nan
     if losses:
-        found = (
+        by_language = (
             pd.read_csv(losses, keep_default_na=False).sort_values("step").groupby(["part", "language"]).loss
         )
         key = pd.MultiIndex.from_frame(table[["part", "language"]])
         table["first_loss"], table["last_loss"] = (
-            values.reindex(key).to_numpy() for values in (found.first(), found.last())
+            values.reindex(key).to_numpy() for values in (by_language.first(), by_language.last())
         )
     write_csv(table, output)

@@ -77,12 +77,12 @@ def write(*, benchmarks: Sequence[Path], output: Path) -> None:
     for column in ("s", "max_rss"):
         table[column] = pd.to_numeric(
             table[column], errors="coerce"
-        )  # "NA": the job was too short to be looked at
+        )  # "NA": the job was too short to be measured
     groups = table.groupby(["experiment", "rule", "of"], sort=False)
-    together = groups.agg(
+    totals = groups.agg(
         jobs=("s", "size"), seconds=("s", "sum"), max_seconds=("s", "max"), max_memory=("max_rss", "max")
     )
-    write_csv(together.reset_index()[list(COLUMNS)], output)
+    write_csv(totals.reset_index()[list(COLUMNS)], output)
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

@@ -71,7 +71,7 @@ def _members(package: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _tar_files(raw: bytes, mode: str, package: Path, wanted: Wanted) -> dict[str, bytes]:
-    found = {}
+    files = {}
     try:
         with tarfile.open(fileobj=io.BytesIO(raw), mode=mode) as tree:
             for member in tree:
@@ -79,10 +79,10 @@ def _tar_files(raw: bytes, mode: str, package: Path, wanted: Wanted) -> dict[str
                 if member.isreg() and wanted(path):
                     stream = tree.extractfile(member)
                     assert stream is not None  # a regular file has content
-                    found[path] = stream.read()
+                    files[path] = stream.read()
     except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
         raise _damaged(package, "a tree of files", str(error) or type(error).__name__) from error
-    return dict(sorted(found.items()))
+    return dict(sorted(files.items()))
 
 
 def _damaged(package: Path, expected: str, got: str) -> DataError:

@@ -93,7 +93,7 @@ def read_corpus(folder: Path) -> Corpus:
             got=f"{type(error).__name__}: {error}",
             remedy=remedy,
         ) from error
-    found: dict[str, Texts] = {part: {} for part in PARTS}
+    texts: dict[str, Texts] = {part: {} for part in PARTS}
     for name, entry in files.items():
         text = decoded(folder / name)
         if hashlib.sha256(text.encode()).hexdigest() != entry["sha256"]:
@@ -104,8 +104,8 @@ def read_corpus(folder: Path) -> Corpus:
                 remedy=remedy,
             )
         part, language = name.removesuffix(".txt").split("/")
-        found[part][language] = text.split("\n")[:-1]
-    return Corpus(**found)
+        texts[part][language] = text.split("\n")[:-1]
+    return Corpus(**texts)
 
 
 def _hold_out(options: Mapping[str, Any], train: Texts) -> tuple[Texts, Origin]:

@@ -65,7 +65,7 @@ def mallard(raw: bytes, name: str) -> list[str]:
     blocks = _Blocks()
     _walk(root, blocks, sentence=False)
     blocks.border()
-    return blocks.found
+    return blocks.paragraphs
 
 
 def html(raw: bytes, name: str) -> list[str]:
@@ -78,30 +78,30 @@ def html(raw: bytes, name: str) -> list[str]:
     parser.feed(text)
     parser.close()
     parser.blocks.border()
-    return parser.blocks.found
+    return parser.blocks.paragraphs
 
 
 class _Blocks:
-    """The text between two borders is a paragraph; one with a hole in it is none."""
+    """The text between two borders is a paragraph; one from which an element was left out is none."""
 
     def __init__(self) -> None:
-        self.found: list[str] = []
+        self.paragraphs: list[str] = []
         self._pieces: list[str] = []
-        self._whole = True
+        self._complete = True
 
     def text(self, text: str | None) -> None:
         self._pieces.append(text or "")
 
     def hole(self) -> None:
-        self._whole = False
+        self._complete = False
 
     def border(self, *, heading: bool = False) -> None:
         text = clean(_EMPTY_BRACKETS.sub("", "".join(self._pieces)))
         if heading:
             text = _NUMBER.sub("", text)
-        if text and self._whole:
-            self.found.append(text)
-        self._pieces, self._whole = [], True
+        if text and self._complete:
+            self.paragraphs.append(text)
+        self._pieces, self._complete = [], True
 
 
 def _walk(element: ElementTree.Element, blocks: _Blocks, *, sentence: bool) -> None:

@@ -87,9 +87,9 @@ def manuals(languages: Sequence[str]) -> tuple[Texts, Origin]:
 
     def paragraphs(language: str) -> list[str]:
         entry = LANGUAGES[language]
-        found = [text for folder in entry.gnome for text in _read(gnome.get(folder, {}), mallard)]
-        found += [text for folder in entry.debian for text in _read(debian.get(folder, {}), html)]
-        return unique(text for text in found if width(text) >= SHORTEST)
+        passages = [text for folder in entry.gnome for text in _read(gnome.get(folder, {}), mallard)]
+        passages += [text for folder in entry.debian for text in _read(debian.get(folder, {}), html)]
+        return unique(text for text in passages if width(text) >= SHORTEST)
 
     english = paragraphs("eng")
     same, phrases = set(english), {phrase for text in english for phrase in _phrases(text)}
@@ -134,12 +134,12 @@ def _phrases(text: str) -> list[tuple[str, ...]]:
 
 def _pages(files: dict[str, bytes], pattern: re.Pattern[str]) -> dict[str, dict[str, bytes]]:
     """Files by the folder (or name) that stands for their language, and then by path, in order."""
-    found: dict[str, dict[str, bytes]] = {}
+    pages: dict[str, dict[str, bytes]] = {}
     for path, raw in files.items():
         match = pattern.fullmatch(path)
         assert match is not None  # these files were chosen by the same pattern
-        found.setdefault(match[1], {})[path] = raw
-    return found
+        pages.setdefault(match[1], {})[path] = raw
+    return pages
 
 
 def _read(pages: dict[str, bytes], extract: Callable[[bytes, str], list[str]]) -> Iterable[str]:

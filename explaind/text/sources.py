@@ -111,10 +111,12 @@ def _from_hub(source: Mapping[str, Any], languages: Sequence[str]) -> tuple[Text
     texts, origin = {}, []
     for language in languages:
         configuration = (source["configuration"] or "").replace("{language}", language) or None
-        asked = {"split": source["split"], "revision": source["revision"]}
+        options = {"split": source["split"], "revision": source["revision"]}
         where = f"the data set {name} ({configuration or 'no configuration'}, {source['split']})"
         try:
-            rows = list(load_dataset(name, configuration, streaming=True, **asked).take(source["documents"]))
+            rows = list(
+                load_dataset(name, configuration, streaming=True, **options).take(source["documents"])
+            )
         except Exception as error:  # the library and its transports raise errors of many kinds
             raise DataError(
                 f"The language {language} could not be read from {where}.",
@@ -130,7 +132,7 @@ def _from_hub(source: Mapping[str, Any], languages: Sequence[str]) -> tuple[Text
                 remedy="Correct data.source.column.",
             )
         texts[language] = _paragraphs("\n".join(row[column] for row in rows))
-        origin.append({"dataset": name, "configuration": configuration, **asked, "documents": len(rows)})
+        origin.append({"dataset": name, "configuration": configuration, **options, "documents": len(rows)})
     return texts, origin
 
 

@@ -63,7 +63,7 @@ def write_tokens(
             line ends and `</s>`; a part has ⌊(tokens + paragraphs) / (context − 1)⌋ sequences.
 
     Raises:
-        ConfigError: a context without room for a token after `<s>`, or see `make_tokenizer`.
+        ConfigError: a context too short for a token after `<s>`, or see `make_tokenizer`.
         DataError: a language with less text than one sequence, or see `read_corpus` and `make_tokenizer`.
     """
     data = config["data"]
@@ -127,15 +127,15 @@ def read_tokens(path: Path, *, vocabulary: int | None = None, context: int | Non
             got=f"{store.sizes['position']} tokens",
             remedy="Lengthen the model's context, or write the tokens again with a smaller data.context.",
         )
-    found: dict[str, Any] = {}
+    sequences: dict[str, Any] = {}
     for part in PARTS:
         names = tuple(map(str, store[NAMES[part]].values))
-        found[part] = _checked(store[part].values, own, f"The {part} sequences in {path}", "token ids")
-        found[f"{part}_language"] = _checked(
+        sequences[part] = _checked(store[part].values, own, f"The {part} sequences in {path}", "token ids")
+        sequences[f"{part}_language"] = _checked(
             store[f"{part}_language_index"].values, len(names), f"The {part} sequences in {path}", "languages"
         )
-        found["languages" if part == "train" else "heldout_languages"] = names
-    return Tokens(**found, vocabulary=own)
+        sequences["languages" if part == "train" else "heldout_languages"] = names
+    return Tokens(**sequences, vocabulary=own)
 
 
 def _encode(tokenizer: Tokenizer, paragraphs: Sequence[str]) -> list[list[int]]:
@@ -173,12 +173,12 @@ def _row(language: str, part: str, paragraphs: Sequence[str], encoded: list[list
 
 
 def _checked(values: np.ndarray, bound: int, owner: str, what: str) -> Tensor:
-    found = torch.from_numpy(values.astype(np.int64))
-    if found.numel() and (int(found.min()) < 0 or int(found.max()) >= bound):
+    indices = torch.from_numpy(values.astype(np.int64))
+    if indices.numel() and (int(indices.min()) < 0 or int(indices.max()) >= bound):
         raise DataError(
             f"{owner} have {what} that do not exist.",
             expected=f"0 to {bound - 1}",
-            got=f"{int(found.min())} to {int(found.max())}",
+            got=f"{int(indices.min())} to {int(indices.max())}",
             remedy="Write the tokens again.",
         )
-    return found
+    return indices

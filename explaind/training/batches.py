@@ -27,7 +27,7 @@ class Order:
 
     Args:
         samples: N.
-        rule: `config["train"]`: `batch` (null: all samples at every step), `drop_last`, `flip`.
+        training: `config["train"]`: `batch` (null: all samples at every step), `drop_last`, `flip`.
         seed: of the run.
         members: the samples that take part; all by default.
         packed: fill the batches of the members up again, as a run on them alone would. Otherwise each member stays in the batch
@@ -40,23 +40,23 @@ class Order:
     def __init__(
         self,
         samples: int,
-        rule: Mapping[str, Any],
+        training: Mapping[str, Any],
         seed: int,
         *,
         members: Tensor | None = None,
         packed: bool = True,
     ) -> None:
-        self._samples, self._seed, self._flip = samples, seed, rule["flip"] == "horizontal"
+        self._samples, self._seed, self._flip = samples, seed, training["flip"] == "horizontal"
         self._packed, self._member = packed, None
         count = samples
         if members is not None:
             self._member = torch.zeros(samples, dtype=torch.bool)
             self._member[members] = True
             count = int(self._member.sum()) if packed else samples
-        self._batch = rule["batch"]
+        self._batch = training["batch"]
         self._epoch: tuple[int, Tensor, Tensor] | None = None
         whole = count // self._batch if self._batch else 1
-        ragged = bool(self._batch and count % self._batch and not rule["drop_last"])
+        ragged = bool(self._batch and count % self._batch and not training["drop_last"])
         #: Updates in one pass over the samples.
         self.per_epoch = whole + ragged
         if self.per_epoch == 0:

@@ -27,36 +27,36 @@ METRICS = ("step", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
 def train_rows(
     experiment: Experiment,
     optimizer: torch.optim.Optimizer,
-    rule: Mapping[str, Any],
+    training: Mapping[str, Any],
     run: Any | None = None,
 ) -> Iterator[tuple[float, ...]]:
     """Train from step `run.step` (0 without a recorder); yields a row of `METRICS` for each θ_s, NaN where not evaluated.
 
     Args:
         experiment, optimizer: model, data and loss; and what moves the model.
-        rule: `config["train"]`.
+        training: `config["train"]`.
         run: an open recorder.
 
     Raises:
         TrainingError: the loss became NaN or infinite.
     """
-    order = Order(len(experiment.train[1]), rule, experiment.seed)
-    schedule = Schedule(optimizer, rule, order, rule["max_steps"])
+    order = Order(len(experiment.train[1]), training, experiment.seed)
+    schedule = Schedule(optimizer, training, order, training["max_steps"])
     first = 0 if run is None else run.step
     description = f"{'training' if run is None else 'recording'} {experiment.name}, seed {experiment.seed}"
-    steps = range(first, rule["max_steps"] + 1)
+    steps = range(first, training["max_steps"] + 1)
     for step in track(steps, total=len(steps), description=description):
         indices, views = order(step)
         inputs, targets = experiment.seen(indices, views)
         outputs = experiment.model(inputs)
         loss = experiment.loss(outputs, targets)
-        ends = step == rule["max_steps"]
-        evaluated = ends or step % rule["evaluate_every"] == 0
+        ends = step == training["max_steps"]
+        evaluated = ends or step % training["evaluate_every"] == 0
         tested = _evaluate(experiment) if evaluated else (math.nan, math.nan)
         row = (step, *_score(outputs.detach(), loss.detach(), targets), *tested)
         _check_finite(loss, step, experiment)
         yield row
-        stop = rule["stop_accuracy"]
+        stop = training["stop_accuracy"]
         if ends or (stop is not None and min(row[2], row[4]) >= stop):
             return  # θ_s is final: no update s
         optimizer.zero_grad()
@@ -77,7 +77,7 @@ def train_rows(
 def train_silently(
     experiment: Experiment,
     optimizer: torch.optim.Optimizer,
-    rule: Mapping[str, Any],
+    training: Mapping[str, Any],
     order: Order,
     steps: int,
 ) -> None:
@@ -86,7 +86,7 @@ def train_silently(
     Raises:
         TrainingError: the loss became NaN or infinite.
     """
-    schedule = Schedule(optimizer, rule, order, steps)
+    schedule = Schedule(optimizer, training, order, steps)
     for step in range(steps):
         indices, views = order(step)
         if len(indices) == 0:  # the only sample of this batch is left out: without it there is no update

@@ -18,13 +18,13 @@ from explaind.experiments.experiment import Experiment
 __all__ = ["summarise", "windows"]
 
 
-def summarise(table: pd.DataFrame, experiment: Experiment, rule: Mapping[str, Any]) -> dict[str, Any]:
+def summarise(table: pd.DataFrame, experiment: Experiment, training: Mapping[str, Any]) -> dict[str, Any]:
     """What one run came to.
 
     Args:
         table: metrics of θ_0…θ_T.
         experiment: holds the seed and the trained model.
-        rule: `config["train"]`.
+        training: `config["train"]`.
 
     Returns:
         `seed`; `steps` = T; `reached`: the stopping rule was met, or there is none; `memorization_step`,
@@ -33,19 +33,19 @@ def summarise(table: pd.DataFrame, experiment: Experiment, rule: Mapping[str, An
         `parameters_sha256` of the bytes of θ_T.
     """
     final = table.iloc[-1]
-    stop = rule["stop_accuracy"]
+    stop = training["stop_accuracy"]
     reached = stop is None or bool(min(final.train_accuracy, final.test_accuracy) >= stop)
     steps = int(final.step)
     return {
         "seed": experiment.seed,
         "steps": steps,
         "reached": reached,
-        "memorization_step": _first(table, table.train_accuracy > rule["memorized_accuracy"]),
-        "generalization_step": _first(table, table.test_accuracy > rule["generalized_accuracy"]),
+        "memorization_step": _first(table, table.train_accuracy > training["memorized_accuracy"]),
+        "generalization_step": _first(table, table.test_accuracy > training["generalized_accuracy"]),
         "stop_step": steps if reached else None,
         "train_accuracy": float(final.train_accuracy),
         "test_accuracy": float(final.test_accuracy),
-        "threads": int(rule["threads"]),
+        "threads": int(training["threads"]),
         "parameters_sha256": _digest(experiment.model),
     }
 

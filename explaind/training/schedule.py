@@ -16,26 +16,26 @@ class Schedule:
     """(step) → sets the learning rate of that update: the configured one times the schedule's factor."""
 
     def __init__(
-        self, optimizer: torch.optim.Optimizer, rule: Mapping[str, Any], order: Order, steps: int
+        self, optimizer: torch.optim.Optimizer, training: Mapping[str, Any], order: Order, steps: int
     ) -> None:
         self._groups = [(group, group["lr"]) for group in optimizer.param_groups]
-        self._factor = rate(rule, order.per_epoch, steps)
+        self._factor = rate(training, order.per_epoch, steps)
 
     def __call__(self, step: int) -> None:
         for group, base in self._groups:
             group["lr"] = base * self._factor(step)
 
 
-def rate(rule: Mapping[str, Any], per_epoch: int, steps: int) -> Callable[[int], float]:
+def rate(training: Mapping[str, Any], per_epoch: int, steps: int) -> Callable[[int], float]:
     """The factor on the learning rate at a step.
 
     Args:
-        rule: `config["train"]`: `schedule` "constant", or "triangular": from 0 to 1 at `peak_epoch`, and back to 0 at the end.
+        training: `config["train"]`: `schedule` "constant", or "triangular": 0 to 1 at `peak_epoch` and back to 0 at the end.
         per_epoch, steps: updates of an epoch and of the run.
     """
-    if rule["schedule"] == "constant":
+    if training["schedule"] == "constant":
         return lambda step: 1.0
-    peak = min(rule["peak_epoch"] * per_epoch, steps)
+    peak = min(training["peak_epoch"] * per_epoch, steps)
     return lambda step: step / peak if step < peak else (steps - step) / max(steps - peak, 1)
 
 

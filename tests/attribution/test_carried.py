@@ -1,4 +1,4 @@
-"""Momentum that a resumed optimizer brought along is a term of its own, whatever axes are kept."""
+"""Momentum that a resumed optimizer starts with is a term of its own, whatever axes are kept."""
 
 from __future__ import annotations
 

@@ -24,8 +24,8 @@ def draw(results, name, stem):
     """One figure of the made results; its inputs as it declares them."""
     inputs = {}
     for argument, source in DRAW[name].FIGURE.inputs.items():
-        found = getattr(results, argument)
-        inputs[argument] = [found[window] for window in source[1:]] if argument == "windows" else found
+        paths = getattr(results, argument)
+        inputs[argument] = [paths[window] for window in source[1:]] if argument == "windows" else paths
     DRAW[name].draw(results.config, **inputs, stem=stem)
 
 

@@ -402,7 +402,7 @@ class ResumedAndEdited(Resumed):
 
 
 class Warm(Loop):
-    """An optimizer with history: what it brings along is a term of its own."""
+    """An optimizer with history: the momentum it starts with is a term of its own."""
 
     healthy = True
 

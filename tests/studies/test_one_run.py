@@ -1,4 +1,4 @@
-"""One run taken apart: single predictions by training samples, and all of them by some of the updates."""
+"""One run decomposed: single predictions by training samples, and all of them by some of the updates."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ rule attribution:
         "../scripts/stage.py"
 
 
-# A few predictions taken apart by training samples.
+# A few predictions decomposed by training samples.
 rule contributions:
     input:
         trajectory=rules.record.output.trajectory,

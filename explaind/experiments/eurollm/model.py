@@ -94,18 +94,18 @@ def describe(config: Mapping[str, Any], name: str, shape: Sequence[int]) -> Cut:
         name, shape: of the parameter, by transformers' names.
     """
     layers = config["num_hidden_layers"]
-    words = name.split(".")
-    if words[1] == "layers":
-        depth, projection = int(words[2]) + 1, words[-2]
+    parts = name.split(".")
+    if parts[1] == "layers":
+        depth, projection = int(parts[2]) + 1, parts[-2]
         if projection in ("q_proj", "k_proj", "v_proj", "o_proj"):
             keys = projection in ("k_proj", "v_proj")
             queries = config["num_attention_heads"]
             heads = (config.get("num_key_value_heads") or queries) if keys else queries
             return Cut("attention", depth, projection, axis=int(projection == "o_proj"), blocks=heads)
-        return Cut("MLP" if words[3] == "mlp" else "norms", depth, projection)
-    if words[-2] == "embed_tokens":
+        return Cut("MLP" if parts[3] == "mlp" else "norms", depth, projection)
+    if parts[-2] == "embed_tokens":
         return Cut("input embedding", 0, "embed_tokens")
-    return Cut("output embedding" if words[0] == "lm_head" else "norms", layers + 1, words[-2])
+    return Cut("output embedding" if parts[0] == "lm_head" else "norms", layers + 1, parts[-2])
 
 
 LLAMA = Architecture(make=make_llama, losses=sequence_losses, describe=describe, components=COMPONENTS)

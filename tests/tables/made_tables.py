@@ -57,14 +57,14 @@ def _reconstruction(folder: Path) -> Path:
 
 
 def _languages(folder: Path) -> Path:
-    found = xr.Dataset(
+    contributions = xr.Dataset(
         {
             "batch": (("train_language", "heldout_language", "component"), -np.ones((2, 2, 1))),
             "per_batch": ("train_language", [2, 1]),
         },
         coords={"train_language": ["deu", "eng"], "heldout_language": ["deu", "eng"]},
     )
-    write_dataset(found, folder / "languages.zarr", kind="update-languages")
+    write_dataset(contributions, folder / "languages.zarr", kind="update-languages")
     return folder / "languages.zarr"
 
 
