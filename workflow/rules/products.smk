@@ -34,10 +34,11 @@ def params_of(one):
     first = one.experiments[0]
     return {
         "experiment": first,
-        "config": product_settings(one, CONFIGS),
+        # Functions: Snakemake looks for wildcards in the braces of texts.
+        "config": lambda wildcards: product_settings(one, CONFIGS),
         "source": source(CONFIGS[first], one.name),
         "module": module_of(one.name),
-        "columns": columns_of(one.product),
+        "columns": lambda wildcards: columns_of(one.product),
     }
 
 
