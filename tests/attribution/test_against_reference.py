@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+
 import pytest
 import torch
+import xarray as xr
 
 import explaind
 from explaind.features import batched
@@ -61,13 +65,25 @@ def expected(tensor: torch.Tensor, keep: tuple[str, ...]) -> torch.Tensor:
     return tensor.sum(drop) if drop else tensor
 
 
+@pytest.fixture(scope="module")
+def answer(run: Run) -> Callable[[str], xr.Dataset]:
+    """The answer to a query of `QUERIES`, computed once."""
+
+    @cache
+    def of(name: str) -> xr.Dataset:
+        keep, lineage = QUERIES[name]
+        return explaind.influence(
+            run.path, run.model, run.loss, train=run.train, test=run.test[0],
+            keep=keep, lineage=lineage, tolerance=1e-10, max_nodes=243, tail_tolerance=0,
+        )  # fmt: skip
+
+    return of
+
+
 @pytest.mark.parametrize("name", QUERIES)
-def test_kernel_equals_the_definition(run: Run, whole, name: str) -> None:
+def test_kernel_equals_the_definition(answer, whole, name: str) -> None:
     keep, lineage = QUERIES[name]
-    scores = explaind.influence(
-        run.path, run.model, run.loss, train=run.train, test=run.test[0],
-        keep=keep, lineage=lineage, tolerance=1e-10, max_nodes=243, tail_tolerance=0,
-    )  # fmt: skip
+    scores = answer(name)
     assert scores.attrs["algorithm"] == ALGORITHM[name.partition("-")[0]]
     reference = whole.seen if lineage == "sample" else whole.influence
     torch.testing.assert_close(
@@ -76,30 +92,17 @@ def test_kernel_equals_the_definition(run: Run, whole, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["forward", "reverse-parameters", "buffered"])
-def test_regularization_equals_the_definition(run: Run, whole, name: str) -> None:
-    keep, _lineage = QUERIES[name]
-    scores = explaind.influence(
-        run.path,
-        run.model,
-        run.loss,
-        train=run.train,
-        test=run.test[0],
-        keep=keep,
-        tolerance=1e-10,
-        max_nodes=243,
-    )
-    kept = tuple(axis for axis in keep if axis != "train")
+def test_regularization_equals_the_definition(answer, whole, name: str) -> None:
+    kept = tuple(axis for axis in QUERIES[name][0] if axis != "train")
     reference = expected(whole.regularization.unsqueeze(2), kept)
-    torch.testing.assert_close(torch.tensor(scores.regularization.values), reference, atol=CLOSE, rtol=0)
+    torch.testing.assert_close(
+        torch.tensor(answer(name).regularization.values), reference, atol=CLOSE, rtol=0
+    )
 
 
 @pytest.mark.parametrize("name", QUERIES)
-def test_completeness(run: Run, name: str) -> None:
-    keep, lineage = QUERIES[name]
-    scores = explaind.influence(
-        run.path, run.model, run.loss, train=run.train, test=run.test[0],
-        keep=keep, lineage=lineage, tolerance=1e-9, max_nodes=243, tail_tolerance=0,
-    )  # fmt: skip
+def test_completeness(answer, name: str) -> None:
+    scores = answer(name)
     parts = [scores[name] for name in ("kernel", "regularization", "residual")]
     total = scores.initial + sum(
         part.sum([d for d in part.dims if d not in ("test", "output")]) for part in parts

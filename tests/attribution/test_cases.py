@@ -84,7 +84,7 @@ EXACT: dict[str, dict] = {
         "schedule": lambda o: torch.optim.lr_scheduler.StepLR(o, 2, 0.5),
     },
     "several parameter groups": {"make": two_groups},
-    "buffers before parameters": {"make": adamw, "model": Normalized},
+    "buffers before parameters": {"make": adamw, "model": Normalized, "steps": 2},
     "frozen parameters": {"make": frozen},
     "tied weights": {"make": adamw, "model": Tied},
     "raw logits with cross entropy": {"make": sgd},

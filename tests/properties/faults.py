@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from tests.properties import faulty_batches, faulty_data, faulty_gradients, faulty_memory, faulty_models
@@ -9,7 +10,8 @@ from tests.properties.loops import Loop
 
 ROOMS = (faulty_batches, faulty_memory, faulty_gradients, faulty_models, faulty_data)
 KINDS: tuple[type[Loop], ...] = tuple(kind for room in ROOMS for kind in room.KINDS)
-SEEDS = 2
+#: Runs of each kind; a longer search: FAULT_SEEDS=5 pytest tests/properties.
+SEEDS = int(os.environ.get("FAULT_SEEDS", "1"))
 
 CASES = [(kind, seed) for kind in KINDS for seed in range(SEEDS)]
 

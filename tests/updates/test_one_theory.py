@@ -104,9 +104,14 @@ def recorded(
     return {name: (term / len(heldout)).rename(layer="parameter") for name, term in found.items()}
 
 
-@pytest.mark.parametrize("keep", [("layer",), ("layer", "train")], ids=["observed", "by sample"])
 @pytest.mark.parametrize(
-    ("before", "clip", "decay", "size"), [(0, None, 0.7, 3), (1, 0.05, 0.0, 6), (4, 0.05, 0.7, 1)]
+    ("before", "clip", "decay", "size", "keep"),
+    [
+        (0, None, 0.7, 3, ("layer",)),
+        (1, 0.05, 0.0, 6, ("layer", "train")),
+        (4, 0.05, 0.7, 1, ("layer", "train")),
+    ],
+    ids=["first update", "clipped", "all of it"],
 )
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_both_ways_give_the_same_terms(

@@ -94,7 +94,6 @@ def test_nothing_is_left_to_do(finished: Project) -> None:
         ("study.windows.width=5", EVERYTHING - {"train", "select", "record", "certify", "influence", "accumulate"}
          - {"quadrature", "logits", "seeds", "certificate", "fidelity", "table01_fidelity", "replay_grokking"}),
         ("select.fallback=refuse", EVERYTHING - {"train"}),
-        ("train.max_steps=59", EVERYTHING),
         ("model.hidden=20", EVERYTHING),
         ("execution.chunk_steps=8", set()),
     ],

@@ -110,7 +110,7 @@ def test_checkpoints_of_a_folder_take_the_same_path(finished: Project, tmp_path:
     assert open_checkpoint(folder / "step-000004").hyperparameters.step == 4
     elsewhere = tmp_path / "results"
     config = ("scale=smoke", "experiment=eurollm", f"results={elsewhere}", _of_folder(finished, folder))
-    result = finished.run("figures", config=config)
+    result = finished.run("tables", config=config)
     assert result.returncode == 0, result.stdout[-6000:]
     assert {path.stem for path in (elsewhere / "tables").glob("*.csv")} == TABLES - {
         "subsampling",
