@@ -66,6 +66,13 @@ def compose(
     for override in wanted:
         _check_override(override)
     config = _hydra(choice, wanted, conf)
+    if config.get("name") != experiment:
+        raise ConfigError(
+            f"The experiment {experiment!r} has another name than its file.",
+            expected=f"name: {experiment}",
+            got=f"name: {config.get('name')}",
+            remedy=f"Correct it in conf/experiment/{experiment}.yaml; the folder in explaind/experiments has the same name.",
+        )
     if "seeds" in config["train"] and (seed := config["train"].get("seed")) is not None:
         config["train"]["seeds"] = [seed]
     validate(config)
@@ -89,6 +96,13 @@ def compose_all(
         ConfigError: as `compose`; an option that no experiment has is refused as it is for the first of them.
     """
     names, wanted = experiments(conf) if names is None else list(names), read_overrides(overrides)
+    if not names:
+        raise ConfigError(
+            "No experiment is chosen.",
+            expected=f"one or more of {', '.join(experiments(conf)) or 'the files in conf/experiment'}",
+            got="none",
+            remedy="Name them after experiment=, or leave that out for all; conf/ is a folder of the repository.",
+        )
     if len(names) == 1:
         return {name: compose(name, scale, wanted, conf=conf) for name in names}
     plain = {name: compose(name, scale, conf=conf) for name in names}

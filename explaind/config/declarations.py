@@ -11,6 +11,7 @@ for, the captions of the report, results/README.md, docs/cluster.md's requests, 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -36,13 +37,13 @@ class Depends:
     Attributes:
         options: dotted options of the configuration, or groups of them: their changes rerun it.
         without: options among these that it does not read.
-        requires: an option or group of options that an experiment must have, else it has no such job; of several, one suffices.
+        requires: options or groups of options that an experiment must have, else it has no such job; of "a | b", one suffices.
         when: values that options must have as well.
     """
 
     options: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
-    requires: str | tuple[str, ...] | None = None
+    requires: str | tuple[str, ...] = ()
     when: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -161,6 +162,13 @@ def read(package: str, kind: type[Declaration]) -> dict[str, Declaration]:
         text = path.read_text(encoding="utf-8")
         if f"\n{name.upper()} = {name}(" in text:
             declared[path.stem] = _evaluate(path, text, kind)
+        elif re.search(rf"^{name.upper()}\b *[:=]", text, re.MULTILINE):
+            raise ConfigError(
+                f"{path} does not declare its {name.lower()} properly.",
+                expected=f"a line that begins with {name.upper()} = {name}(",
+                got="another assignment to this name",
+                remedy="Write it as in the other modules: it is read without running the module.",
+            )
     return declared
 
 
@@ -188,5 +196,7 @@ def declares(node: ast.AST, *names: str) -> TypeGuard[ast.Assign]:
         and isinstance(node.value, ast.Call)
         and len(node.targets) == 1
         and isinstance(node.targets[0], ast.Name)
+        and isinstance(node.value.func, ast.Name)
+        and node.targets[0].id == node.value.func.id.upper()
         and node.targets[0].id in (names or ("STAGE", "FIGURE", "TABLE"))
     )

@@ -47,22 +47,18 @@ def _closure(pending: list[str], seen: dict[str, str]) -> dict[str, str]:
     """Digests of the pending modules and of all that they import, beside those seen already."""
     while pending:
         name = pending.pop()
-        if (
-            name in seen
-            or name in IGNORED
-            or name.startswith("explaind.config.")
-            or name.endswith(".options")
-        ):
+        if name in seen or name in IGNORED or _is_configuration(name):
             continue
         seen[name], imported = _read(name)
         pending.extend(imported)
     return seen
 
 
-def _describes_options(name: str) -> bool:
-    """What options mean and may be; their values enter a job's parameters."""
-    packages = ("experiments", "datasets")
-    return name.endswith(".options") and name.split(".")[1] in packages
+def _is_configuration(name: str) -> bool:
+    """What options mean and may be: their values enter a job's parameters. But which checkpoints there are is computed."""
+    if name.startswith("explaind.config."):
+        return name != "explaind.config.checkpoints"
+    return name.endswith(".options") and name.split(".")[1] in ("experiments", "datasets")
 
 
 def _expand(module: str) -> list[str]:

@@ -78,40 +78,53 @@ class Origin:
 def available(declaration: Depends, config: Config) -> bool:
     """Does an experiment with this configuration have the stage or product: its own conditions, and all its inputs?"""
     requires = (declaration.requires,) if isinstance(declaration.requires, str) else declaration.requires
-    if requires and not any(has(config, key) for key in requires):
+    if not all(any(has(config, key) for key in either.split(" | ")) for either in requires):
         return False
     if any(value_of(config, key) != value for key, value in declaration.when.items()):
         return False
     if not isinstance(declaration, Product):
         return True
     needed = (source for name, source in declaration.inputs.items() if name not in declaration.optional)
-    return all(any(available(one.maker, config) for one in origins(source)) for source in needed)
+    return all(any(_gives(one, config) for one in origins(source)) for source in needed)
+
+
+def _gives(origin: Origin, config: Config) -> bool:
+    """Does an experiment have the stage or table, and the jobs that are read?"""
+    if not available(origin.maker, config):
+        return False
+    if isinstance(origin.maker, Table) or origin.maker.each is None:
+        return True
+    return len(jobs_of(origin.name, config, *origin.chosen)) >= max(1, len(origin.chosen))
 
 
 def made(products: Mapping[str, Product], configs: Mapping[str, Config]) -> list[Made]:
     """What is made of these products, in the order of the experiments.
 
     Raises:
-        ConfigError: two experiments would write the same file.
+        ConfigError: two of them would have the same file or rule.
     """
     result: dict[str, Made] = {}
+    taken: dict[str, Made] = {}
     for experiment, config in configs.items():
         for name, product in products.items():
             if not available(product, config):
                 continue
             files = _files(product, experiment, config["suffix"])
             file = files["output"]
-            first = result.get(file)
-            if first is not None and not product.across:
-                raise ConfigError(
-                    f"Two experiments would write the same file {file!r}.",
-                    expected="one of them with a suffix of its own",
-                    got=f"{first.experiments[0]} and {experiment}",
-                    remedy=f"Set suffix in conf/experiment/{experiment}.yaml, or ask for one of them.",
-                )
             rule = name if file == product.file else f"{name}_{experiment}"
+            first = result.get(file) if product.across else None
             experiments = (*first.experiments, experiment) if first else (experiment,)
-            result[file] = Made(name, rule, files, experiments, product)
+            one = Made(name, rule, files, experiments, product)
+            for key in (*(f"file {each!r}" for each in files.values()), f"rule {rule!r}"):
+                other = taken.setdefault(key, one)
+                if other.product is not product or (other is not one and not product.across):
+                    raise ConfigError(
+                        f"Two products would share the {key}.",
+                        expected="another suffix of one experiment, or another file of one product",
+                        got=f"{other.name} of {other.experiments[0]}, and {name} of {experiment}",
+                        remedy=f"Set suffix in conf/experiment/{experiment}.yaml, or choose one of the experiments.",
+                    )
+            result[file] = one
     return list(result.values())
 
 
@@ -160,7 +173,9 @@ def module_of(rule: str) -> str:
 
 def source(config: Config, rule: str) -> str:
     """Digest of the code that a stage or product runs for an experiment (see `source_digest`)."""
-    return source_digest(module_of(rule), experiment=config["name"])
+    # The rule of a table also checks its columns and makes a page of it.
+    also = ("explaind.tables.columns", "explaind.tables.pages") if rule in tables() else ()
+    return source_digest(module_of(rule), *also, experiment=config["name"])
 
 
 def product_settings(one: Made, configs: Mapping[str, Config]) -> str:

@@ -49,4 +49,4 @@ def members(field: FieldInfo) -> dict[str | None, type[Group]]:
 def member(field: FieldInfo, values: Any) -> type[Group] | None:
     """The group that a field holds for these values."""
     groups = members(field)
-    return groups.get(None) or groups.get(values.get("name") if isinstance(values, dict) else None)
+    return groups.get(None) or groups.get(str(values.get("name")) if isinstance(values, dict) else None)

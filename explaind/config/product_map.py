@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from explaind.config.declarations import Depends, Figure, Product, Table, figures, stages, tables
+from explaind.config.declarations import Depends, Figure, Product, Table, figures, tables
+from explaind.config.graph import origins
 
 __all__ = ["results_map"]
 
@@ -46,7 +47,8 @@ def _columns(columns: Mapping[str, tuple[str, str]]) -> list[str]:
 def _needs(product: Product) -> str:
     """Which experiments have it: with which options, and with which values of them where these decide."""
     values = [f"`{key}={value}`" for key, value in sorted(_values(product).items())]
-    options = [f"`{product.requires}`"] if product.requires else []
+    requires = (product.requires,) if isinstance(product.requires, str) else product.requires
+    options = [f"`{either}`".replace(" | ", "` or `") for either in requires]
     which = " and ".join([*options, *values])
     which = f"experiments with {which}" if which else "experiments"
     return f"all {which} together" if product.across else which
@@ -56,11 +58,10 @@ def _values(declaration: Depends) -> dict[str, str]:
     """The values of options that a stage or product needs, itself or in order to have its inputs."""
     options = dict(declaration.when)
     if isinstance(declaration, Product):
-        makers: dict[str, Depends] = {**stages(), **tables()}
         for name, source in declaration.inputs.items():
-            maker = makers.get((source if isinstance(source, str) else source[0]).partition(".")[0])
-            if maker and name not in declaration.optional:
-                options |= _values(maker)
+            # Of a list, an experiment may lack some.
+            if name not in declaration.optional and not isinstance(source, list):
+                options |= _values(origins(source)[0].maker)
     return options
 
 

@@ -100,9 +100,13 @@ class Periodicity(Group):
     alpha: Positive = Field(description="penalty of the Lasso")
     periods: Pair[Several] = Field(description="the first period and the last")
 
-    def wrong(self, whole: Recorded) -> Iterator[Wrong]:
+    def wrong(self, whole: Any) -> Iterator[Wrong]:
         if self.periods[0] > self.periods[1]:
             yield "study.periodicity.periods", "the first period, then the last", self.periods
+        windows = getattr(whole, "study", None) and getattr(whole.study, "windows", None)
+        if windows is not None and "late" not in windows.positions:
+            expected = "a window called late: study.periodicity describes it"
+            yield "study.windows.positions", expected, list(windows.positions)
 
 
 class Logits(Group):

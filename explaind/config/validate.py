@@ -55,7 +55,12 @@ def _explain(error: ValidationError, options: type[Group], config: dict[str, Any
     def rank(mistake: ErrorDetails) -> int:
         if mistake["loc"][-1:] == ("name",) or mistake["type"] == "union_tag_invalid":
             return 0
-        return 1 if mistake["type"] in ("extra_forbidden", "missing", "union_tag_not_found") else 2
+        order = {
+            "extra_forbidden": 1,
+            "missing": 2,
+            "union_tag_not_found": 2,
+        }  # a misspelt option is missing, too
+        return order.get(mistake["type"], 3)
 
     first = min(error.errors(include_url=False, include_context=False), key=rank)  # of equals, the first
     return _sentence(first["type"], list(first["loc"]), options, config)

@@ -38,7 +38,7 @@ FIGURE = Figure(
     "over all test samples and outputs, training samples summed inside.",
     inputs={"influence": "accumulate", "metrics": "record.metrics", "phases": "phases"},
     options=("figure",),
-    requires="study.windows",
+    requires=("study.windows", "figure.regularization_stride"),
 )
 
 SMOOTHING = 9  # steps; single steps are drawn faintly behind

@@ -26,7 +26,7 @@ FIGURE = Figure(
     "and logarithmic.",
     inputs={"windows": ("window", "early", "middle", "late"), "phases": "phases"},
     options=("name", "data", "model", "figure.dpi"),
-    requires="study.kernel",
+    requires=("study.kernel", "data.modulus"),
 )
 
 WINDOWS = FIGURE.inputs["windows"][1:]

@@ -24,7 +24,7 @@ FIGURE = Figure(
     "layer, summed over training samples, outputs and the updates of one window. Samples are sorted by a + b.",
     inputs={"windows": ("window", "middle", "late"), "phases": "phases"},
     options=("name", "data", "model", "figure.dpi"),
-    requires="study.kernel",
+    requires=("study.kernel", "data.modulus"),
 )
 
 WINDOWS = FIGURE.inputs["windows"][1:]

@@ -23,7 +23,7 @@ FIGURE = Figure(
     caption="**Figure 9.** As figure 4, for every layer and one window more.",
     inputs={"windows": ("window", "early", "onset", "middle", "late"), "phases": "phases"},
     options=("name", "data", "model", "figure.dpi"),
-    requires="study.kernel",
+    requires=("study.kernel", "data.modulus"),
 )
 
 WINDOWS = FIGURE.inputs["windows"][1:]

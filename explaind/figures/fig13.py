@@ -19,7 +19,7 @@ FIGURE = Figure(
     caption="**Figure 13.** As figure 5, for every layer and one window more.",
     inputs={"windows": ("window", "early", "onset", "middle", "late"), "phases": "phases"},
     options=("name", "data", "model", "figure.dpi"),
-    requires="study.kernel",
+    requires=("study.kernel", "data.modulus"),
 )
 
 WINDOWS = FIGURE.inputs["windows"][1:]

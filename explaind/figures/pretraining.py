@@ -37,7 +37,7 @@ def draw(config: Mapping[str, Any], *, metrics: Path, losses: Path, stem: Path) 
 
     Args:
         config: resolved configuration; read are `figure.dpi` and `data.languages`.
-        metrics, losses: CSVs of `explaind.training.pretrain`.
+        metrics, losses: CSVs of `explaind.stages.pretrain`.
         stem: output path without its suffix.
     """
     run, table = pd.read_csv(metrics), pd.read_csv(losses, keep_default_na=False)

@@ -12,7 +12,7 @@ from explaind.store import read_dataset, write_dataset
 
 __all__ = ["write"]
 
-STAGE = Stage(requires=("study.quadrature", "study.windows"), memory=2000, runtime=15)
+STAGE = Stage(requires="study.quadrature | study.windows", memory=2000, runtime=15)
 
 
 def write(*, parts: Sequence[Path], output: Path) -> None:

@@ -24,7 +24,7 @@ __all__ = ["write"]
 
 STAGE = Stage(
     options=("influence",),
-    requires=("study.quadrature", "study.windows"),
+    requires="study.quadrature | study.windows",
     each="parts",
     memory=3000,
     runtime=120,

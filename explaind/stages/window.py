@@ -26,7 +26,7 @@ __all__ = ["write"]
 
 STAGE = Stage(
     options=("study.kernel",),
-    requires="study.kernel",
+    requires=("study.kernel", "study.windows"),
     each="windows",
     memory=3000,
     runtime=120,

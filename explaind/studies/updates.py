@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import xarray as xr
 
@@ -15,16 +14,15 @@ from explaind.store import read_dataset, write_dataset
 
 __all__ = ["write"]
 
-STAGE = Stage(options=("name",), requires="checkpoints", memory=1500, runtime=10)
+STAGE = Stage(requires="checkpoints", memory=1500, runtime=10)
 
 ATTRIBUTES = ("step", "lr", "notes")
 
 
-def write(config: Mapping[str, Any], *, updates: Sequence[Path], output: Path) -> None:
+def write(*, updates: Sequence[Path], output: Path) -> None:
     """Join stores "update" along `checkpoint`, as a store "updates".
 
     Args:
-        config: not used.
         updates: the stores, in the order of training.
         output: the store to write: every variable but the quadrature's, with a first axis `checkpoint` (its name), and `step`,
             `lr` and `notes` along it. `by_nodes` is NaN where fewer nodes were enough.

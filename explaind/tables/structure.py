@@ -26,7 +26,7 @@ TABLE = Table(
     "bands and cycles of the label difference explain, and the strongest frequency.",
     inputs={"windows": "window", "phases": "phases"},
     options=("name", "data", "model"),
-    requires="study.kernel",
+    requires=("study.kernel", "data.modulus"),
     columns={
         "kind": (
             "",

@@ -21,7 +21,8 @@ TABLE = Table(
     details="One row per experiment, rule and job; jobs over ranges of one run's updates, or of subsets, are added up. The one "
     "table that differs from run to run. The seconds of table 1's rows are those of the rule `quadrature`, by number of nodes, "
     "and of `influence` for the adaptive row; those of `lds.csv` are in `attribution` (ExPLAIND) and `baseline`, by method; "
-    "those of `reconstruction.csv` in `explain_update`, by checkpoint.",
+    "those of `reconstruction.csv` in `explain_update`, by checkpoint. Seeds that are not explained are left out. It reads the "
+    "records in `benchmarks/`: a job whose record is deleted runs again.",
     caption="**Timings.** Wall time and memory of the jobs that the results came from, on the machine that ran them last.",
     inputs={
         "benchmarks": [
@@ -36,6 +37,8 @@ TABLE = Table(
             "baseline.benchmark",
             "retrain.benchmark",
             "datamodel.benchmark",
+            "periodicity.benchmark",
+            "contributions.benchmark",
             "tokens.benchmark",
             "pretrain.benchmark",
             "explain_update.benchmark",
@@ -49,7 +52,7 @@ TABLE = Table(
         "rule": ("", "of the workflow"),
         "of": (
             "",
-            "seed, window, number of nodes, method, fraction or checkpoint; empty where the rule has no such jobs",
+            "window, number of nodes, method, fraction or checkpoint; empty where the rule has no such jobs",
         ),
         "jobs": ("", "that are added up"),
         "seconds": ("s", "wall time, summed over the jobs"),

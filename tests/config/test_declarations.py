@@ -99,13 +99,13 @@ def test_a_second_experiment_of_a_kind_needs_names_of_its_own(configs: dict) -> 
     both = {"grokking": configs["grokking"], "twin": {**twin, "suffix": "_twin"}}
     files = {one.file: one.rule for one in made(figures(), both)}
     assert files["fig03a_influence"] == "fig03a" and files["fig03a_influence_twin"] == "fig03a_twin"
-    with pytest.raises(ConfigError, match="would write the same file"):
+    with pytest.raises(ConfigError, match="Two products would share the"):
         made(figures(), {"grokking": configs["grokking"], "twin": {**twin, "suffix": ""}})
 
 
 def test_checkpoints_of_others_leave_out_what_needs_our_training(configs: dict) -> None:
     own = configs["eurollm"]
-    others = {**own, "checkpoints": {**own["checkpoints"], "source": "folder", "folder": "."}}
+    others = {**own, "checkpoints": {**own["checkpoints"], "source": "hub", "revisions": ["a", "b"]}}
     gone = {one.name for one in made(PRODUCTS, {"e": own})} - {
         one.name for one in made(PRODUCTS, {"e": others})
     }
@@ -148,3 +148,39 @@ def test_declarations_are_read_without_torch_or_matplotlib() -> None:
         "assert not {'torch', 'matplotlib', 'pandas', 'numpy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_declaration_in_another_form_does_not_vanish(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "room").mkdir()
+    (tmp_path / "room" / "one.py").write_text("import torch\n\nTABLE: Table = Table(file='a')\n")
+    monkeypatch.setattr(declarations, "PACKAGE", tmp_path)
+    with pytest.raises(ConfigError, match="a line that begins with TABLE"):
+        declarations.read("room", Table)
+
+
+def test_files_of_second_outputs_and_rules_do_not_collide(configs: dict) -> None:
+    twin = {**configs["grokking"], "name": "twin", "suffix": "_curves"}
+    with pytest.raises(ConfigError, match="share the file 'seeds_curves'"):
+        made(tables(), {"grokking": configs["grokking"], "twin": twin})
+
+
+def test_a_product_needs_the_jobs_that_it_reads(configs: dict) -> None:
+    config = configs["grokking"]
+    study = {
+        **config["study"],
+        "windows": {**config["study"]["windows"], "positions": {"late": 5, "other": 1}},
+    }
+    names = {one.name for one in made(figures(), {"g": {**config, "study": study}})}
+    assert "fig12" in names and not {"fig04", "fig09"} & names
+
+
+def test_an_editing_of_a_tables_page_reruns_tables(configs: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    digested: list[tuple[str, ...]] = []
+    monkeypatch.setattr(
+        "explaind.config.graph.source_digest", lambda *names, experiment: digested.append(names)
+    )
+    for name in ("lds", "fig07"):
+        source(configs["mnist"], name)
+    assert digested[0][1:] == ("explaind.tables.columns", "explaind.tables.pages") and digested[1][1:] == ()

@@ -104,12 +104,14 @@ def test_digest_refuses_what_it_cannot_read(package: Callable[[str, str], None])
 def test_digest_follows_an_experiment_that_is_built_by_name(package: Callable[[str, str], None]) -> None:
     package("__init__.py", "")
     package("stage.py", "from explaind.experiments import load\n\nSTAGE = Stage(memory=1)\n")
-    package("plain.py", "x = 1\n")
+    package("plain.py", "from explaind.checkpoints import options\n")
     package("experiments/__init__.py", "def load():\n    pass\n")
     package("experiments/one/__init__.py", "")
     package("experiments/one/build.py", "y = 1\n")
     package("experiments/one/options.py", "z = 'words'\n")
     package("experiments/two/__init__.py", "")
+    package("checkpoints/__init__.py", "")
+    package("checkpoints/options.py", "lr = 1\n")
 
     def digests() -> list[str]:
         return [
@@ -125,3 +127,5 @@ def test_digest_follows_an_experiment_that_is_built_by_name(package: Callable[[s
     package("experiments/one/options.py", "z = 'other words'\n")
     package("stage.py", "from explaind.experiments import load\n\nSTAGE = Stage(memory=2)\n")
     assert digests() == before, "what an option means, or a job asks for, changes no number"
+    package("checkpoints/options.py", "lr = 2\n")
+    assert digests()[2] != before[2], "options of an optimizer are code"

@@ -70,8 +70,8 @@ def test_checkpoints_out_of_order_are_refused(tmp_path: Path) -> None:
         return tmp_path / f"{name}.zarr"
 
     first, second = write("a", 10), write("b", 20)
-    updates.write({}, updates=[first, second], output=tmp_path / "all.zarr")
+    updates.write(updates=[first, second], output=tmp_path / "all.zarr")
     together = read_dataset(tmp_path / "all.zarr", kind="updates")
     assert together["step"].values.tolist() == [10, 20] and "node" not in together
     with pytest.raises(DataError, match="not in the order of training.*b: 20, a: 10"):
-        updates.write({}, updates=[second, first], output=tmp_path / "other.zarr")
+        updates.write(updates=[second, first], output=tmp_path / "other.zarr")

@@ -31,10 +31,10 @@ def test_points_are_the_measured_differences(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(Axes, "plot", plotted)
     monkeypatch.setattr(
-        Axes, "set_ylim", lambda axes, *a, **k: (tops.append(k["top"]), limit(axes, *a, **k))[1]
+        Axes, "set_ylim", lambda axes, *a, **k: (tops.append(k.get("top")), limit(axes, *a, **k))[1]
     )
     config = {"figure": {"dpi": 60}}
     replay.draw(config, certificate=tmp_path / "certificate.zarr", stem=tmp_path / "replay")
     np.testing.assert_array_equal(drawn["difference"], [1e-7, np.nan, 5e-3])
-    assert tops[0] > 5e-3, "the worst update is on the page"
+    assert max(top for top in tops if top) > 5e-3, "the worst update is on the page"
     assert {path.suffix for path in tmp_path.glob("replay.*")} == {".pdf", ".png"}

@@ -1,4 +1,5 @@
 # Which experiments, at which scale, with which overrides: everything Snakemake's own config may say. And what every rule shares.
+import hashlib
 import json
 import shlex
 import sys
@@ -119,5 +120,5 @@ def every(stage, *chosen):
 
 def dataset(wildcards):
     """The experiment's data set, if its data come from outside."""
-    values = CONFIGS[wildcards.experiment]
-    return f"{RESULTS}/{wildcards.experiment}/data.zarr" if "source" in values["data"] else []
+    fetched = available(stages()["data"], CONFIGS[wildcards.experiment])
+    return f"{RESULTS}/{wildcards.experiment}/data.zarr" if fetched else []

@@ -44,7 +44,10 @@ def params_of(one):
 
 def columns_of(product):
     """The names of a table's columns, which its module reads from the declaration; a figure has none."""
-    return ",".join(getattr(product, "columns", ()))
+    also = getattr(product, "also_columns", {})
+    return ",".join(
+        [*getattr(product, "columns", ()), *(name for columns in also.values() for name in columns)]
+    )
 
 
 def log_of(one):
@@ -132,5 +135,14 @@ rule report:
                 else []
             )
         ),
+        # What the second Snakemake shows besides files: captions, and the list's labels.
+        shown=hashlib.sha256(
+            json.dumps(
+                [
+                    (one.rule, one.product.caption, one.product.shows, one.label)
+                    for one in (*FIGURES, *TABLES)
+                ]
+            ).encode()
+        ).hexdigest(),
     shell:
         "{params.command} --report {output.report:q} > {log:q} 2>&1"
