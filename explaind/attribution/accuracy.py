@@ -30,7 +30,7 @@ def state_accuracy(
     dataset["nodes"], dataset["quadrature_error"] = nodes, error
     _state_replay(dataset, problem)
     query = problem.query
-    above = int((error > query.tolerance).sum()) if query.nodes is None else 0
+    above = int((~(error <= query.tolerance)).sum()) if query.nodes is None else 0
     if above:
         warnings.warn(
             f"{above} of {error.size} updates keep a quadrature error above {query.tolerance:g} at {query.max_nodes} nodes "

@@ -82,6 +82,12 @@ class Query:
         for name, value in (("tolerance", self.tolerance), ("tail_tolerance", self.tail_tolerance)):
             if not (isinstance(value, Real) and value >= 0):
                 raise QueryError(f"The {name} is not usable.", expected="a number ≥ 0", got=repr(value))
+        if self.tail_tolerance >= 1:
+            raise QueryError(
+                "The tail_tolerance is not usable.",
+                expected="a number below 1, the weight that momentum gives an update's own gradient at most",
+                got=repr(self.tail_tolerance),
+            )
         for name, value in (("max_nodes", self.max_nodes), ("nodes", self.nodes)):
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise QueryError(

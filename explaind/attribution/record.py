@@ -44,8 +44,8 @@ def record(
         resume: continue one: model, optimizer and torch's CPU generator are set back to its last whole chunk, and
             `Recorder.step` says how many updates exist. Starts afresh if there is nothing to continue.
         loss_fn, train, forward: as for `explaind.influence`. With them, the run is rehearsed after its first two updates
-            (`explaind.rehearse`): updates that cannot be rebuilt are refused at once, and what cannot be explained is named in a
-            warning.
+            (`explaind.rehearse`): updates that cannot be rebuilt, and a run of which nothing can be explained, are refused at
+            once; what cannot be explained otherwise is named in a warning.
 
     Raises:
         RecordingError, StoreError, ConfigError: before training, when the run could not be recorded faithfully.
@@ -79,7 +79,8 @@ def _rehearse(model: nn.Module, loss_fn: Loss, train: Any, forward: Forward | No
     if rehearsal.replay is not None:
         raise RecordingError(
             f"The first updates cannot be explained. {rehearsal.replay}",
-            remedy="Correct what record() and Recorder.batch were given, and begin again.",
+            remedy="Correct the model, or what record() and Recorder.batch were given, and begin again; without loss_fn and "
+            "train a run is recorded as it is.",
         )
     if not rehearsal.passed:
-        warnings.warn(f"Not everything will be explainable. {rehearsal}", RecordingWarning, stacklevel=7)
+        warnings.warn(f"Not everything will be explainable. {rehearsal}", RecordingWarning, stacklevel=6)

@@ -169,10 +169,17 @@ def as_tensor(values: Any, role: str) -> Any:
     """An array of NumPy as a tensor of the same dtype, without a copy where torch can use its memory; anything else as it is.
 
     Raises:
-        DataError: the array does not hold numbers or truth values.
+        DataError: the array does not hold numbers or truth values, or is masked.
     """
     if not isinstance(values, np.ndarray):
         return values
+    if isinstance(values, np.ma.MaskedArray):
+        raise DataError(
+            f"The {role} samples are a masked array, and a tensor has no mask.",
+            expected="an array without missing values",
+            got=f"{int(np.ma.count_masked(values))} masked of {values.size} values",
+            remedy="Fill it first: values.filled(...).",
+        )
     try:
         native = np.asarray(values, dtype=values.dtype.newbyteorder("="), order="C")
         return torch.from_numpy(native if native.flags.writeable else native.copy())

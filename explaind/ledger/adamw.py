@@ -34,7 +34,7 @@ def preconditioner(
 ) -> Tensor:
     """P_s = 1 / (sqrt(v_{s+1}) / sqrt(1 − β2^t) + ε), in the order of operations of torch. [D]"""
     correction = expand(tuple((1 - b**record.count) ** 0.5 for b in record.beta2))
-    return (second_moment.sqrt() / correction + expand(record.eps)).reciprocal()
+    return second_moment.sqrt().div_(correction).add_(expand(record.eps)).reciprocal_()
 
 
 RULE = UpdateRule(coefficients, preconditioner)

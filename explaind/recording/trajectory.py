@@ -183,7 +183,7 @@ class Trajectory:
         view = sum(length for length, _, viewed in before if viewed)
         batches = []
         for length, kind, viewed in lengths[row]:
-            scale: float | Tensor | None = None if isinstance(kind, str) else kind
+            scale: float | Tensor | None = None if kind in (None, "samples") else float(kind)
             if kind == "samples":
                 scale = weights[weight : weight + length]
                 weight += length

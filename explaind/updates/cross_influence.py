@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from explaind.checkpoints import Checkpoint
 from explaind.runtime.progress import track
 from explaind.updates.batch import compute_update, prepared
+from explaind.updates.checks import check_samples_per_pass
 from explaind.updates.chunks import Chunk, chunks, trained_alone
 from explaind.updates.path import Losses, add_gradient, measure
 from explaind.updates.terms import Update
@@ -92,6 +93,7 @@ def cross_influence(
             u_batch, u_momentum and P.
         samples_per_pass: samples in one forward and backward pass.
     """
+    check_samples_per_pass(samples_per_pass)
     with prepared(checkpoint, model, losses, train.samples, heldout.samples) as (start, rehearsal):
         losses = rehearsal.losses
         update, known = compute_update(

@@ -21,6 +21,7 @@ from explaind.checkpoints import Checkpoint, TrainingState
 from explaind.features.quadrature import Accuracy
 from explaind.features.units import Units
 from explaind.runtime.progress import track
+from explaind.updates.checks import check_samples_per_pass
 from explaind.updates.explain import to_dataset
 from explaind.updates.gradients import sum_gradients
 from explaind.updates.path import Losses, add_gradient, integrate
@@ -76,6 +77,8 @@ def explain_interval(
         `later` (update, unit): contribution of the first update's batch through momentum, 0 at the first. Attribute `arrival`:
         distance between the interval's end and the next checkpoint, as a share of the distance between the two checkpoints.
     """
+    check_samples_per_pass(samples_per_pass)
+    options = run.optimizer.param_groups[0]
     explained = []
     origin = {name: p.detach().clone() for name, p in run.model.named_parameters()}
     steps = range(run.done, following.hyperparameters.step)
@@ -97,12 +100,12 @@ def explain_interval(
         later = parts.scores[3] if rows else torch.zeros(units.size, dtype=torch.float64)
         replay = _step(run, update, gradient)
         dataset = dataset.assign(later=("unit", later.cpu().numpy()), replay=replay, train_loss=loss)
-        explained.append(dataset.assign(lr=run.optimizer.param_groups[0]["lr"]))
+        explained.append(dataset.assign(lr=options["lr"]))
         first = first or _Followed(update, gradient)
     together = xr.concat(explained, xr.Variable("update", list(steps)), data_vars="all")
     return together.assign_attrs(
         arrival=_arrival(run.model, origin, following),
-        betas=list(run.optimizer.param_groups[0]["betas"]),
+        **({"betas": list(options["betas"])} if "betas" in options else {}),
     )
 
 
@@ -123,10 +126,12 @@ class _Followed:
         """u_{k→j} of the next update j, in the memory of its P_j."""
         for name, scalars in update.coefficients.items():
             self._left[name] *= scalars.mu[0]
-        return {
-            name: p.mul_(self._entered[name]).mul_(update.coefficients[name].rho[0] * self._left[name])
-            for name, p in update.preconditioner.items()
-        }
+        row = {}
+        for name, entered in self._entered.items():
+            p = update.preconditioner.get(name)  # none: P = 1
+            scale = update.coefficients[name].rho[0] * self._left[name]
+            row[name] = entered * scale if p is None else p.mul_(entered).mul_(scale)
+        return row
 
 
 def _own_update(

@@ -179,7 +179,9 @@ def _run(call: Callable[..., Any], model: nn.Module, samples: Tensor, what: str)
         raise
     except Exception as error:
         outputs = returned_by(model, lambda: call(model, samples))
-        if outputs is not None and not isinstance(outputs, Tensor):
+        # Of a loss that takes the tensor out by itself, the output is not what is wrong.
+        misused = isinstance(error, AttributeError) or type(outputs).__name__ in str(error)
+        if outputs is not None and not isinstance(outputs, Tensor) and misused:
             raise DataError(
                 f"The loss function fails on {what}, and the model does not return one tensor.",
                 expected="losses(model, samples) to return the loss of each sample",

@@ -105,3 +105,10 @@ def test_arrays_that_are_no_numbers_are_refused(run: Run, name: str) -> None:
         explaind.influence(run.path, run.model, test=BROKEN[name])
     with pytest.raises(DataError, match="train samples are an array"):
         explaind.influence(run.path, run.model, run.loss, train=(run.train[0], BROKEN[name]), test=run.test)
+
+
+def test_a_masked_array_is_refused(run: Run) -> None:
+    """Its values under the mask are no data."""
+    masked = np.ma.masked_array(run.test[0].numpy(), mask=run.test[0].numpy() > 1)
+    with pytest.raises(DataError, match=r"masked array.*values\.filled"):
+        explaind.influence(run.path, run.model, test=masked)

@@ -108,7 +108,7 @@ def recorded(
     ("before", "clip", "decay", "size", "keep"),
     [
         (0, None, 0.7, 3, ("layer",)),
-        (1, 0.05, 0.0, 6, ("layer", "train")),
+        (1, 0.05, 0.0, 6, ("layer",)),
         (4, 0.05, 0.7, 1, ("layer", "train")),
     ],
     ids=["first update", "clipped", "all of it"],
