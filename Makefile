@@ -22,7 +22,7 @@ figures: $(STAMP) ## every figure and table of the paper that is implemented, an
 	$(SNAKEMAKE) all
 
 test: $(STAMP) ## all tests, the whole workflow at toy size included
-	$(BIN)/python -m pytest -n $(or $(WORKERS),auto) --dist loadfile
+	$(BIN)/python -m pytest -n $(or $(WORKERS),auto) --dist loadfile --no-loadscope-reorder
 
 bench: $(STAMP) ## time and memory of the parts that cost most
 	$(BIN)/python -m benchmarks

@@ -8,6 +8,11 @@ import pytest
 import torch
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The workflow's long runs first, so that none of them is the last that everybody waits for."""
+    items.sort(key=lambda item: item.get_closest_marker("smoke") is None)
+
+
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """On images as small as the tests', a second thread waits more than it works."""

@@ -81,11 +81,10 @@ def test_nothing_is_left_to_do(finished: Project) -> None:
     [
         ("figure.regularization_stride=12", {"fig03a"}),
         ("figure.dpi=70", FIGURES),
-        ("study.periodicity.alpha=0.01", {"periodicity", "fig12", "lasso", "findings"}),
+        ("study.periodicity.alpha=0.01", {"periodicity", "fig12", "lasso", "findings", "timings"}),
         ("influence.tolerance=0.02", {"influence", "accumulate", "fig03a", "fidelity", "table01_fidelity", "findings"}
          | {"timings"}),
         ("verify.tolerance=0.002", EVERYTHING - {"train", "select", "record", "phases", "seeds"}),
-        ("study.quadrature.tests=[30,9]", {"quadrature", "fidelity", "table01_fidelity", "timings"}),
         ("study.logits.stride=9", {"logits", "findings_logits", "timings"}),
         (
             "study.kernel.tail_tolerance=1e-7",
