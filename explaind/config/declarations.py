@@ -96,7 +96,7 @@ class Product(Depends):
 
 @dataclass(frozen=True, kw_only=True)
 class Figure(Product):
-    """A figure: `draw(config, <inputs>, *, stem)` writes `figures/<file>.pdf` and `.png`.
+    """A figure: `draw(config, *, <inputs>, stem)` writes `figures/<file>.pdf` and `.png`.
 
     Attributes:
         label: its number in the paper, or a short name.
@@ -109,7 +109,7 @@ class Figure(Product):
 
 @dataclass(frozen=True, kw_only=True)
 class Table(Product):
-    """A table: `write([config,] <inputs>, *, output)` writes `tables/<file>.csv`; config only where there are `options`.
+    """A table: `write([config,] *, <inputs>, output)` writes `tables/<file>.csv`; config only where there are `options`.
 
     Attributes:
         columns: name → (unit, meaning), in order. "{…}" in a name stands for any text.

@@ -144,7 +144,7 @@ def test_a_cut_tail_shows_as_replay_error_and_nowhere_else(run: Run) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["forward", "adjoint"])
+@pytest.mark.parametrize("name", ["forward", "reverse-parameters", "adjoint", "buffered"])
 def test_traced_evaluation_gives_the_same_numbers(
     run: Run, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

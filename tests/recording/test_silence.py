@@ -297,7 +297,7 @@ def test_clipping_by_value_is_fine_for_sums_over_train(tmp_path: Path, name: str
         loop.explained(path)
 
 
-@pytest.mark.parametrize("name", ["adamw", "nesterov"])
+@pytest.mark.parametrize("name", MAKE)
 def test_a_wrong_batch_anywhere_is_refused_by_name(tmp_path: Path, name: str) -> None:
     loop, path = Loop(name), tmp_path / "run.zarr"
     with explaind.record(path, loop.model, loop.optimizer) as run:

@@ -63,8 +63,7 @@ def arguments(
     """
     inputs = {name: files for name, files in paths(snakemake.input).items() if files != []}
     wildcards = {
-        name: int(value) if name in NUMBERS else value
-        for name, value in dict(snakemake.wildcards.items()).items()
+        name: int(value) if name in NUMBERS else value for name, value in snakemake.wildcards.items()
     }
     given = {"config": config, **inputs, **wildcards}
     named = inspect.signature(function).parameters
