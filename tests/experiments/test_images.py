@@ -26,7 +26,6 @@ from explaind.training import loop
 from explaind.training.batches import Order
 from tests.experiments.fake_images import configured, recorded, write_images
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 BOTH = ("mnist", "cifar2")
 
 

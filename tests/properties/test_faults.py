@@ -15,7 +15,6 @@ from tests.properties.loops import Loop
 from tests.properties.outcomes import outcomes
 
 
-@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("case", CASES, ids=name_of)
 def test_no_answer_is_wrong_and_silent(case: tuple[type[Loop], int], tmp_path: Path) -> None:
     kind, seed = case

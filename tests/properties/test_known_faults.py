@@ -20,7 +20,6 @@ from torch.optim import SGD, AdamW, Optimizer
 import explaind
 from explaind.errors import ExplaindError, QuadratureWarning
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 LOSS = nn.CrossEntropyLoss()
 TRAIN = (
     torch.randn(60, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64),

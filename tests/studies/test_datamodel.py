@@ -15,9 +15,6 @@ from explaind.studies.agreement import fidelity
 from explaind.studies.datamodel import interval, rank_correlation
 from explaind.studies.retrain import LEAVE_ONE_OUT, members
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 # Correlations.
 
 

@@ -17,8 +17,6 @@ from explaind.store import read_dataset
 from explaind.studies import attribution, contributions, sparse
 from tests.experiments.fake_images import configured, recorded, write_images
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(scope="module")
 def ordinary(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:

@@ -25,7 +25,6 @@ from explaind.tables import lds
 from explaind.training.batches import Order
 from tests.experiments.fake_images import configured, recorded, write_images
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 LEFT_OUT, HALVES = 24, 12  # subsets that leave one out, and subsets of half the samples
 
 
