@@ -23,6 +23,7 @@
 #   {experiment}/windows/{window}.zarr                     test x train kernels of a window of updates
 #   {experiment}/quadrature/{nodes}.zarr                   predictions with a fixed number of nodes
 #   {experiment}/periodicity.csv                           Lasso coefficients of the last window's similarity
+#   {experiment}/logits.csv                                importances on the outputs before the log-softmax
 #   {experiment}/data.zarr                                 the data set, fetched and checked
 #   {experiment}/fidelity.csv                              rows of table 1
 #   {experiment}/attribution.zarr                          influence of every training sample
@@ -32,7 +33,9 @@
 #   {experiment}/datamodel.csv                             linear datamodel scores
 #   {experiment}/sparse.csv                                fidelity by share of steps kept
 #   {experiment}/corpus/, tokenizer.json, tokens.zarr      text by language, and packed sequences of it
+#   {experiment}/languages.csv                             what each language contributes to both
 #   {experiment}/checkpoints/{checkpoint}/                 weights and optimizer state of a language model in training
+#   {experiment}/pretraining.csv, losses.csv               loss of every update; losses by language
 #   {experiment}/updates/{checkpoint}.zarr, updates.zarr   one simulated update of each checkpoint, by unit
 #   {experiment}/update_languages/{checkpoint}.zarr        the same by training and held-out language
 #   {experiment}/intervals/{checkpoint}.zarr               every update up to the next checkpoint

@@ -18,7 +18,7 @@ __all__ = ["FIGURE", "draw"]
 FIGURE = Figure(
     label="training",
     file="{experiment}_training",
-    shows="loss of the small EuroLLM by language",
+    shows="loss of the language model by language",
     details="**a** batch loss and learning rate; **b** loss of each language on training text, means between checkpoints; "
     "**c** held-out loss of each language",
     caption="The training run whose checkpoints are explained: batch loss and learning rate (a), loss by language on "

@@ -33,7 +33,7 @@ STAGE = Stage(
     note="continues where it was interrupted",
 )
 
-_RECORDED_KEYS = ("name", "scale", "data", "model", "optimizer", "train")
+_RECORDED_KEYS = ("name", "data", "model", "optimizer", "train")
 
 
 def write(
