@@ -176,7 +176,7 @@ def _check_independence(
     for s in sorted({steps[0], steps[-1] + 1}) if steps else ():
         theta = model.layout.unflatten(ledger.parameters(s))
         check_outputs(value, theta, tests, name="test")
-        check_gradients(model, theta, tests.inputs, name="test")
+        check_gradients(model, theta, tests.inputs, name="test", precise=model.in_double_precision)
         if gradients is None:
             continue
         batch = trajectory.step(min(s, trajectory.n_steps - 1)).batches[0]
@@ -187,7 +187,7 @@ def _check_independence(
         plain.inputs, plain.targets = inputs, None
         with batch_of(min(s, trajectory.n_steps - 1)):
             check_outputs(lambda p, x, y: model(p, x).reshape(len(x), -1), theta, plain, name="train")
-            check_gradients(model, theta, inputs, name="train")
+            check_gradients(model, theta, inputs, name="train", precise=model.in_double_precision)
 
 
 def blocks(total: int, size: int) -> Sequence[slice]:

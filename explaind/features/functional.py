@@ -59,6 +59,7 @@ class FunctionalModel:
     ) -> None:
         self.layout = trajectory.layout
         self.dtype, self.device = dtype, device
+        self._trajectory, self._forward = trajectory, forward
         model = unwrapped(model)
         names = trajectory.match_model(model)
         converted = dtype != trajectory.layout.dtype
@@ -73,6 +74,10 @@ class FunctionalModel:
         self._fixed = {self._names[name]: value for name, value in self.constants.items()}
         self._memory = Memory(self.module)
         self._probed = False
+
+    def in_double_precision(self) -> FunctionalModel:
+        """The same function with float64 parameters, buffers and constants."""
+        return FunctionalModel(self.module, self._trajectory, torch.float64, self.device, self._forward)
 
     def __call__(self, parameters: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
         """Outputs of the model, in its own shape.

@@ -204,6 +204,34 @@ def test_modes_of_differentiation_must_agree(factors: tuple[float, ...], said: s
         check_gradients(model, theta, x, name="test")
 
 
+class Edge(nn.Module):
+    """A hidden unit 3e-9 above a ReLU's edge, rounded as kernels do: the other way in another batch; mixing if told to."""
+
+    def __init__(self, mixes: bool = False) -> None:
+        super().__init__()
+        self.weight, self.mixes = nn.Parameter(torch.tensor([1.0, -1.0, 1.0])), mixes
+
+    def forward(self, x: Tensor) -> Tensor:
+        rounding = 2 * torch.finfo(x.dtype).eps * (1 if len(x) == 1 else -1)
+        h = torch.relu((x * self.weight).sum(1, keepdim=True) + rounding)
+        return h * (len(x) if self.mixes else 1) + self.weight[:2]
+
+
+@pytest.mark.parametrize("mixes", [False, True])
+def test_an_activation_on_an_edge_is_looked_at_in_float64(mixes: bool) -> None:
+    x = torch.tensor([[0.5, 0.5, 3e-9]]).repeat(2, 1)
+    module = Edge(mixes).requires_grad_(False)
+    theta = {"weight": module.weight.detach()}
+    model = lambda p, x: torch.func.functional_call(module, p, (x,))  # noqa: E731
+    with pytest.raises(QueryError, match="depend on the other samples"):
+        check_gradients(model, theta, x, name="test")
+    if mixes:
+        with pytest.raises(QueryError, match="depend on the other samples"):
+            check_gradients(model, theta, x, name="test", precise=lambda: model)
+    else:
+        check_gradients(model, theta, x, name="test", precise=lambda: model)
+
+
 def test_infinite_outputs_and_tiny_losses_raise_no_alarm() -> None:
     layer = nn.Linear(3, 2).requires_grad_(False)
     theta = {name: part.detach() for name, part in layer.named_parameters()}
