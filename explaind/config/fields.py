@@ -15,6 +15,7 @@ from pydantic_core import CoreSchema, core_schema
 
 __all__ = [
     "Accuracy",
+    "Changes",
     "Count",
     "Distinct",
     "Items",
@@ -93,6 +94,7 @@ Distinct = Annotated[list[T], MinLen(1), _once]
 Pair = Annotated[list[T], Len(2, 2)]
 Names = Distinct[Text]
 Seeds = Distinct[Natural]
+Changes = Annotated[dict[Annotated[str, _identifier], list[Text]], MinLen(1)]
 Starts = Annotated[dict[Annotated[str, _identifier], Natural], MinLen(1)]  # the names become file names
 
 

@@ -70,6 +70,12 @@ def intervals(config: Config) -> Jobs:
     return _named(checkpoint_names(config)[:-1][:: config["study"]["intervals"]["stride"]])
 
 
+def runs(config: Config) -> Jobs:
+    """each setting and seed of `study.runs`"""
+    options = config["study"]["runs"]
+    return [{"setting": name, "seed": str(seed)} for name in options["settings"] for seed in options["seeds"]]
+
+
 def _named(names: Sequence[str]) -> Jobs:
     return [{"checkpoint": name} for name in names]
 
@@ -84,6 +90,6 @@ def _ranges(count: int, size: int) -> Jobs:
 JOBS: dict[str, Callable[[Config], Jobs]] = {
     function.__name__: function
     for function in (
-        seeds, parts, windows, nodes, methods, subsets, checkpoints, some_checkpoints, intervals,
+        seeds, parts, windows, nodes, methods, subsets, checkpoints, some_checkpoints, intervals, runs,
     )
 }  # fmt: skip

@@ -7,7 +7,9 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field
 
+from explaind.config.changes import changed
 from explaind.config.fields import (
+    Changes,
     Count,
     Distinct,
     Items,
@@ -25,6 +27,8 @@ from explaind.config.fields import (
 )
 from explaind.config.group import Group, Wrong
 from explaind.config.recorded import Recorded
+from explaind.config.validate import validate
+from explaind.errors import ConfigError
 
 __all__ = [
     "METHODS",
@@ -37,6 +41,7 @@ __all__ = [
     "Logits",
     "Periodicity",
     "Quadrature",
+    "Runs",
     "Sparse",
     "Windows",
 ]
@@ -45,6 +50,7 @@ Method = Literal["explaind", "trak", "tracin", "gradient_dot", "influence_functi
 #: Attribution methods of the data study; all but the first are dattri's (`explaind.studies.baseline`).
 METHODS: tuple[str, ...] = get_args(Method)
 
+LEAST_SEEDS = 3  # of an interval over seeds
 _RESIDUAL = "largest residual of each step, test sample and output"
 _NODES = "midpoint nodes at most"
 _TAIL = "weight in the momentum at which updates before the explained ones are cut off"
@@ -107,6 +113,36 @@ class Periodicity(Group):
         if windows is not None and "late" not in windows.positions:
             expected = "a window called late: study.periodicity describes it"
             yield "study.windows.positions", expected, list(windows.positions)
+
+
+class Runs(Group):
+    """The same explanation of several seeds, in the experiment's own setting and in others."""
+
+    seeds: Seeds = Field(description="of the runs in each setting")
+    settings: Changes = Field(
+        description="name of a setting → options that it changes, such as optimizer.weight_decay=1.0; the first changes none"
+    )
+    reduced: list[Text] = Field(
+        description="options changed in all of these runs, so that explaining them costs less"
+    )
+
+    def wrong(self, whole: Any) -> Iterator[Wrong]:
+        if len(self.seeds) < LEAST_SEEDS:
+            yield "study.runs.seeds", f"at least {LEAST_SEEDS} seeds, for an interval", self.seeds
+        first, *_ = self.settings
+        if self.settings[first]:
+            expected = "no change: the first setting is the experiment's own"
+            yield f"study.runs.settings.{first}", expected, self.settings[first]
+        plain = whole.model_dump()
+        plain["study"]["runs"] |= {"settings": {first: []}, "reduced": []}
+        for name, changes in self.settings.items():
+            if not (every := [*self.reduced, *changes]):
+                continue
+            try:
+                validate(changed(plain, every))
+            except ConfigError as error:
+                expected = f"changes to another valid configuration: {error.problem} {error.expected or ''}"
+                yield f"study.runs.settings.{name}", expected, every
 
 
 class Logits(Group):

@@ -33,6 +33,7 @@ class Experiment:
         groups: layer name -> parameter names, in the order in which figures show the layers.
         train_key, test_key: integers `[N]` by which figures sort samples.
         classes: number of outputs O.
+        cycle: classes `[p]` in the order in which the labels come round; None where they do not.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Experiment:
     heldout: tuple[Tensor, Tensor] | None = None
     view: View | None = None
     names: tuple[str, ...] = ()
+    cycle: Tensor | None = None
 
     @property
     def training(self) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import nan
+
 import numpy as np
 import pandas as pd
 
@@ -31,6 +33,7 @@ def completeness(initial: np.ndarray, change: np.ndarray, residual: np.ndarray, 
         f"{agreement:.2%} of tests",
         "gap of rounding size, small residual, all tests right",
         verdict(gap <= ROUNDING and share <= RESIDUAL and agreement >= 0.999, gap <= ROUNDING),
+        share,
     )
 
 
@@ -56,6 +59,7 @@ def updates_are_rebuilt(relative: np.ndarray, tolerance: float, passed: bool) ->
         f"{float(relative.max()):.2e} at most, {float(np.median(relative)):.2e} in the median, over {len(relative)} steps",
         f"at most {tolerance:g}",
         verdict(bool(passed), False),
+        float(relative.max()),
     )
 
 
@@ -76,4 +80,5 @@ def grokking(metrics: pd.DataFrame, memorised: int | None, generalised: int | No
             delay is not None and delay >= 0.1 * steps,
             delay > 0 if delay is not None else memorised is not None,
         ),
+        nan if delay is None else delay / steps,
     )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import nan
 
-__all__ = ["NOT_REPRODUCED", "PARTLY", "REPRODUCED", "Finding", "verdict"]
+__all__ = ["COLUMNS", "NOT_REPRODUCED", "PARTLY", "REPRODUCED", "Finding", "verdict"]
 
+#: Of a table with one row per claim about one run.
+COLUMNS = ("figure", "claim", "measure", "measured", "expected", "verdict")
 REPRODUCED, PARTLY, NOT_REPRODUCED = "reproduced", "partly reproduced", "not reproduced"
 
 
@@ -20,6 +23,7 @@ class Finding:
         measured: the values found, in words and numbers.
         expected: what the claim implies for the measure.
         verdict: one of `REPRODUCED`, `PARTLY`, `NOT_REPRODUCED`.
+        value: the number that decides most, to be compared between runs; NaN where there is none.
     """
 
     figure: str
@@ -28,6 +32,7 @@ class Finding:
     measured: str
     expected: str
     verdict: str
+    value: float = nan
 
 
 def verdict(full: bool, partial: bool) -> str:

@@ -37,6 +37,7 @@ def bands_always(table: pd.DataFrame, layer: str = "decoder") -> Finding:
         ", ".join(f"{name} {share:.1%} ({signed[name]:.1%})" for name, share in shares.items()),
         "a visible share in every window",
         verdict(min(shares.values()) >= VISIBLE, max(shares.values()) >= VISIBLE),
+        min(shares.values()),
     )
 
 
@@ -53,6 +54,7 @@ def cycles_appear(table: pd.DataFrame, layer: str = "decoder") -> Finding:
         ", ".join(f"{name} {share:.2%}" for name, share in shares.items()),
         "growing from window to window",
         verdict(middle >= 2 * early and late > middle, late > early),
+        late - early,
     )
 
 
@@ -69,6 +71,7 @@ def cycles_slow_down(table: pd.DataFrame, layer: str = "decoder") -> Finding:
         ", ".join(f"{name} {strongest[name]:.0f} (mean {mean[name]:.1f})" for name in mean),
         "falling from window to window",
         verdict(slower and slower_mean, slower or slower_mean),
+        mean["late"] - mean["middle"],
     )
 
 
@@ -87,6 +90,7 @@ def higher_layers_cyclic(table: pd.DataFrame) -> Finding:
         ", ".join(f"{name} {value:.1%}" for name, value in share.items()),
         "large in the higher layers, smaller below",
         verdict(min(high) >= VISIBLE and min(high) > max(low), max(high) >= VISIBLE),
+        min(high),
     )
 
 
@@ -120,6 +124,7 @@ def one_cosine_dominates(coefficients: pd.DataFrame, modulus: int) -> Finding:
             first.kind == "cos" and first.coefficient > 0 and share >= 0.5,
             joint >= 0.5 and first.kind == "cos",
         ),
+        share,
     )
 
 

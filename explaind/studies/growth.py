@@ -61,6 +61,7 @@ def grow_together(kernel: np.ndarray, regularization: np.ndarray, onset: int) ->
         f"correlation {rank:.3f} from step {onset} to {peak}; B grows {growth_a:.2f}-fold, B_reg {growth_b:.2f}-fold",
         "correlation close to 1, both grow",
         verdict(rank >= 0.9 and min(growth_a, growth_b) >= 2, rank >= 0.5 and min(growth_a, growth_b) > 1),
+        rank,
     )
 
 
@@ -80,6 +81,7 @@ def peak_and_decline(kernel: np.ndarray, regularization: np.ndarray, onset: int)
         f"B peaks at step {peaks[0]} and ends at {left[0]:.0%} of it, B_reg at {peaks[1]} and {left[1]:.0%}",
         "peaks together, ends lower",
         verdict(apart <= 0.1 and max(left) <= 0.8, min(left) <= 0.8),
+        float(max(left)),
     )
 
 
@@ -99,6 +101,7 @@ def regularization_dominates_end(kernel: np.ndarray, regularization: np.ndarray)
         f"{relative:+.2%} of B; B_reg is larger in {share:.0%} of the steps",
         "negative, in nearly all steps",
         verdict(relative < 0 and share >= 0.9, relative < 0),
+        float(relative),
     )
 
 
@@ -119,6 +122,7 @@ def decoder_leads_memorisation(layers: dict[str, np.ndarray], onset: int, memori
         + ", ".join(f"{name} {means[name]:.4g}" for name in order),
         "the decoder has the largest mean",
         verdict(leader == "decoder" and share >= 0.5, leader == "decoder" or share >= 0.5),
+        share,
     )
 
 
@@ -144,6 +148,7 @@ def decoder_second_peak(layers: dict[str, np.ndarray], onset: int) -> Finding:
         measured,
         "two peaks, the middle layers' in between",
         verdict(full, partial),
+        len(peaks),
     )
 
 
@@ -163,6 +168,7 @@ def embedding_rises_late(layers: dict[str, np.ndarray], onset: int) -> Finding:
         ", ".join(f"{name} {step}" for name, step in half.items()) + f"; last tenth {last / before - 1:+.1%}",
         "the embedding is last, and rises",
         verdict(late and last > before, late or last > before),
+        float(last / before - 1),
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 import xarray as xr
 
 from explaind.errors import DataError
@@ -17,7 +18,8 @@ __all__ = ["Samples", "samples_of"]
 
 
 class Samples(NamedTuple):
-    """Per axis of a result, int64: labels `[N]` in 0..p-1 and the keys `[N]` (a+b) that figures sort by; `modulus` is p."""
+    """Per axis of a result, int64: labels `[N]` as positions 0..p-1 on their cycle, and the keys `[N]` (a+b) that figures sort
+    by; `modulus` is p, the cycle's length."""
 
     test_labels: np.ndarray
     test_keys: np.ndarray
@@ -38,6 +40,15 @@ def samples_of(result: xr.Dataset, config: Mapping[str, Any], phases: Path) -> S
         DataError: an id that the experiment's data does not have.
     """
     experiment = load(config, seed=read_json(phases)["seed"])
+    if experiment.cycle is None:
+        raise DataError(
+            "The labels of this experiment are in no cyclic order.",
+            expected="an experiment whose labels come round, like sums modulo p",
+            got=experiment.name,
+            remedy="Leave the studies of cycles out of its configuration.",
+        )
+    position = torch.full((experiment.classes,), -1)
+    position[experiment.cycle] = torch.arange(len(experiment.cycle))
 
     def take(axis: str, values: Any) -> np.ndarray:
         ids, array = result[axis].values, values.numpy()
@@ -52,9 +63,9 @@ def samples_of(result: xr.Dataset, config: Mapping[str, Any], phases: Path) -> S
 
     train = "train" in result.dims
     return Samples(
-        test_labels=take("test", experiment.test[1]),
+        test_labels=take("test", position[experiment.test[1]]),
         test_keys=take("test", experiment.test_key),
-        train_labels=take("train", experiment.train[1]) if train else None,
+        train_labels=take("train", position[experiment.train[1]]) if train else None,
         train_keys=take("train", experiment.train_key) if train else None,
-        modulus=int(config["data"]["modulus"]),
+        modulus=len(experiment.cycle),
     )

@@ -1,134 +1,120 @@
-"""The findings: each claim about the run with its definition, the value measured, and a verdict reached by code."""
+"""The findings: each claim with its definition, in how many runs of each setting it holds, and a verdict reached by code."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
+from scipy.stats import binomtest
 
+from explaind.config.changes import changed
 from explaind.config.declarations import Table
-from explaind.store import read_dataset
-from explaind.store.files import read_json, write_csv
-from explaind.studies import exactness, geometry, growth
-from explaind.studies.finding import Finding
+from explaind.store.files import write_csv
+from explaind.studies.claims import measure_run
+from explaind.studies.finding import NOT_REPRODUCED, PARTLY, REPRODUCED
 
-__all__ = ["COLUMNS", "ONSET_ACCURACY", "TABLE", "write"]
+__all__ = ["COLUMNS", "RUNS", "TABLE", "overall", "write"]
 
 TABLE = Table(
     file="findings",
-    shows="what the figures must show, measured",
-    details="One row per claim.",
-    caption="**Findings.** What the figures must show, as measured numbers.",
-    inputs={
-        "influence": "accumulate",
-        "metrics": "record.metrics",
-        "phases": "phases",
-        "summary": "record.summary",
-        "certificate": "certify",
-        "structure": "structure",
-        "periodicity": "periodicity",
-    },
-    options=("data.modulus",),
-    requires="study.periodicity",
+    shows="what the figures must show, measured in every run",
+    details="One row per setting and claim. A setting is the experiment's own (the first) or another of `study.runs.settings`.",
+    caption="**Findings.** What the figures must show, as numbers measured in every run: how many runs show it, and a verdict "
+    "on the whole.",
+    inputs={"runs": "explain_run"},
+    options=("data.modulus", "study.runs"),
+    requires=("study.runs", "study.periodicity"),
     columns={
+        "setting": ("", "in which the runs differ from each other by their seed alone"),
         "figure": ("", "where the claim can be seen"),
         "claim": ("", "the statement"),
-        "measure": ("", "the definition of what was measured, with the thresholds of the verdict"),
-        "measured": ("", "the values found"),
+        "measure": ("", "the definition of what was measured, with the thresholds of a run's verdict"),
         "expected": ("", "what the claim implies"),
+        "runs": ("", "explained runs of the setting, one per seed"),
+        "reproduced": ("runs", "that show it"),
+        "partly": ("runs", "that show a stated part of it"),
+        "low": ("share", "of runs that show it: lower end of Wilson's 95% interval"),
+        "high": ("share", "its upper end"),
+        "value": ("", "the number that decides most (see `measure`), median over runs"),
+        "least": ("", "its least value"),
+        "largest": ("", "its largest value"),
         "verdict": (
             "",
-            "`reproduced`, `partly reproduced` or `not reproduced`, decided by code from the values",
+            "`reproduced`: at least four of five runs show it; `partly reproduced`: at least half of them show it or a part of "
+            "it; else `not reproduced`",
         ),
+    },
+    also={"each": "findings_runs"},
+    also_columns={
+        "each": {
+            "setting": ("", "as in findings.csv"),
+            "seed": ("", "of the run"),
+            "figure": ("", "as in findings.csv"),
+            "claim": ("", "as in findings.csv"),
+            "measured": ("", "the values found in this run"),
+            "value": ("", "the number that decides most"),
+            "verdict": ("", "on this run: `reproduced`, `partly reproduced` or `not reproduced`"),
+        }
     },
 )
 
 COLUMNS = tuple(TABLE.columns)
+RUNS = tuple(TABLE.also_columns["each"])
 
-#: Memorisation begins when train accuracy first exceeds this: far above chance (about 1%), far below memorised (99%).
-ONSET_ACCURACY = 0.1
+MOST, HALF = 0.8, 0.5  # shares of runs that decide the verdict on the whole
 
 
-def write(
-    config: Mapping[str, Any],
-    *,
-    influence: Path,
-    metrics: Path,
-    phases: Path,
-    summary: Path,
-    certificate: Path,
-    structure: Path,
-    periodicity: Path,
-    output: Path,
-) -> None:
-    """Measure every claim and write the verdicts.
+def write(config: Mapping[str, Any], *, runs: Sequence[Path], output: Path, each: Path) -> None:
+    """Measure every claim in every run, and count.
 
     Args:
-        config: resolved configuration; read is `data.modulus`.
-        influence: store of kind "influence".
-        metrics: CSV of the recorded run.
-        phases: JSON of the recorded run.
-        summary: JSON of the recorded run.
-        certificate: store of kind "certificate".
-        structure: CSV of `explaind.tables.structure`.
-        periodicity: CSV of `explaind.studies.periodicity`.
+        config: resolved configuration; read are `data.modulus` and `study.runs.settings`.
+        runs: folders `<setting>/<seed>` of `explaind.studies.explain_run`.
         output: CSV with `COLUMNS`.
+        each: CSV with `RUNS`.
     """
-    findings = [
-        *_exactness(influence, summary, certificate),
-        *_growth(influence, pd.read_csv(metrics), read_json(phases)),
-        *_geometry(pd.read_csv(structure), pd.read_csv(periodicity), int(config["data"]["modulus"])),
-    ]
-    write_csv(pd.DataFrame([asdict(finding) for finding in findings], columns=COLUMNS), output)
+    settings = config["study"]["runs"]["settings"]
+    rows = []
+    for run in map(Path, runs):
+        setting, seed = run.parts[-2:]
+        modulus = changed(config, _known(settings[setting], "data.modulus"))["data"]["modulus"]
+        rows += [
+            {"setting": setting, "seed": int(seed), **asdict(finding)}
+            for finding in measure_run(run, modulus)
+        ]
+    table = pd.DataFrame(rows)
+    groups = table.groupby(["setting", "figure", "claim", "measure", "expected"], sort=False)
+    write_csv(pd.DataFrame([overall(*group) for group in groups], columns=COLUMNS), output)
+    write_csv(table[list(RUNS)], each)
 
 
-def _exactness(influence: Path, summary: Path, certificate: Path) -> list[Finding]:
-    scores = read_dataset(influence, kind="influence").astype(np.float64)
-    ledger = read_dataset(certificate, kind="certificate")
-    change = (scores["kernel"] + scores["regularization"]).sum("layer").transpose("test", "output")
-    return [
-        exactness.completeness(
-            scores["initial"].values, change.values, scores["residual"].values, scores["final"].values
-        ),
-        exactness.updates_are_rebuilt(
-            ledger["replay_relative"].values, float(ledger.attrs["tolerance"]), ledger.attrs["passed"]
-        ),
-        exactness.recording_changes_nothing(read_json(summary)["identical_to_unrecorded"]),
-    ]
-
-
-def _growth(influence: Path, metrics: pd.DataFrame, phases: Mapping[str, Any]) -> list[Finding]:
-    """Claims about Figure 3a. A run that never memorises is measured from its first step to its last."""
-    scores = read_dataset(influence, kind="influence")
-    kernel = scores["importance_kernel_all"].values
-    regularization = scores["importance_regularization_all"].values
-    layers = {
-        str(name): scores["importance_kernel"].sel(layer=name).values for name in scores["layer"].values
+def overall(key: tuple[str, ...], runs: pd.DataFrame) -> dict[str, Any]:
+    """The row of one claim over the runs of a setting; `runs` has the columns `verdict` and `value`."""
+    count, full = len(runs), int((runs.verdict == REPRODUCED).sum())
+    part = int((runs.verdict == PARTLY).sum())
+    interval = binomtest(full, count).proportion_ci(method="wilson")
+    whole = NOT_REPRODUCED
+    if full >= MOST * count:
+        whole = REPRODUCED
+    elif full + part >= HALF * count:
+        whole = PARTLY
+    return {
+        **dict(zip(("setting", "figure", "claim", "measure", "expected"), key, strict=True)),
+        "runs": count,
+        "reproduced": full,
+        "partly": part,
+        "low": float(interval.low),
+        "high": float(interval.high),
+        "value": runs.value.median(),
+        "least": runs.value.min(),
+        "largest": runs.value.max(),
+        "verdict": whole,
     }
-    begun = metrics.step[metrics.train_accuracy > ONSET_ACCURACY]
-    onset = min(int(begun.iloc[0]) if len(begun) else 0, len(kernel) - 1)
-    memorised, generalised = phases["memorization_step"], phases["generalization_step"]
-    until = len(kernel) - 1 if memorised is None else min(memorised, len(kernel) - 1)
-    return [
-        exactness.grokking(metrics, memorised, generalised),
-        growth.grow_together(kernel, regularization, onset),
-        growth.peak_and_decline(kernel, regularization, onset),
-        growth.regularization_dominates_end(kernel, regularization),
-        growth.decoder_leads_memorisation(layers, onset, until),
-        growth.decoder_second_peak(layers, onset),
-        growth.embedding_rises_late(layers, onset),
-    ]
 
 
-def _geometry(structure: pd.DataFrame, periodicity: pd.DataFrame, modulus: int) -> list[Finding]:
-    return [
-        geometry.bands_always(structure),
-        geometry.cycles_appear(structure),
-        geometry.cycles_slow_down(structure),
-        geometry.higher_layers_cyclic(structure),
-        geometry.one_cosine_dominates(periodicity, modulus),
-    ]
+def _known(changes: Sequence[str], option: str) -> list[str]:
+    """The changes that set one option."""
+    return [change for change in changes if change.startswith(f"{option}=")]

@@ -11,7 +11,8 @@ import pandas as pd
 from explaind.config.declarations import Table
 from explaind.store.files import read_json, write_csv
 from explaind.studies import growth
-from explaind.tables.findings import COLUMNS, ONSET_ACCURACY
+from explaind.studies.claims import ONSET_ACCURACY
+from explaind.studies.finding import COLUMNS
 
 __all__ = ["TABLE", "write"]
 

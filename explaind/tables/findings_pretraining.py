@@ -13,7 +13,7 @@ from explaind.config.declarations import Table
 from explaind.store import read_dataset
 from explaind.store.files import write_csv
 from explaind.studies import dynamics, pretraining
-from explaind.tables.findings import COLUMNS
+from explaind.studies.finding import COLUMNS
 
 __all__ = ["TABLE", "write"]
 
@@ -62,7 +62,7 @@ def write(
         reconstruction: the table of this name.
         languages: stores "update-languages".
         losses: CSV of `explaind.stages.pretrain`; None for checkpoints of others' runs.
-        output: CSV with `explaind.tables.findings.COLUMNS`.
+        output: CSV with `explaind.studies.finding.COLUMNS`.
     """
     explained = read_dataset(updates, kind="updates")
     scores = explained["score"]

@@ -75,7 +75,7 @@ def remove(key: str) -> Callable[[dict[str, Any]], None]:
         (
             "grokking",
             lambda config: config["data"].update(name="mnist"),
-            "Expected: one of modular_addition.",
+            "Expected: one of modular_arithmetic.",
         ),
         ("eurollm", lambda config: config["optimizer"].update(name="SGD"), "Expected: one of AdamW."),
         ("grokking", lambda config: config.update(order="first"), "Expected: a whole number. Got: 'first'"),

@@ -19,7 +19,7 @@ from explaind.tables import structure
 
 CONFIG = {
     "name": "grokking",
-    "data": {"name": "modular_addition", "modulus": 23, "train": 150, "test": 60},
+    "data": {"name": "modular_arithmetic", "modulus": 23, "train": 150, "test": 60},
     "model": {"name": "modular_transformer", "d_model": 8, "heads": 2, "hidden": 12},
     "study": {"periodicity": {"alpha": 0.001, "periods": [2, 23]}},
     "figure": {"dpi": 60, "regularization_stride": 10},

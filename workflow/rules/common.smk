@@ -63,6 +63,7 @@ wildcard_constraints:
     stop=r"\d{6}",
     nodes=r"\d+",
     window=r"\w+",
+    setting=r"\w+",
     fraction=r"0\.\d+|leave-one-out",
     method=r"[a-z_]+",
     checkpoint=r"[^/]+",

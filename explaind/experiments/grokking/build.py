@@ -1,4 +1,4 @@
-"""Data and model of modulo addition."""
+"""Data and model of modular arithmetic."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from explaind.experiments.experiment import Experiment, seeded
-from explaind.experiments.grokking.data import split_pairs
+from explaind.experiments.grokking.data import cycle, split_pairs
 from explaind.experiments.grokking.model import ModuloTransformer, layer_groups
 from explaind.experiments.likelihood import negative_log_likelihood
 
@@ -20,7 +20,7 @@ def build(config: Mapping[str, Any], seed: int) -> Experiment:
     neither depends on how many numbers the other drew.
     """
     data, shape = config["data"], config["model"]
-    train, test = split_pairs(data["modulus"], data["train"], data["test"], seed)
+    train, test = split_pairs(data["modulus"], data["train"], data["test"], seed, data["operation"])
     make_model = seeded(
         lambda: ModuloTransformer(
             tokens=data["modulus"] + 2, width=shape["d_model"], heads=shape["heads"], hidden=shape["hidden"]
@@ -39,4 +39,5 @@ def build(config: Mapping[str, Any], seed: int) -> Experiment:
         train_key=train.sums,
         test_key=test.sums,
         classes=data["modulus"] + 2,
+        cycle=cycle(data["modulus"], data["operation"]),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import isqrt
 from typing import Literal
 
 from pydantic import Field
@@ -11,19 +12,25 @@ from explaind.config.fields import Count, Several
 from explaind.config.group import Group, Wrong
 from explaind.config.recorded import Recorded, Samples
 from explaind.config.shared import Architecture, LayerFigure
-from explaind.config.studies import Kernel, Logits, Periodicity, Quadrature, Windows
+from explaind.config.studies import Kernel, Logits, Periodicity, Quadrature, Runs, Windows
 
 __all__ = ["Options"]
 
 
-class ModularAddition(Samples):
-    """Pairs a ≥ b with the label (a + b) mod modulus."""
+class ModularArithmetic(Samples):
+    """Pairs a ≥ b with the label (a ∘ b) mod modulus."""
 
-    name: Literal["modular_addition"]
+    name: Literal["modular_arithmetic"]
+    operation: Literal["addition", "multiplication"] = Field(
+        description="∘, which does not depend on the order of a and b, as the model does not; multiplication is of 1…p − 1"
+    )
     modulus: Several = Field(description="p: the numbers are 0…p − 1")
 
     def wrong(self, whole: Recorded) -> Iterator[Wrong]:
-        pairs = self.modulus * (self.modulus + 1) // 2
+        numbers = self.modulus - (self.operation == "multiplication")
+        pairs = numbers * (numbers + 1) // 2
+        if self.operation == "multiplication" and not _is_prime(self.modulus):
+            yield "data.modulus", "a prime number, so that products of 1…p − 1 are a cycle", self.modulus
         if self.train + self.test > pairs:
             got = f"{self.train} and {self.test}"
             yield "data.train and data.test", f"at most {pairs} disjoint samples for this modulus", got
@@ -50,12 +57,17 @@ class Study(Group):
     quadrature: Quadrature
     periodicity: Periodicity
     logits: Logits
+    runs: Runs
 
 
 class Options(Recorded):
     """Modulo addition on a small Transformer."""
 
-    data: ModularAddition
+    data: ModularArithmetic
     model: ModularTransformer
     study: Study
     figure: LayerFigure
+
+
+def _is_prime(number: int) -> bool:
+    return all(number % divisor for divisor in range(2, isqrt(number) + 1))

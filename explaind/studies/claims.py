@@ -1,0 +1,77 @@
+"""Every claim about a grokking run, measured on the files of one run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from explaind.store import read_dataset
+from explaind.store.files import read_json
+from explaind.studies import exactness, geometry, growth
+from explaind.studies.finding import Finding
+
+__all__ = ["ONSET_ACCURACY", "measure_run"]
+
+#: Memorisation begins when train accuracy first exceeds this: far above chance (about 1%), far below memorised (99%).
+ONSET_ACCURACY = 0.1
+
+
+def measure_run(run: Path, modulus: int) -> list[Finding]:
+    """The findings of one run.
+
+    Args:
+        run: folder of `explaind.studies.explain_run`.
+        modulus: length of the cycle of labels.
+    """
+    metrics, phases = pd.read_csv(run / "metrics.csv"), read_json(run / "phases.json")
+    structure, periodicity = pd.read_csv(run / "structure.csv"), pd.read_csv(run / "periodicity.csv")
+    return [
+        *_exactness(run),
+        *_growth(run / "influence.zarr", metrics, phases),
+        geometry.bands_always(structure),
+        geometry.cycles_appear(structure),
+        geometry.cycles_slow_down(structure),
+        geometry.higher_layers_cyclic(structure),
+        geometry.one_cosine_dominates(periodicity, modulus),
+    ]
+
+
+def _exactness(run: Path) -> list[Finding]:
+    scores = read_dataset(run / "influence.zarr", kind="influence").astype(np.float64)
+    ledger = read_dataset(run / "certificate.zarr", kind="certificate")
+    change = (scores["kernel"] + scores["regularization"]).sum("layer").transpose("test", "output")
+    return [
+        exactness.completeness(
+            scores["initial"].values, change.values, scores["residual"].values, scores["final"].values
+        ),
+        exactness.updates_are_rebuilt(
+            ledger["replay_relative"].values, float(ledger.attrs["tolerance"]), ledger.attrs["passed"]
+        ),
+    ]
+
+
+def _growth(influence: Path, metrics: pd.DataFrame, phases: Mapping[str, Any]) -> list[Finding]:
+    """Claims about Figure 3a. A run that never memorises is measured from its first step to its last."""
+    scores = read_dataset(influence, kind="influence")
+    kernel = scores["importance_kernel_all"].values
+    regularization = scores["importance_regularization_all"].values
+    layers = {
+        str(name): scores["importance_kernel"].sel(layer=name).values for name in scores["layer"].values
+    }
+    begun = metrics.step[metrics.train_accuracy > ONSET_ACCURACY]
+    onset = min(int(begun.iloc[0]) if len(begun) else 0, len(kernel) - 1)
+    memorised, generalised = phases["memorization_step"], phases["generalization_step"]
+    until = len(kernel) - 1 if memorised is None else min(memorised, len(kernel) - 1)
+    return [
+        exactness.grokking(metrics, memorised, generalised),
+        growth.grow_together(kernel, regularization, onset),
+        growth.peak_and_decline(kernel, regularization, onset),
+        growth.regularization_dominates_end(kernel, regularization),
+        growth.decoder_leads_memorisation(layers, onset, until),
+        growth.decoder_second_peak(layers, onset),
+        growth.embedding_rises_late(layers, onset),
+    ]

@@ -1,0 +1,92 @@
+"""One seed in one setting, explained from its training to its windows; only what is small is kept.
+
+The stages of the explained run are called one after another in a folder of their own: recording, certificate, phases, influence
+per layer and update, kernels and similarities of the windows, and the periods of the last one. The recording and the matrices
+(up to several GB) are removed at the end.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from explaind.config.changes import changed
+from explaind.config.declarations import Stage
+from explaind.stages import accumulate, certify, influence, phases, record, window
+from explaind.store.files import read_json, write_json
+from explaind.studies import bands, periodicity
+
+__all__ = ["KEPT", "write"]
+
+STAGE = Stage(
+    options=("name", "data", "model", "optimizer", "train", "verify", "influence", "study"),
+    without=("train.seeds", "train.seed", "study.runs.seeds", "study.quadrature", "study.logits"),
+    requires="study.runs",
+    each="runs",
+    threads="train.threads",
+    memory=3000,
+    runtime=120,
+    gpu=True,
+)
+
+#: What is kept of a run: of the same kinds as the explained run's own files.
+KEPT = (
+    "metrics.csv", "summary.json", "phases.json", "certificate.zarr", "influence.zarr", "structure.csv", "periodicity.csv",
+)  # fmt: skip
+
+
+def write(config: Mapping[str, Any], *, setting: str, seed: int, output: Path) -> None:
+    """Explain one run into a folder with the files `KEPT`.
+
+    Args:
+        config: resolved configuration; `study.runs.reduced` and the setting's changes are applied to it.
+        setting: name in `study.runs.settings`.
+        seed: fixes the data split and the initial parameters.
+        output: the folder to write.
+
+    Raises:
+        CertificateError: the recorded run does not follow from its batches.
+        TrainingError: the loss became NaN or infinite.
+    """
+    runs = config["study"]["runs"]
+    config = changed(config, [*runs["reduced"], *runs["settings"][setting]])
+    output = Path(output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=output.parent, prefix=f"{output.name}.") as folder:
+        _explain(config, seed, Path(folder))
+        partial = output.with_name(f"{output.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        for name in KEPT:
+            (Path(folder) / name).rename(partial / name)
+        partial.rename(output)
+
+
+def _explain(config: Mapping[str, Any], seed: int, at: Path) -> None:
+    """Every stage, with its files in one folder."""
+    write_json({"seed": seed}, at / "selection.json")
+    if "data" in config.get("files", {}):  # the stages look for the data beside the recording
+        (at / "data.zarr").symlink_to(Path(config["files"]["data"]).resolve())
+    trajectory = at / "trajectory.zarr"
+    record.write(
+        config, selection=at / "selection.json", trajectory=trajectory, summary=at / "summary.json",
+        metrics=at / "metrics.csv",
+    )  # fmt: skip
+    run = {"trajectory": trajectory, "certificate": at / "certificate.zarr"}
+    certify.write(config, trajectory=trajectory, output=run["certificate"])
+    phases.write(config, summary=at / "summary.json", output=at / "phases.json")
+    steps = read_json(at / "summary.json")["steps"]
+    influence.write(config, **run, start=0, stop=steps, output=at / "part.zarr")
+    accumulate.write(parts=[at / "part.zarr"], output=at / "influence.zarr")
+    windows = {name: at / f"{name}.zarr" for name in config["study"]["windows"]["positions"]}
+    for name, path in windows.items():
+        window.write(config, **run, phases=at / "phases.json", window=name, output=path)
+    bands.write(
+        config, windows=list(windows.values()), phases=at / "phases.json", output=at / "structure.csv"
+    )
+    periodicity.write(
+        config, window=windows["late"], phases=at / "phases.json", output=at / "periodicity.csv"
+    )
