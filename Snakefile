@@ -21,6 +21,7 @@
 #   {experiment}/parts/{start}-{stop}.zarr                 influence of a range of updates
 #   {experiment}/influence.zarr                            all parts added up
 #   {experiment}/windows/{window}.zarr                     test x train kernels of a window of updates
+#   {experiment}/runs/{setting}/{seed}/                    every seed in several settings, explained
 #   {experiment}/quadrature/{nodes}.zarr                   predictions with a fixed number of nodes
 #   {experiment}/periodicity.csv                           Lasso coefficients of the last window's similarity
 #   {experiment}/logits.csv                                importances on the outputs before the log-softmax

@@ -13,12 +13,13 @@ from explaind.errors import ConfigError
 __all__ = ["changed"]
 
 
-def changed(config: Mapping[str, Any], changes: Iterable[str]) -> dict[str, Any]:
+def changed(config: Mapping[str, Any], changes: Iterable[str], *, partial: bool = False) -> dict[str, Any]:
     """A copy of a resolved configuration in which options have other values.
 
     Args:
         config: nested; stays as it is.
         changes: texts such as "optimizer.weight_decay=1.0"; the value is YAML.
+        partial: `config` is the part that a stage depends on; changes of other options, checked before, are left out.
 
     Raises:
         ConfigError: a change is no such text, or names an option that the configuration does not have.
@@ -30,6 +31,8 @@ def changed(config: Mapping[str, Any], changes: Iterable[str]) -> dict[str, Any]
         group: Any = result
         for parent in parents:
             group = group.get(parent) if isinstance(group, dict) else None
+        if partial and not (isinstance(group, dict) and last in group):
+            continue
         if not sign or not isinstance(group, dict) or last not in group:
             raise ConfigError(
                 f"The change {change!r} names no option of this experiment.",

@@ -29,8 +29,10 @@ def measure_run(run: Path, modulus: int) -> list[Finding]:
     """
     metrics, phases = pd.read_csv(run / "metrics.csv"), read_json(run / "phases.json")
     structure, periodicity = pd.read_csv(run / "structure.csv"), pd.read_csv(run / "periodicity.csv")
+    identical = read_json(run / "summary.json")["identical_to_unrecorded"]
     return [
         *_exactness(run),
+        *([] if identical is None else [exactness.recording_changes_nothing(identical)]),
         *_growth(run / "influence.zarr", metrics, phases),
         geometry.bands_always(structure),
         geometry.cycles_appear(structure),

@@ -22,23 +22,30 @@ from explaind.studies import bands, periodicity
 __all__ = ["KEPT", "write"]
 
 STAGE = Stage(
-    options=("name", "data", "model", "optimizer", "train", "verify", "influence", "study"),
-    without=("train.seeds", "train.seed", "study.runs.seeds", "study.quadrature", "study.logits"),
+    options=(
+        "name", "data", "model", "optimizer", "train", "verify", "influence",
+        "study.windows", "study.kernel", "study.periodicity", "study.runs",
+    ),
+    without=("train.seeds", "train.seed", "study.runs.seeds"),
     requires="study.runs",
     each="runs",
     threads="train.threads",
     memory=3000,
     runtime=120,
     gpu=True,
-)
+)  # fmt: skip
 
 #: What is kept of a run: of the same kinds as the explained run's own files.
 KEPT = (
     "metrics.csv", "summary.json", "phases.json", "certificate.zarr", "influence.zarr", "structure.csv", "periodicity.csv",
 )  # fmt: skip
 
+_TRAINING = ("data", "model", "optimizer", "train")  # what decides the parameters
 
-def write(config: Mapping[str, Any], *, setting: str, seed: int, output: Path) -> None:
+
+def write(
+    config: Mapping[str, Any], *, setting: str, seed: int, output: Path, unrecorded: Path | None = None
+) -> None:
     """Explain one run into a folder with the files `KEPT`.
 
     Args:
@@ -46,17 +53,22 @@ def write(config: Mapping[str, Any], *, setting: str, seed: int, output: Path) -
         setting: name in `study.runs.settings`.
         seed: fixes the data split and the initial parameters.
         output: the folder to write.
+        unrecorded: summary of the experiment's own run of this seed without a recorder; compared with where training is the same.
 
     Raises:
         CertificateError: the recorded run does not follow from its batches.
         TrainingError: the loss became NaN or infinite.
     """
     runs = config["study"]["runs"]
-    config = changed(config, [*runs["reduced"], *runs["settings"][setting]])
+    own, config = config, changed(config, [*runs["reduced"], *runs["settings"][setting]], partial=True)
+    selection: dict[str, Any] = {"seed": seed}
+    if unrecorded is not None and all(own[key] == config[key] for key in _TRAINING):
+        selection["parameters_sha256"] = read_json(unrecorded)["parameters_sha256"]
     output = Path(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=output.parent, prefix=f"{output.name}.") as folder:
-        _explain(config, seed, Path(folder))
+        write_json(selection, Path(folder) / "selection.json")
+        _explain(config, Path(folder))
         partial = output.with_name(f"{output.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
@@ -65,9 +77,8 @@ def write(config: Mapping[str, Any], *, setting: str, seed: int, output: Path) -
         partial.rename(output)
 
 
-def _explain(config: Mapping[str, Any], seed: int, at: Path) -> None:
-    """Every stage, with its files in one folder."""
-    write_json({"seed": seed}, at / "selection.json")
+def _explain(config: Mapping[str, Any], at: Path) -> None:
+    """Every stage, with its files in one folder, from the selection of a seed on."""
     if "data" in config.get("files", {}):  # the stages look for the data beside the recording
         (at / "data.zarr").symlink_to(Path(config["files"]["data"]).resolve())
     trajectory = at / "trajectory.zarr"

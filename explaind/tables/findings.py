@@ -80,7 +80,7 @@ def write(config: Mapping[str, Any], *, runs: Sequence[Path], output: Path, each
     rows = []
     for run in map(Path, runs):
         setting, seed = run.parts[-2:]
-        modulus = changed(config, _known(settings[setting], "data.modulus"))["data"]["modulus"]
+        modulus = changed(config, settings[setting], partial=True)["data"]["modulus"]
         rows += [
             {"setting": setting, "seed": int(seed), **asdict(finding)}
             for finding in measure_run(run, modulus)
@@ -113,8 +113,3 @@ def overall(key: tuple[str, ...], runs: pd.DataFrame) -> dict[str, Any]:
         "largest": runs.value.max(),
         "verdict": whole,
     }
-
-
-def _known(changes: Sequence[str], option: str) -> list[str]:
-    """The changes that set one option."""
-    return [change for change in changes if change.startswith(f"{option}=")]

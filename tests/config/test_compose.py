@@ -32,7 +32,13 @@ def test_every_experiment_has_the_three_scales() -> None:
 
 def test_paper_values_of_grokking() -> None:
     config = compose("grokking", "paper")
-    assert config["data"] == {"name": "modular_arithmetic", "modulus": 113, "train": 4000, "test": 2000}
+    assert config["data"] == {
+        "name": "modular_arithmetic",
+        "operation": "addition",
+        "modulus": 113,
+        "train": 4000,
+        "test": 2000,
+    }
     assert config["optimizer"] == {
         "name": "AdamW", "lr": 1e-3, "weight_decay": 4.0, "betas": [0.9, 0.98], "eps": 1e-8
     }  # fmt: skip

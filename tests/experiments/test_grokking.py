@@ -11,7 +11,7 @@ from torch.func import functional_call, grad, jvp, vmap
 
 from explaind.errors import ConfigError
 from explaind.experiments.build import load, make_optimizer
-from explaind.experiments.grokking.data import all_pairs, split_pairs
+from explaind.experiments.grokking.data import all_pairs, cycle, split_pairs
 from explaind.experiments.grokking.model import LAYERS, ModuloTransformer
 from explaind.experiments.likelihood import negative_log_likelihood
 
@@ -21,7 +21,7 @@ _spec.loader.exec_module(literal)
 
 PAPER = {
     "name": "grokking",
-    "data": {"modulus": 113, "train": 4000, "test": 2000},
+    "data": {"operation": "addition", "modulus": 113, "train": 4000, "test": 2000},
     "model": {"d_model": 64, "heads": 4, "hidden": 512},
     "optimizer": {"name": "AdamW", "lr": 1e-3, "weight_decay": 4.0, "betas": [0.9, 0.98], "eps": 1e-8},
 }
@@ -174,3 +174,23 @@ def test_errors_are_sentences(call, words):
     with pytest.raises(ConfigError, match=words) as error:
         call()
     assert "Remedy:" in str(error.value)
+
+
+def test_products_are_sums_of_positions_on_their_cycle():
+    pairs, order = all_pairs(113, "multiplication"), cycle(113, "multiplication")
+    assert len(pairs.labels) == 112 * 113 // 2 and sorted(order.tolist()) == list(range(1, 113))
+    position = {int(number): place for place, number in enumerate(order)}
+    for tokens, label, total in zip(*(part.tolist() for part in pairs), strict=True):
+        a, sign, b, equals = tokens
+        assert (sign, equals) == (113, 114) and a >= b >= 1 and label == a * b % 113
+        assert total == position[a] + position[b] and total % 112 == position[label]
+    with pytest.raises(ConfigError, match="not one cycle"):
+        cycle(12, "multiplication")
+
+
+def test_the_model_cannot_tell_a_from_b():
+    """So the operation must be commutative: subtraction and division are out of this model's reach."""
+    torch.manual_seed(0)
+    model = ModuloTransformer(tokens=9, width=8, heads=2, hidden=16).double()
+    tokens = torch.tensor([[5, 7, 2, 8]])
+    torch.testing.assert_close(model(tokens), model(tokens[:, [2, 1, 0, 3]]), rtol=0, atol=1e-12)

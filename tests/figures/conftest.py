@@ -14,14 +14,13 @@ import xarray as xr
 from explaind.experiments.build import load
 from explaind.experiments.grokking.model import LAYERS
 from explaind.store import write_dataset
-from explaind.studies import periodicity
-from explaind.tables import structure
+from explaind.studies import bands, periodicity
 
 CONFIG = {
     "name": "grokking",
-    "data": {"name": "modular_arithmetic", "modulus": 23, "train": 150, "test": 60},
+    "data": {"name": "modular_arithmetic", "operation": "addition", "modulus": 23, "train": 150, "test": 60},
     "model": {"name": "modular_transformer", "d_model": 8, "heads": 2, "hidden": 12},
-    "study": {"periodicity": {"alpha": 0.001, "periods": [2, 23]}},
+    "study": {"periodicity": {"alpha": 0.001, "periods": [2, 23]}, "runs": {"settings": {"addition": []}}},
     "figure": {"dpi": 60, "regularization_stride": 10},
 }
 SEED, STEPS = 3, 400
@@ -47,13 +46,14 @@ def write_results(folder: Path, config: dict) -> SimpleNamespace:
         config=config,
         metrics=folder / "metrics.csv",
         phases=folder / "phases.json",
-        summary=folder / "trajectory.json",
+        summary=folder / "summary.json",
         influence=folder / "influence.zarr",
         certificate=folder / "certificate.zarr",
         windows={name: folder / "windows" / f"{name}.zarr" for name in FREQUENCY},
         quadratures=[folder / "quadrature" / f"{nodes}.zarr" for nodes in (100, 10)],
         periodicity=folder / "periodicity.csv",
         structure=folder / "structure.csv",
+        runs=[folder / "runs" / "addition" / str(seed) for seed in (3, 4, 5)],
     )
     _write_metrics(paths)
     rng = np.random.default_rng(0)
@@ -62,7 +62,10 @@ def write_results(folder: Path, config: dict) -> SimpleNamespace:
     for order, (name, frequency) in enumerate(FREQUENCY.items()):
         _write_window(paths.windows[name], experiment, frequency, 100 * order, rng)
     periodicity.write(config, window=paths.windows["late"], phases=paths.phases, output=paths.periodicity)
-    structure.write(config, windows=list(paths.windows.values()), phases=paths.phases, output=paths.structure)
+    bands.write(config, windows=list(paths.windows.values()), phases=paths.phases, output=paths.structure)
+    for run in paths.runs:
+        run.parent.mkdir(parents=True, exist_ok=True)
+        run.symlink_to(folder)
     return paths
 
 

@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 
 from explaind.errors import DataError
 from explaind.experiments.grokking.model import LAYERS
-from explaind.figures import fig03a, fig04, fig05, fig09, fig12, fig13, style
+from explaind.figures import fig03a, fig03a_runs, fig04, fig05, fig09, fig12, fig13, style
 from explaind.figures.matrices import Picture, block_mean, load_pictures, scale_ticks, show, signed_log
 from explaind.store import read_dataset
 from explaind.studies.labels import samples_of
 
-DRAWN = (fig03a, fig04, fig05, fig09, fig12, fig13)
+DRAWN = (fig03a, fig03a_runs, fig04, fig05, fig09, fig12, fig13)
 DRAW = {module.__name__.rpartition(".")[2]: module for module in DRAWN}
 
 

@@ -17,7 +17,7 @@ from explaind.training.phases import windows
 
 TINY = {
     "name": "grokking",
-    "data": {"modulus": 7, "train": 18, "test": 8},
+    "data": {"operation": "addition", "modulus": 7, "train": 18, "test": 8},
     "model": {"d_model": 8, "heads": 2, "hidden": 12},
     "optimizer": {"name": "AdamW", "lr": 1e-2, "weight_decay": 0.1, "betas": [0.9, 0.98], "eps": 1e-8},
     "train": {

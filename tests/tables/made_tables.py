@@ -118,9 +118,7 @@ def _text(folder: Path) -> Path:
 WRITE: dict[str, Callable[[SimpleNamespace, Path], dict[str, object]]] = {
     "certificate": lambda r, f: {"certificates": [r.certificate]},
     "extrapolation": lambda r, f: {"intervals": [_interval(f)]},
-    "findings": lambda r, f: (
-        {"config": r.config} | {name: getattr(r, name) for name in findings.TABLE.inputs}
-    ),
+    "findings": lambda r, f: {"config": r.config, "runs": r.runs},
     "findings_logits": lambda r, f: {"logits": _logits(f), "metrics": r.metrics, "phases": r.phases},
     "findings_pretraining": lambda r, f: {
         "config": {"data": {"languages": ["deu", "eng"]}},

@@ -10,7 +10,7 @@ import pytest
 
 from explaind.studies import fidelity as fidelity_study
 from explaind.studies.agreement import fidelity
-from explaind.studies.finding import NOT_REPRODUCED, REPRODUCED
+from explaind.studies.finding import NOT_REPRODUCED, PARTLY, REPRODUCED
 from explaind.tables import certificate, findings, lasso, seeds, table01_fidelity
 
 
@@ -67,35 +67,37 @@ def test_structure_finds_the_planted_cycles(results):
         assert rows.cycle_share.iloc[0] < 0.05 < 0.3 < rows.cycle_share.iloc[1]
 
 
-def write_findings(results, output, **changed):
-    stages = ("influence", "metrics", "phases", "summary", "certificate", "structure", "periodicity")
-    paths = {name: changed.get(name, getattr(results, name)) for name in stages}
-    findings.write(results.config, **paths, output=output)
-    return pd.read_csv(output).set_index("claim").verdict
+def write_findings(results, folder, *, runs=None):
+    outputs = {name: folder / f"{name}.csv" for name in ("output", "each")}
+    findings.write(results.config, runs=runs or results.runs, **outputs)
+    return (pd.read_csv(path).set_index("claim") for path in outputs.values())
 
 
 def test_planted_findings_are_reproduced(results, tmp_path):
-    verdicts = write_findings(results, tmp_path / "f.csv")
-    assert len(verdicts) == 15 and (verdicts == REPRODUCED).all(), verdicts[verdicts != REPRODUCED]
+    whole, each = write_findings(results, tmp_path)
+    assert len(whole) == 15 and (whole.verdict == REPRODUCED).all(), whole[whole.verdict != REPRODUCED]
+    assert (whole.runs == 3).all() and (whole.reproduced == 3).all()
+    assert len(each) == 45 and sorted(set(each.seed)) == [3, 4, 5] and (each.verdict == REPRODUCED).all()
 
 
 def test_findings_can_fail(results, tmp_path):
+    """One of three runs shows none of it: the whole is partly reproduced. With two of them it is not."""
+    failed = tmp_path / "runs" / "addition" / "6"
+    failed.mkdir(parents=True)
+    for path in results.runs[0].iterdir():
+        (failed / path.name).symlink_to(path)
     changed = {
-        "phases": tmp_path / "phases.json",
-        "structure": tmp_path / "structure.csv",
-        "summary": tmp_path / "summary.json",
+        "phases.json": json.loads(results.phases.read_text())
+        | {"memorization_step": None, "generalization_step": None},
+        "summary.json": {"identical_to_unrecorded": False},
     }
-    phases = json.loads(results.phases.read_text())
-    changed["phases"].write_text(
-        json.dumps({**phases, "memorization_step": None, "generalization_step": None})
-    )
+    for name, content in changed.items():
+        (failed / name).unlink()
+        (failed / name).write_text(json.dumps(content))
     table = pd.read_csv(results.structure)
-    table.assign(cycle_share=0.01, band_share=0.01, frequency=4, mean_frequency=4.0).to_csv(
-        changed["structure"]
-    )
-    changed["summary"].write_text(json.dumps({"identical_to_unrecorded": False}))
-    verdicts = write_findings(results, tmp_path / "f.csv", **changed)
-    failed = verdicts[verdicts == NOT_REPRODUCED].index
+    table = table.assign(cycle_share=0.01, band_share=0.01, frequency=4, mean_frequency=4.0)
+    (failed / "structure.csv").unlink()
+    table.to_csv(failed / "structure.csv")
     expected = (
         "memorises first",
         "Vertical bands",
@@ -104,7 +106,15 @@ def test_findings_can_fail(results, tmp_path):
         "higher layers",
         "does not change",
     )
-    assert len(failed) == 6 and all(any(words in claim for claim in failed) for words in expected), verdicts
+    whole, each = write_findings(results, tmp_path, runs=[*results.runs[:2], failed])
+    wrong = each[each.verdict == NOT_REPRODUCED]
+    assert len(wrong) == 6 and all(any(words in claim for claim in wrong.index) for words in expected)
+    assert (wrong.seed == 6).all()
+    rows = whole.loc[wrong.index]
+    assert (rows.reproduced == 2).all() and (rows.verdict == PARTLY).all()
+    assert rows.low.between(0.2, 0.3).all() and rows.high.between(0.9, 1).all(), "Wilson's interval of 2 of 3"
+    whole, _ = write_findings(results, tmp_path, runs=[results.runs[0], failed, failed])
+    assert (whole.loc[wrong.index].verdict == NOT_REPRODUCED).all()
 
 
 def test_seeds(tmp_path):

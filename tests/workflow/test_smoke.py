@@ -8,15 +8,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from explaind.store import read_dataset
+from explaind.studies.explain_run import KEPT
 from tests.workflow.conftest import Project
 
 pytestmark = pytest.mark.smoke
 
 FROM_WINDOWS = {"fig04", "fig05", "fig09", "fig12", "fig13"}
-FIGURES = FROM_WINDOWS | {"fig03a", "replay_grokking"}
+FIGURES = FROM_WINDOWS | {"fig03a", "fig03a_runs", "replay_grokking"}
+FROM_RUNS = {"explain_run", "fig03a_runs", "findings", "timings"}
 TABLES = {
     "table01_fidelity",
     "certificate",
@@ -31,9 +35,19 @@ EVERYTHING = (
     FIGURES
     | TABLES
     | {"train", "select", "record", "phases", "certify", "influence", "accumulate", "window", "quadrature"}
-    | {"periodicity", "logits", "fidelity"}
+    | {"periodicity", "logits", "fidelity", "explain_run"}
 )
-BENCHMARKED = {"train", "record", "certify", "influence", "window", "quadrature", "periodicity", "logits"}
+BENCHMARKED = {
+    "train",
+    "record",
+    "certify",
+    "influence",
+    "window",
+    "quadrature",
+    "periodicity",
+    "logits",
+    "explain_run",
+}
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +73,24 @@ def test_recording_changed_nothing(finished: Project) -> None:
     assert summary["identical_to_unrecorded"] is True
 
 
+def test_every_run_is_explained_as_the_chosen_one_is(finished: Project) -> None:
+    """The chosen seed's own files, for the tests that both explain; each run has the bits of its seed's training."""
+    results = finished.root / "results/grokking"
+    chosen = json.loads((results / "selection.json").read_text())["seed"]
+    run = results / "runs/addition" / str(chosen)
+    whole = read_dataset(results / "influence.zarr", kind="influence").isel(test=slice(0, 10))
+    ours = read_dataset(run / "influence.zarr", kind="influence")
+    for name in ("initial", "final", "kernel", "regularization"):
+        np.testing.assert_allclose(
+            ours[name], whole[name], rtol=1e-5, atol=1e-5 * float(abs(whole[name]).max())
+        )
+    for seed in (0, 1):
+        summary = json.loads((results / f"runs/addition/{seed}/summary.json").read_text())
+        assert summary["identical_to_unrecorded"] is True
+    assert {path.name for path in run.iterdir()} == set(KEPT), "nothing large is left"
+    assert not list((results / "runs/addition").glob("*.*")), "nothing half-written"
+
+
 def test_the_report_shows_captions(finished: Project) -> None:
     assert "Figure 3a." in (finished.root / "results/report.html").read_text()
 
@@ -81,18 +113,20 @@ def test_nothing_is_left_to_do(finished: Project) -> None:
     [
         ("figure.regularization_stride=12", {"fig03a"}),
         ("figure.dpi=70", FIGURES),
-        ("study.periodicity.alpha=0.01", {"periodicity", "fig12", "lasso", "findings", "timings"}),
-        ("influence.tolerance=0.02", {"influence", "accumulate", "fig03a", "fidelity", "table01_fidelity", "findings"}
-         | {"timings"}),
+        ("study.periodicity.alpha=0.01", {"periodicity", "fig12", "lasso"} | FROM_RUNS),
+        (
+            "influence.tolerance=0.02",
+            {"influence", "accumulate", "fig03a", "fidelity", "table01_fidelity"} | FROM_RUNS,
+        ),
         ("verify.tolerance=0.002", EVERYTHING - {"train", "select", "record", "phases", "seeds"}),
         ("study.logits.stride=9", {"logits", "findings_logits", "timings"}),
         (
             "study.kernel.tail_tolerance=1e-7",
-            {"window", "structure", "periodicity", "lasso", "findings", "timings"} | FROM_WINDOWS,
+            {"window", "structure", "periodicity", "lasso"} | FROM_RUNS | FROM_WINDOWS,
         ),
         ("study.windows.width=5", EVERYTHING - {"train", "select", "record", "certify", "influence", "accumulate"}
          - {"quadrature", "logits", "seeds", "certificate", "fidelity", "table01_fidelity", "replay_grokking"}),
-        ("select.fallback=refuse", EVERYTHING - {"train"}),
+        ("select.fallback=refuse", EVERYTHING - {"train", "explain_run", "fig03a_runs", "findings"}),
         ("model.hidden=20", EVERYTHING),
         ("execution.chunk_steps=8", set()),
     ],
@@ -120,7 +154,7 @@ def test_editing_a_module_reruns_its_stage(finished: Project, edit: Edit) -> Non
         "from __future__ import annotations",
         "from __future__ import annotations\nX = 1",
     )
-    assert finished.to_do() == {"accumulate", "fig03a", "fidelity", "table01_fidelity", "findings"}
+    assert finished.to_do() == {"accumulate", "fig03a", "fidelity", "table01_fidelity"} | FROM_RUNS
 
 
 def test_editing_an_inner_module_reruns_every_stage_that_imports_it(finished: Project, edit: Edit) -> None:
