@@ -59,9 +59,10 @@ def draw(config: Mapping[str, Any], *, runs: Sequence[Path], stem: Path) -> None
                 axes.set_title(f"seed {path.name}", fontsize="medium")
             for axes in row[len(chosen) :]:
                 axes.set_axis_off()
-            row[0].set_ylabel(f"{name.replace('_', ' ')}\nrelative importance,\naccuracy")
+            row[0].set_ylabel(name.replace("_", " "), fontweight="bold")
         for axes in grid[-1]:
             axes.set_xlabel("training step")
+        figure.supylabel("importance (largest: 1), accuracy", fontsize="medium")
         handles, names = grid[0, 0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=4, columnspacing=1.2)
 
