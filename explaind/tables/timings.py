@@ -33,6 +33,7 @@ TABLE = Table(
             "quadrature.benchmark",
             "logits.benchmark",
             "sparse.benchmark",
+            "pruning.benchmark",
             "attribution.benchmark",
             "baseline.benchmark",
             "retrain.benchmark",
