@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, NullLocator
+from matplotlib.ticker import NullLocator
 
 from explaind.config.declarations import Figure
 from explaind.figures.style import new_figure, panel
@@ -20,13 +20,14 @@ FIGURE = Figure(
     label="2",
     file="fig02_pruning",
     shows="accuracy, agreement and KL divergence of pruned models",
-    details="models of which a share of the parameters is kept, chosen by importance or by other methods, the output layer always; "
-    "below, with the initial values in place of zero for the rest; mean and 95% interval over random splits of the test set",
-    caption="**Figure 2.** Models that keep only some of their parameters, by the method that chooses them; the output layer is always "
-    "whole. Accuracy, agreement with the original model's predictions, and KL divergence from its distribution. Upper row: the rest is "
-    "set to zero; lower row: to its initial values. Filters are removed step by step with retraining after each (Li et al., 2017; "
-    "dashed: without); nothing else is retrained. Shaded: 95% intervals over random splits of the test set into samples for scores and "
-    "samples for evaluation. Dotted: the original model.",
+    details="models of which a share of the parameters is kept, chosen by importance or by other methods, the output layer "
+    "always; below, with the initial values in place of zero for the rest; mean and 95% interval over random splits of the "
+    "test set",
+    caption="**Figure 2.** Models that keep only some of their parameters, by the method that chooses them; the output layer "
+    "is always whole. Accuracy, agreement with the original model's predictions, and KL divergence from its distribution. "
+    "Upper row: the rest is set to zero; lower row: to its initial values. Filters are removed step by step with retraining "
+    "after each (Li et al., 2017; dashed: without); nothing else is retrained. Shaded: 95% intervals over random splits of "
+    "the test set into samples for scores and samples for evaluation. Dotted: the original model.",
     inputs={"pruning": "pruning_methods"},
     options=("figure.dpi",),
     requires="study.pruning",
@@ -43,6 +44,7 @@ METHODS = {  # method: name, colour, marker, line
     "fisher": ("Fisher", "#E69F00", "P", "-"),
     "random": ("random", "#888888", "x", "-"),
 }
+TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)
 RESTS = {"zero": "rest zero", "initial": "rest initial"}
 TITLES = {
     "accuracy": "accuracy",
@@ -76,6 +78,7 @@ def draw(config: Mapping[str, Any], *, pruning: Path, stem: Path) -> None:
                 axes.set_ylabel(TITLES[measure])
         for axes in grid[-1]:
             axes.set_xlabel("share of parameters kept")
+            axes.set_xlim(0.8 * table.kept.min(), 1.1)  # of all rows: they share the axis
         handles = {
             label: handle for axes in grid[:, 0] for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
         }  # fmt: skip
@@ -94,11 +97,8 @@ def _curves(axes: Axes, table: pd.DataFrame, measure: str) -> None:
         low, high = (part[f"{measure}_{end}"] for end in ("low", "high"))
         axes.fill_between(part.kept, low, high, color=colour, alpha=0.2, linewidth=0)
     axes.set_xscale("log")
-    ticks = [share for share in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1) if share >= 0.7 * table.kept.min()]
-    axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    axes.set_xlim(0.8 * table.kept.min(), 1.1)
+    axes.set_xticks(TICKS, [f"{tick:g}" for tick in TICKS])
     if measure == "kl":
         axes.set_yscale("symlog", linthresh=0.01)
         axes.set_ylim(bottom=0)

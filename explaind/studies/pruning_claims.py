@@ -58,10 +58,10 @@ def competitive(table: pd.DataFrame) -> Finding:
     return Finding(
         "2",
         "Pruning by importance, without any training, is competitive with iterative filter pruning with retraining.",
-        f"Accuracy with importance − accuracy with retrained filters, {_PAIRED}, at each share kept from {LEAST:g} on (the levels that "
-        f"the paper means are not in its text). Reproduced: at least −{MARGIN:g} at each; partly: at one or more.",
-        f"{_listed(found, '.3f')}; at least −{MARGIN:g} at {near.sum()} of {len(near)}; the original's accuracy is {original:.3f}, so "
-        f"that retrained filters exceed it by up to {(found['second'] - original).max():.3f}",
+        f"Accuracy with importance − accuracy with retrained filters, {_PAIRED}, at each share kept from {LEAST:g} on (the "
+        f"levels that the paper means are not in its text). Reproduced: at least −{MARGIN:g} at each; partly: at one or more.",
+        f"{_listed(found, '.3f')}; at least −{MARGIN:g} at {near.sum()} of {len(near)}; the original's accuracy is "
+        f"{original:.3f}, so that retrained filters exceed it by up to {(found['second'] - original).max():.3f}",
         f"−{MARGIN:g} or more",
         verdict(bool(near.all()), bool(near.any())),
     )  # fmt: skip
@@ -75,8 +75,9 @@ def closer_than_filters(table: pd.DataFrame) -> Finding:
     return Finding(
         "2",
         "Pruning by importance replicates the original model more closely than retrained filters: much lower KL at all levels.",
-        f"KL divergence from the original with importance − with retrained filters, {_PAIRED}, at each share kept. Reproduced: below 0 "
-        f"with its interval, and at most 1/{TIMES:g} of the filters' KL, at each; partly: below 0 with its interval at half of them.",
+        f"KL divergence from the original with importance − with retrained filters, {_PAIRED}, at each share kept. "
+        f"Reproduced: below 0 with its interval, and at most 1/{TIMES:g} of the filters' KL, at each; partly: below 0 with "
+        f"its interval at half of them.",
         f"{_listed(found, '.3f')} nats; below 0 at {closer.sum()} of {len(closer)}, by the factor at {much.sum()}",
         "below 0 everywhere",
         verdict(bool(much.all()), closer.mean() >= 0.5),
@@ -113,9 +114,11 @@ def about_changes(table: pd.DataFrame) -> Finding:
     found = paired(table, "explaind", "gradient_weight", "kl", "initial")
     return Finding(
         "2",
-        "Beyond the paper: importances are of what training changed, and so predict what can be reset rather than what can be zero.",
-        f"KL divergence from the original with importance − with gradient × weight, {_PAIRED}, where the rest gets its initial values. "
-        "Reproduced: below 0 with its interval at each share kept; partly: at more of them than where the rest is set to zero.",
+        "Beyond the paper: importances are of what training changed, and so predict what can be reset rather than what can be "
+        "zero.",
+        f"KL divergence from the original with importance − with gradient × weight, {_PAIRED}, where the rest gets its "
+        f"initial values. Reproduced: below 0 with its interval at each share kept; partly: at more of them than where the "
+        f"rest is set to zero.",
         f"{_listed(found, '.3f')} nats; below 0 at {initial.sum()} of {len(initial)}; with zero at {zero.sum()}",
         "below 0 with initial values",
         verdict(bool(initial.all()), initial.sum() > zero.sum()),

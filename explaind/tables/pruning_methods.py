@@ -16,11 +16,12 @@ __all__ = ["COLUMNS", "MEASURES", "TABLE", "read_splits", "write"]
 TABLE = Table(
     file="pruning",
     shows="pruned models by method",
-    details="One row per experiment, method, intervention and fraction. All parameters but the output layer's are ranked in one list. "
-    "Intervals are Student's, over random splits of the test set into samples for scores and samples for evaluation; as the splits "
-    "overlap, they say how much a result depends on the split, and not how it would vary with other training runs.",
-    caption="**Pruned models.** Accuracy, agreement with the original model and KL divergence from it, of every method and fraction, "
-    "with intervals over splits of the test set.",
+    details="One row per experiment, method, intervention and fraction. All parameters but the output layer's are ranked in "
+    "one list. Intervals are Student's, over random splits of the test set into samples for scores and samples for "
+    "evaluation; as the splits overlap, they say how much a result depends on the split, and not how it would vary with other "
+    "training runs.",
+    caption="**Pruned models.** Accuracy, agreement with the original model and KL divergence from it, of every method and "
+    "fraction, with intervals over splits of the test set.",
     inputs={"pruned": "pruning"},
     requires="study.pruning",
     across=True,
@@ -28,9 +29,9 @@ TABLE = Table(
         "experiment": ("", "its folder"),
         "method": (
             "",
-            "`explaind`: kernel importance over the run; `filters`: the largest by L1 norm, retrained after each removal (Li et al., "
-            "2017); `filters_unretrained`; `magnitude`; `gradient_weight`: gradient of the outputs × weight; `snip` and `fisher`: of "
-            "the training loss; `random`",
+            "`explaind`: kernel importance over the run; `filters`: the largest by L1 norm, retrained after each removal (Li "
+            "et al., 2017); `filters_unretrained`; `magnitude`; `gradient_weight`: gradient of the outputs × weight; `snip` "
+            "and `fisher`: of the training loss; `random`",
         ),
         "rest": ("", "what the parameters that are not kept are set to: `zero`, or their `initial` values"),
         "fraction": ("share", "of the parameters outside the output layer that may be kept"),
