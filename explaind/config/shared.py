@@ -42,7 +42,7 @@ Optimizer = Annotated[AdamW | SGD, Field(discriminator="name")]
 class Architecture(Group):
     """Which model. An experiment's own adds its sizes and narrows the name."""
 
-    layers: ClassVar[tuple[str, ...]] = ()  # by name, in order; (): no option names one
+    named_layers: ClassVar[tuple[str, ...]] = ()  # in the order of the model; (): no option names one
 
     name: Text = Field(description="which model; the other keys are its sizes")
 

@@ -48,7 +48,15 @@ Method = Literal["explaind", "trak", "tracin", "gradient_dot", "influence_functi
 METHODS: tuple[str, ...] = get_args(Method)
 
 PruningMethod = Literal[
-    "explaind", "filters", "filters_unretrained", "magnitude", "gradient_weight", "snip", "fisher", "random"
+    "explaind",
+    "filters",
+    "filters_unretrained",
+    "magnitude",
+    "change",
+    "gradient_weight",
+    "snip",
+    "fisher",
+    "random",
 ]
 #: Which parameters to keep: `explaind.studies.saliency`, and `explaind.studies.filters`.
 PRUNING_METHODS: tuple[str, ...] = get_args(PruningMethod)
@@ -188,7 +196,7 @@ class Pruning(Group):
     output_layer: Text = Field(description="layer that is never pruned")
     methods: Distinct[PruningMethod] = Field(
         description="what decides which parameters are kept: explaind's importance; the largest filters, with and without "
-        "retraining; magnitude, gradient × weight, SNIP, Fisher, random"
+        "retraining; magnitude, size of the change, gradient × weight, SNIP, Fisher, random"
     )
     reset: list[PruningMethod] = Field(
         description="methods whose other parameters are also set back to their initial values, in place of zero; no filters"
@@ -207,7 +215,7 @@ class Pruning(Group):
     seed: Natural = Field(description="of splits, random scores and batches of the retraining")
 
     def wrong(self, whole: Recorded) -> Iterator[Wrong]:
-        layers = whole.model.layers
+        layers = whole.model.named_layers
         if layers and self.output_layer not in layers:
             yield "study.pruning.output_layer", f"one of {', '.join(layers)}", self.output_layer
         limit = min(round(self.part * whole.data.test), whole.data.test - 1)

@@ -39,6 +39,7 @@ METHODS = {  # method: name, colour, marker, line
     "filters": ("filters, retrained (Li et al.)", "#D55E00", "s", "-"),
     "filters_unretrained": ("filters, not retrained", "#D55E00", "s", "--"),
     "magnitude": ("magnitude", "#0072B2", "^", "-"),
+    "change": ("size of change", "#56B4E9", "<", "-"),
     "gradient_weight": ("gradient × weight", "#009E73", "v", "-"),
     "snip": ("SNIP", "#CC79A7", "D", "-"),
     "fisher": ("Fisher", "#E69F00", "P", "-"),

@@ -5,8 +5,9 @@ Notation: θ the final parameters, D in all; f_θ(x) the O outputs of sample x; 
 explaind          B({p}) = Σ_x Σ_j |Σ_s Σ_k I[s, p, k, x, j]|, the kernel importance over the whole run (method.md, section 3)
 gradient_weight   Σ_x Σ_j |θ_p ∂f_θ(x)_j / ∂θ_p|: what setting p to zero does to the same outputs, to first order
 magnitude         |θ_p|
+change            |θ_p − its initial value|
 snip              |θ_p · mean_k ∂ℓ_k / ∂θ_p|, SNIP's sensitivity (Lee et al., 2019) at the final instead of the initial parameters
-fisher            θ_p² · mean_k (∂ℓ_k / ∂θ_p)², from the empirical Fisher information's diagonal (Theis et al., 2018)
+fisher            θ_p² · mean_k (∂ℓ_k / ∂θ_p)², the diagonal of the empirical Fisher information (arXiv 1801.05787)
 random            uniform on [0, 1)
 
 The first two see the inputs of the scored test samples, but no labels; snip and fisher see the training samples and their labels.
@@ -86,6 +87,10 @@ class Saliency:
 
     def _magnitude(self) -> dict[str, Tensor]:
         return {name: value.abs() for name, value in self._theta.items()}
+
+    def _change(self) -> dict[str, Tensor]:
+        initial = self._run.layout.unflatten(self._run.parameters(0))
+        return {name: (value - initial[name].to(value)).abs() for name, value in self._theta.items()}
 
     def _snip(self) -> dict[str, Tensor]:
         return {name: (value * self._moments[0][name]).abs() for name, value in self._theta.items()}

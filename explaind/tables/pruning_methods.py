@@ -30,8 +30,8 @@ TABLE = Table(
         "method": (
             "",
             "`explaind`: kernel importance over the run; `filters`: the largest by L1 norm, retrained after each removal (Li "
-            "et al., 2017); `filters_unretrained`; `magnitude`; `gradient_weight`: gradient of the outputs × weight; `snip` "
-            "and `fisher`: of the training loss; `random`",
+            "et al., 2017); `filters_unretrained`; `magnitude` of a weight, and of its `change` in "
+            "training; `gradient_weight`: gradient of the outputs × weight; `snip` and `fisher`: of the training loss; `random`",
         ),
         "rest": ("", "what the parameters that are not kept are set to: `zero`, or their `initial` values"),
         "fraction": ("share", "of the parameters outside the output layer that may be kept"),

@@ -112,7 +112,7 @@ def test_importance_is_the_sum_of_absolute_contributions(digits: Study) -> None:
 @pytest.mark.parametrize("name", ["digits", "animals"])
 def test_gradient_scores_are_loops_over_samples(name: str, request: pytest.FixtureRequest) -> None:
     study = request.getfixturevalue(name)
-    _, experiment = study.opened()
+    run, experiment = study.opened()
     theta = {n: p.detach() for n, p in experiment.model.named_parameters()}
     tests = torch.tensor([4, 1])
     expected = {method: dict.fromkeys(theta, 0) for method in ("gradient_weight", "first", "fisher")}
@@ -132,7 +132,10 @@ def test_gradient_scores_are_loops_over_samples(name: str, request: pytest.Fixtu
         own = study.scores(method, tests)
         for n, value in values.items():
             torch.testing.assert_close(own[n].double(), value, rtol=2e-3, atol=1e-6 * float(value.max()))
-    assert all(torch.equal(study.scores("magnitude", tests)[n], value.abs()) for n, value in theta.items())
+    initial = run.layout.unflatten(run.parameters(0))
+    magnitude, change = (study.scores(method, tests) for method in ("magnitude", "change"))
+    for n, value in theta.items():
+        assert torch.equal(magnitude[n], value.abs()) and torch.equal(change[n], (value - initial[n]).abs())
 
 
 def test_scores_do_not_depend_on_blocks(animals: Study, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -374,6 +377,6 @@ def test_options_know_the_layers(name: str, digits: Study, animals: Study) -> No
     from explaind.config.validate import options_of
 
     study = digits if name == "mnist" else animals
-    layers = options_of(name).model_fields["model"].annotation.layers
+    layers = options_of(name).model_fields["model"].annotation.named_layers
     assert layers == tuple(load(study.config, seed=0).groups)
     assert study.options["output_layer"] == layers[-1]

@@ -77,6 +77,20 @@ def test_closer(kl: tuple[float, ...], expected: str) -> None:
     assert more.verdict == (REPRODUCED if kl == (0.1, 0.1, 0.4) else expected), "the factor is of the filters"
 
 
+def test_what_is_reset_is_compared_with_what_is_reset() -> None:
+    table = made(
+        explaind={}, explaind__initial={"kl": (0.1,) * 3}, change={"kl": (0.0,) * 3}, change__initial={}
+    )
+    assert claims.closer_than_change(table).verdict == REPRODUCED
+
+
+def test_filters_without_retraining_are_named_where_they_were_run() -> None:
+    values = {"explaind": {"accuracy": (0.8, 0.8, 0.8)}, "filters": {}}
+    alone = claims.competitive(made(**values, filters_unretrained={"accuracy": (0.1, 0.1, 0.8)}))
+    assert alone.measured.endswith("not retrained are behind importance at 1 of 2")
+    assert "not retrained" not in claims.competitive(made(**values)).measured
+
+
 def test_better_than_random() -> None:
     for agreement, expected in (
         ((0.9, 0.9, 0.9), REPRODUCED),

@@ -28,7 +28,7 @@ class CatsAndDogs(Images):
 class ResNet9(Architecture):
     """A ResNet-9 without normalisation."""
 
-    layers: ClassVar[tuple[str, ...]] = (
+    named_layers: ClassVar[tuple[str, ...]] = (
         "conv1",
         "conv2",
         "residual1",
