@@ -4,6 +4,7 @@
 #                    record → influence parts → accumulate → tables, figures → report
 #                    record + phases → windows → periodicity → tables, figures
 #   data → train …   record → attribution, baselines;  data → retrain;  all three → datamodel → tables, figures
+#                    record → pruning → tables, figures
 #   corpus → tokens → pretrain → updates, languages, intervals → tables, figures
 #
 # Examples:
@@ -33,6 +34,7 @@
 #   {experiment}/retrained/{fraction}/{start}-{stop}.zarr  outputs of models trained on subsets
 #   {experiment}/datamodel.csv                             linear datamodel scores
 #   {experiment}/sparse.csv                                fidelity by share of steps kept
+#   {experiment}/pruning/{split}.csv                       models of which only some parameters are kept
 #   {experiment}/corpus/, tokenizer.json, tokens.zarr      text by language, and packed sequences of it
 #   {experiment}/languages.csv                             what each language contributes to both
 #   {experiment}/checkpoints/{checkpoint}/                 weights and optimizer state of a language model in training
@@ -59,6 +61,7 @@ include: "workflow/rules/windows.smk"
 include: "workflow/rules/runs.smk"
 include: "workflow/rules/fidelity.smk"
 include: "workflow/rules/attribution.smk"
+include: "workflow/rules/pruning.smk"
 include: "workflow/rules/pretraining.smk"
 include: "workflow/rules/updates.smk"
 include: "workflow/rules/products.smk"

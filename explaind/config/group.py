@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict
@@ -40,6 +40,8 @@ class Group(BaseModel):
 def members(field: FieldInfo) -> dict[str | None, type[Group]]:
     """The groups that a field can hold: by name where `name` chooses, {None: group} where there is one, {} for an option."""
     kind = field.annotation
+    if get_origin(kind) in (Union, UnionType) and NoneType in get_args(kind):  # a group or null
+        kind = next(one for one in get_args(kind) if one is not NoneType)
     if get_origin(kind) in (Union, UnionType) and field.discriminator:
         groups = get_args(kind)
         return {get_args(group.model_fields["name"].annotation)[0]: group for group in groups}

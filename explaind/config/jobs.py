@@ -38,6 +38,11 @@ def nodes(config: Config) -> Jobs:
     return [{"nodes": str(count)} for count in config["study"]["quadrature"]["nodes"]]
 
 
+def splits(config: Config) -> Jobs:
+    """each random split of the test set"""
+    return [{"split": str(number)} for number in range(config["study"]["pruning"]["splits"])]
+
+
 def methods(config: Config) -> Jobs:
     """each other method of data attribution"""
     chosen = config["study"]["datamodel"]["methods"]
@@ -91,5 +96,6 @@ JOBS: dict[str, Callable[[Config], Jobs]] = {
     function.__name__: function
     for function in (
         seeds, parts, windows, nodes, methods, subsets, checkpoints, some_checkpoints, intervals, runs,
+        splits,
     )
 }  # fmt: skip

@@ -33,6 +33,7 @@ TABLE = Table(
             "quadrature.benchmark",
             "logits.benchmark",
             "sparse.benchmark",
+            "pruning.benchmark",
             "attribution.benchmark",
             "baseline.benchmark",
             "retrain.benchmark",
@@ -52,7 +53,7 @@ TABLE = Table(
         "rule": ("", "of the workflow"),
         "of": (
             "",
-            "window, number of nodes, method, fraction or checkpoint; empty where the rule has no such jobs",
+            "window, number of nodes, method, fraction, split or checkpoint; empty where the rule has no such jobs",
         ),
         "jobs": ("", "that are added up"),
         "seconds": ("s", "wall time, summed over the jobs"),

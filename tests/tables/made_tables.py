@@ -11,16 +11,19 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from explaind.config.studies import PRUNING_METHODS
 from explaind.store import write_dataset
-from explaind.studies import fidelity
+from explaind.studies import fidelity, pruning
 from explaind.tables import (
     certificate,
     extrapolation,
     findings,
     findings_logits,
     findings_pretraining,
+    findings_pruning,
     lasso,
     lds,
+    pruning_methods,
     reconstruction,
     seeds,
     sparse_steps,
@@ -109,6 +112,24 @@ def _sparse(folder: Path) -> Path:
     )
 
 
+def write_pruned(folder: Path) -> list[Path]:
+    """Three splits of the study `pruning` of one experiment, every method and intervention."""
+    generator, paths = np.random.default_rng(0), []
+    for split in range(3):
+        rows = []
+        for method in PRUNING_METHODS:
+            for rest in ("zero", "initial") if not method.startswith("filters") else ("zero",):
+                for fraction in (0.05, 0.3, 0.9):
+                    kept = fraction * (0.9 if method.startswith("filters") else 1.0)
+                    quality = kept**0.3 + 0.02 * generator.normal()
+                    measures = (0.9 * quality, quality, 1.5 * (1 - kept) ** 2 + 0.01 * generator.random())
+                    rows.append((method, rest, fraction, split, kept, *measures, 0.85))
+        path = folder / "mnist" / "pruning" / f"{split}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        paths.append(csv(path, " ".join(pruning.COLUMNS), *rows))
+    return paths
+
+
 def _text(folder: Path) -> Path:
     columns = "language name part paragraphs characters bytes tokens sequences bytes_per_token"
     return csv(folder / "languages.csv", columns, ("eng", "English", "train", 1, 9, 9, 5, 7, 1.8))
@@ -126,8 +147,10 @@ WRITE: dict[str, Callable[[SimpleNamespace, Path], dict[str, object]]] = {
         "updates": f / "u.zarr",
         "languages": [_languages(f)],
     },
+    "findings_pruning": lambda r, f: {"pruned": write_pruned(f)},
     "lasso": lambda r, f: {"periodicity": r.periodicity},
     "lds": lambda r, f: {"scores": [_datamodel(f)]},
+    "pruning_methods": lambda r, f: {"pruned": write_pruned(f)},
     "reconstruction": lambda r, f: {"updates": _updates(f)},
     "seeds": _seeds,
     "sparse_steps": lambda r, f: {"sparse": _sparse(f)},
@@ -140,7 +163,8 @@ WRITE: dict[str, Callable[[SimpleNamespace, Path], dict[str, object]]] = {
 MODULES = {
     module.__name__.rpartition(".")[2]: module
     for module in (
-        certificate, extrapolation, findings, findings_logits, findings_pretraining, lasso, lds, reconstruction, seeds,
+        certificate, extrapolation, findings, findings_logits, findings_pretraining, findings_pruning, lasso, lds,
+        pruning_methods, reconstruction, seeds,
         sparse_steps, structure, subsampling, table01_fidelity, text, timings,
     )
 }  # fmt: skip

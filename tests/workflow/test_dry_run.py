@@ -35,7 +35,13 @@ def test_default_plan_of_all_experiments(project: Project) -> None:
     assert planned["data"] == 3 and planned["record"] == planned["certify"] == 4
     assert planned["retrain"] == 5 * 2 + 2 + 4, "five fractions, leave-one-out, and CIFAR-2's"
     assert planned["train"] == 5, "only grokking has a rule to choose a seed by"
+    assert planned["pruning"] == 5 and planned["pruning_methods"] == planned["fig02"] == 1, "MNIST's splits"
     assert planned["table01_fidelity"] == planned["lds"] == planned["fig07"] == planned["fig08"] == 1
+
+
+def test_a_large_network_is_pruned_at_the_papers_size_alone(project: Project) -> None:
+    assert "pruning" not in project.planned("all", scale="default", experiment="cifar2")
+    assert project.planned("all", scale="paper", experiment="cifar2")["pruning"] == 5
 
 
 def test_the_language_model_explains_every_checkpoint(project: Project) -> None:

@@ -57,6 +57,10 @@ def test_nothing_is_left_to_do(finished: Project) -> None:
     [
         ("study.datamodel.resamples=21", {"datamodel", "lds", "fig07", "timings"}),
         ("study.examples.top=1", {"contributions", "examples_mnist", "examples_cifar2", "timings"}),
+        (
+            "study.pruning.retraining=1",
+            {"pruning", "pruning_methods", "findings_pruning", "fig02", "timings"},
+        ),
         ("study.sparse.orders=4", {"sparse", "sparse_steps", "fig08", "timings"}),
         ("study.datamodel.projection=9", {"baseline", "datamodel", "lds", "fig07", "timings"}),
     ],

@@ -62,6 +62,7 @@ wildcard_constraints:
     start=r"\d{6}",
     stop=r"\d{6}",
     nodes=r"\d+",
+    split=r"\d+",
     window=r"\w+",
     setting=r"\w+",
     fraction=r"0\.\d+|leave-one-out",

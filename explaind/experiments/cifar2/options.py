@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Len
 from pydantic import Field
@@ -11,7 +11,7 @@ from explaind.config.fields import Accuracy, Count, Positive
 from explaind.config.group import Group
 from explaind.config.recorded import Recorded
 from explaind.config.shared import Architecture
-from explaind.config.studies import Attribution, Datamodel, Examples, Quadrature
+from explaind.config.studies import Attribution, Datamodel, Examples, Pruning, Quadrature
 from explaind.datasets.options import Images
 
 __all__ = ["Options"]
@@ -28,6 +28,16 @@ class CatsAndDogs(Images):
 class ResNet9(Architecture):
     """A ResNet-9 without normalisation."""
 
+    named_layers: ClassVar[tuple[str, ...]] = (
+        "conv1",
+        "conv2",
+        "residual1",
+        "conv3",
+        "residual2",
+        "conv4",
+        "linear",
+    )
+
     name: Literal["resnet9"]
     width: Count = Field(description="channels of the first convolution")
 
@@ -39,6 +49,7 @@ class Study(Group):
     attribution: Attribution
     datamodel: Datamodel
     examples: Examples
+    pruning: Pruning | None
 
 
 class Options(Recorded):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Len
 from pydantic import Field
@@ -11,7 +11,7 @@ from explaind.config.fields import Accuracy, Count, Pair, Positive
 from explaind.config.group import Group
 from explaind.config.recorded import Recorded
 from explaind.config.shared import Architecture
-from explaind.config.studies import Attribution, Datamodel, Examples, Quadrature
+from explaind.config.studies import Attribution, Datamodel, Examples, Pruning, Quadrature
 from explaind.datasets.options import Images
 
 __all__ = ["Digits", "Network", "Options"]
@@ -28,6 +28,8 @@ class Digits(Images):
 class Network(Architecture):
     """Two convolutions and two linear maps."""
 
+    named_layers: ClassVar[tuple[str, ...]] = ("conv1", "conv2", "linear1", "linear2")
+
     name: Literal["mnist_cnn"]
     channels: Pair[Count] = Field(description="channels of the two convolutions")
     hidden: Count = Field(description="width of the first linear map")
@@ -40,6 +42,7 @@ class Study(Group):
     attribution: Attribution
     datamodel: Datamodel
     examples: Examples
+    pruning: Pruning
 
 
 class Options(Recorded):
