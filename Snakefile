@@ -4,6 +4,7 @@
 #                    record → influence parts → accumulate → tables, figures → report
 #                    record + phases → windows → periodicity → tables, figures
 #   data → train …   record → attribution, baselines;  data → retrain;  all three → datamodel → tables, figures
+#                    record + phases → transplants, swap → tables, figures
 #   corpus → tokens → pretrain → updates, languages, intervals → tables, figures
 #
 # Examples:
@@ -31,6 +32,8 @@
 #   {experiment}/retrained/{fraction}/{start}-{stop}.zarr  outputs of models trained on subsets
 #   {experiment}/datamodel.csv                             linear datamodel scores
 #   {experiment}/sparse.csv                                fidelity by share of steps kept
+#   {experiment}/transplants/{combination}/{checkpoint}.csv training with layers of the run and new ones
+#   {experiment}/swap.{zarr,csv}                           earlier checkpoints with the last one's layers
 #   {experiment}/corpus/, tokenizer.json, tokens.zarr      text by language, and packed sequences of it
 #   {experiment}/checkpoints/{checkpoint}/                 weights and optimizer state of a language model in training
 #   {experiment}/updates/{checkpoint}.zarr, updates.zarr   one simulated update of each checkpoint, by unit
@@ -54,6 +57,7 @@ include: "workflow/rules/influence.smk"
 include: "workflow/rules/windows.smk"
 include: "workflow/rules/fidelity.smk"
 include: "workflow/rules/attribution.smk"
+include: "workflow/rules/transplant.smk"
 include: "workflow/rules/pretraining.smk"
 include: "workflow/rules/updates.smk"
 include: "workflow/rules/products.smk"

@@ -18,6 +18,7 @@ __all__ = [
     "Count",
     "Distinct",
     "Items",
+    "ListsByName",
     "Names",
     "Natural",
     "NestedNodes",
@@ -93,6 +94,7 @@ Distinct = Annotated[list[T], MinLen(1), _once]
 Pair = Annotated[list[T], Len(2, 2)]
 Names = Distinct[Text]
 Seeds = Distinct[Natural]
+ListsByName = Annotated[dict[Annotated[str, _identifier], list[Text]], MinLen(1)]
 Starts = Annotated[dict[Annotated[str, _identifier], Natural], MinLen(1)]  # the names become file names
 
 

@@ -70,6 +70,16 @@ def intervals(config: Config) -> Jobs:
     return _named(checkpoint_names(config)[:-1][:: config["study"]["intervals"]["stride"]])
 
 
+def transplants(config: Config) -> Jobs:
+    """each combination of layers and checkpoint of `study.transplant.checkpoints`"""
+    plan = config["study"]["transplant"]["checkpoints"]
+    return [
+        {"combination": combination, "checkpoint": checkpoint}
+        for combination, checkpoints in plan.items()
+        for checkpoint in checkpoints
+    ]
+
+
 def _named(names: Sequence[str]) -> Jobs:
     return [{"checkpoint": name} for name in names]
 
@@ -85,5 +95,6 @@ JOBS: dict[str, Callable[[Config], Jobs]] = {
     function.__name__: function
     for function in (
         seeds, parts, windows, nodes, methods, subsets, checkpoints, some_checkpoints, intervals,
+        transplants,
     )
 }  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Le
 from pydantic import Field
@@ -41,6 +41,8 @@ Optimizer = Annotated[AdamW | SGD, Field(discriminator="name")]
 
 class Architecture(Group):
     """Which model. An experiment's own adds its sizes and narrows the name."""
+
+    layers: ClassVar[tuple[str, ...]] = ()  # The names of its layers, where options have to name some.
 
     name: Text = Field(description="which model; the other keys are its sizes")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -12,6 +12,8 @@ from explaind.config.group import Group, Wrong
 from explaind.config.recorded import Recorded, Samples
 from explaind.config.shared import Architecture, LayerFigure
 from explaind.config.studies import Kernel, Logits, Periodicity, Quadrature, Windows
+from explaind.config.transplants import Swap, Transplant
+from explaind.experiments.grokking.layers import LAYERS
 
 __all__ = ["Options"]
 
@@ -32,6 +34,8 @@ class ModularAddition(Samples):
 class ModularTransformer(Architecture):
     """One attention block and one MLP."""
 
+    layers: ClassVar[tuple[str, ...]] = LAYERS
+
     name: Literal["modular_transformer"]
     d_model: Count = Field(description="width of the embedding")
     heads: Count = Field(description="attention heads, which share the width")
@@ -50,6 +54,8 @@ class Study(Group):
     quadrature: Quadrature
     periodicity: Periodicity
     logits: Logits
+    transplant: Transplant
+    swap: Swap
 
 
 class Options(Recorded):
