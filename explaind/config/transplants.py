@@ -44,7 +44,9 @@ class Transplant(Group):
     def wrong(self, whole: Recorded) -> Iterator[Wrong]:
         key = "study.transplant"
         for name, layers in self.layers.items():
-            known = type(whole.model).layers or layers  # where the options name none, the study compares with the model
+            known = (
+                type(whole.model).layers or layers
+            )  # where the options name none, the study compares with the model
             if strange := [layer for layer in layers if layer not in known]:
                 yield f"{key}.layers.{name}", f"layers of the model: {', '.join(known)}", strange[0]
         for name, moments in self.checkpoints.items():
@@ -56,11 +58,19 @@ class Transplant(Group):
         if strange := [name for name in self.shown if name not in self.checkpoints]:
             yield f"{key}.shown", f"combinations among {', '.join(self.checkpoints)}", strange[0]
         if len(self.seeds) < LEAST_SEEDS:
-            yield f"{key}.seeds", f"at least {LEAST_SEEDS} seeds: the interval of a mean needs them", self.seeds
+            yield (
+                f"{key}.seeds",
+                f"at least {LEAST_SEEDS} seeds: the interval of a mean needs them",
+                self.seeds,
+            )
         if taken := sorted({*self.seeds} & {*whole.train.seeds, whole.train.seed}):
             yield f"{key}.seeds", "other seeds than those of the runs: parameters are drawn anew", taken
         if self.evaluate_every > self.updates:
-            yield f"{key}.evaluate_every", f"at most study.transplant.updates, {self.updates}", self.evaluate_every
+            yield (
+                f"{key}.evaluate_every",
+                f"at most study.transplant.updates, {self.updates}",
+                self.evaluate_every,
+            )
 
 
 class Swap(Group):
@@ -81,8 +91,6 @@ class Swap(Group):
             yield "study.swap.combination", expected, self.combination
         if len(self.shown) != 2:
             yield "study.swap.shown", "two checkpoints", self.shown
-        if self.stride > whole.train.max_steps:
-            yield "study.swap.stride", f"at most train.max_steps, {whole.train.max_steps}", self.stride
         yield from _misplaced("study.swap.shown", self.shown, whole)
 
 

@@ -1,6 +1,7 @@
 """Errors by label difference: off which diagonal of the confusion matrix they lie, and how cyclic they are.
 
-Notation: n tests, p labels 0…p−1 that add up modulo p. A prediction ŷ of the label y has the difference d = (ŷ − y) mod p: 0 is right,
+Notation: n tests, p labels 0…p−1 that add up modulo p. A prediction ŷ of the label y has the difference d = (ŷ
+− y) mod p: 0 is right,
 and each other d is one cyclic off-diagonal of the confusion matrix. n_d counts the tests with difference d.
 
 The cyclic error at frequency k is a share of the tests,
@@ -77,9 +78,7 @@ def cyclic_error(
         with np.errstate(invalid="ignore"):
             a, b = (_amplitude(n, k) / _scale(n, relative) for n in drawn)
         low, high = np.nanquantile(b - a, LEVELS) if np.isfinite(b - a).any() else (np.nan, np.nan)
-        return Cyclic(
-            k, float(first), float(second), float(second - first), float(low), float(high)
-        )
+        return Cyclic(k, float(first), float(second), float(second - first), float(low), float(high))
 
     return compare(relative=False), compare(relative=True)
 

@@ -1,6 +1,7 @@
 """Layers of the run's last checkpoint in the place of those of earlier ones, without training (figure 10 and the swap curve).
 
-Notation: θ_s with the layers L of θ_T is the swapped checkpoint s; at s = T nothing changes. Intervals draw the n tests again: one
+Notation: θ_s with the layers L of θ_T is the swapped checkpoint s; at s = T nothing changes. Intervals draw
+the n tests again: one
 bootstrap sample is a number of draws per test, the same for all checkpoints and for both networks that are compared.
 """
 
@@ -53,7 +54,8 @@ def write(config: Mapping[str, Any], *, trajectory: Path, phases: Path, output: 
         config: `study.transplant.layers`; `study.swap.{stride,shown,resamples,seed}`.
         trajectory: the recorded run.
         phases: JSON of the recorded run.
-        output: the store "swap" to write: predicted (combination, step, test), the largest output, `original` being a combination;
+        output: the store "swap" to write: predicted (combination, step, test), the largest output, `original`
+        being a combination;
             labels (test). Every `stride`-th checkpoint, those of `shown` and the last.
         curves: CSV with `CURVES`: shares of the tests, one row per step and combination.
 
@@ -82,7 +84,10 @@ def predictions(
         steps: of the checkpoints.
     """
     moved = {name: parameters_of(experiment, layers) for name, layers in combinations.items()}
-    final, everything = parameters_at(run, run.n_steps), [name for name, _ in experiment.model.named_parameters()]
+    final, everything = (
+        parameters_at(run, run.n_steps),
+        [name for name, _ in experiment.model.named_parameters()],
+    )
     inputs, labels = experiment.test
     found: dict[str, list[Tensor]] = {name: [] for name in (ORIGINAL, *moved)}
     for step in track(steps, description="swapping layers", unit="checkpoint"):
@@ -120,7 +125,9 @@ def accuracies(result: xr.Dataset, resamples: int, seed: int) -> pd.DataFrame:
     right = (result["predicted"] == result["labels"]).transpose("combination", "step", "test")
     weights = draws(right.sizes["test"], resamples, seed) / right.sizes["test"]
     means = right.mean("test")
-    spread = {str(name): weights @ right.sel(combination=name).values.T for name in right["combination"].values}
+    spread = {
+        str(name): weights @ right.sel(combination=name).values.T for name in right["combination"].values
+    }
     own, own_drawn = means.sel(combination=ORIGINAL).values, spread[ORIGINAL]
     tables = []
     for name, drawn in spread.items():

@@ -1,6 +1,7 @@
 """The claims about Figure 10 and the swap curve: what the last checkpoint's layers do to earlier checkpoints, without training.
 
-The tables are those of `explaind.studies.swap` (accuracies by step and combination) and `explaind.tables.swap_errors`. A change is
+The tables are those of `explaind.studies.swap` (accuracies by step and combination) and
+`explaind.tables.swap_errors`. A change is
 resolved if its 95 % interval excludes 0. The thresholds decide verdicts, not results, and each is stated in its finding.
 """
 
@@ -30,7 +31,8 @@ def outer_layers_improve(curves: pd.DataFrame, outer: str, phases: dict[str, int
         "swap curve",
         "The final embedding, linear 2 and decoder consistently improve the predictions of earlier checkpoints.",
         f"Change of test accuracy by swapping {outer} of the last checkpoint into every earlier one: checkpoints at which it is "
-        f"resolved and positive, among those at which it is resolved. Reproduced: at least {CONSISTENT:.0%}; partly: at least half.",
+        f"resolved and positive, among those at which it is resolved. Reproduced: at least {CONSISTENT:.0%}; "
+        f"partly: at least half.",
         f"better at {better}, worse at {worse}, not resolved at {len(part) - better - worse} checkpoints; largest change "
         f"{best.difference:+.1%} at step {int(best.step)}; {when}",
         "better wherever it is resolved",
@@ -44,7 +46,9 @@ def others_decrease(curves: pd.DataFrame, outer: str) -> Finding:
     for name, part in curves[curves.combination != outer].groupby("combination", sort=False):
         better, worse = int((part.low > 0).sum()), int((part.high < 0).sum())
         shares.append(worse / (better + worse) if better + worse else 0.0)
-        words.append(f"{name}: better at {better}, worse at {worse}, {part.difference.mean():+.1%} on average")
+        words.append(
+            f"{name}: better at {better}, worse at {worse}, {part.difference.mean():+.1%} on average"
+        )
     return Finding(
         "swap curve",
         "Other combinations of the final layers decrease the accuracy of earlier checkpoints.",
@@ -58,7 +62,9 @@ def others_decrease(curves: pd.DataFrame, outer: str) -> Finding:
 
 def cyclic_errors_shrink(cyclic: pd.DataFrame) -> Finding:
     """Claim: systematic cyclic off-diagonal errors are reduced by swapping in the final outer layers."""
-    rows = {key: part.set_index("measure") for key, part in cyclic.groupby(["checkpoint", "step"], sort=False)}
+    rows = {
+        key: part.set_index("measure") for key, part in cyclic.groupby(["checkpoint", "step"], sort=False)
+    }
     shrinks = [part.loc["cyclic errors"].high < 0 for part in rows.values()]
     less_cyclic = [part.loc["cyclic share"].high < 0 for part in rows.values()]
     words = []
@@ -72,8 +78,10 @@ def cyclic_errors_shrink(cyclic: pd.DataFrame) -> Finding:
     return Finding(
         "10",
         "Systematic cyclic off-diagonal errors shrink when the final outer layers are swapped in.",
-        "Cyclic errors |sum over errors of exp(2 pi i k d / modulus)| / tests, d the label difference and k the frequency of both "
-        "networks' errors together, at two checkpoints, with a bootstrap interval of the change over tests. Reproduced: they shrink at "
+        "Cyclic errors |sum over errors of exp(2 pi i k d / modulus)| / tests, d the label difference and k the "
+        "frequency of both "
+        "networks' errors together, at two checkpoints, with a bootstrap interval of the change over tests. "
+        "Reproduced: they shrink at "
         "both, and so does their share of the errors; partly: they shrink at one (fewer errors, but not necessarily less cyclic "
         "ones).",
         "; ".join(words),

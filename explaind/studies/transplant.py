@@ -146,6 +146,6 @@ def _rows(
 ) -> Iterator[tuple[float, ...]]:
     """The network's training, a row of `METRICS` for each θ_u, with the moved parameters in place."""
     move(source, moved, network.model)
-    for name in moved if frozen else ():
+    for name in moved if frozen else []:
         network.model.get_parameter(name).requires_grad_(False)  # without a gradient there is no decay, too
     return train_rows(network, make_optimizer(run.config, network.model), training)

@@ -1,6 +1,7 @@
 """The claims about Figures 3b and 11: which layers of the explained run let new networks generalise at once.
 
-The tables are those of `explaind.studies.generalization` and `explaind.studies.transplant`: one row per network, and its curves. A
+The tables are those of `explaind.studies.generalization` and `explaind.studies.transplant`: one row per
+network, and its curves. A
 combination is judged at the last of the checkpoints it was taken from, unless the claim is about earlier ones.
 
 The thresholds decide verdicts, not results, and each is stated in the finding it decides.
@@ -54,7 +55,9 @@ def control_does_not_generalise(table: pd.DataFrame) -> Finding:
     )
 
 
-def bypasses_memorisation(table: pd.DataFrame, metrics: pd.DataFrame, combination: str, words: str) -> Finding:
+def bypasses_memorisation(
+    table: pd.DataFrame, metrics: pd.DataFrame, combination: str, words: str
+) -> Finding:
     """Claim: networks with these layers do not memorise before they generalise."""
     part = _last(table, combination)
     own = float((metrics.train_accuracy - metrics.test_accuracy).max())
@@ -63,7 +66,8 @@ def bypasses_memorisation(table: pd.DataFrame, metrics: pd.DataFrame, combinatio
     return Finding(
         "3b",
         f"With the final {words}, a new network bypasses the memorisation phase.",
-        "Largest train accuracy - test accuracy during the training of each network, against the explained run's. Reproduced: all "
+        "Largest train accuracy - test accuracy during the training of each network, against the explained "
+        "run's. Reproduced: all "
         f"seeds generalise, and their gap is at most {HALF_GAP:.0%} of the run's; partly: some do.",
         f"{int(small.sum())} of {len(part)} seeds; gap {part.largest_gap.mean():.1%} on average "
         f"({part.largest_gap.min():.1%} to {part.largest_gap.max():.1%}), {own:.1%} in the run; "
@@ -86,7 +90,8 @@ def earlier_checkpoints(table: pd.DataFrame, curves: pd.DataFrame, combination: 
         soon = earlier.assign(soon=earlier.generalized_at <= WITHIN).groupby("checkpoint_step").soon.sum()
         seeds = earlier.groupby("checkpoint_step").seed.count()
         measured = "; ".join(
-            f"step {step}: {int(soon[step])} of {seeds[step]} seeds, accuracy {accuracy[step]:.2%}" for step in soon.index
+            f"step {step}: {int(soon[step])} of {seeds[step]} seeds, accuracy {accuracy[step]:.2%}"
+            for step in soon.index
         )
         measured += f"; last, step {last}: accuracy {accuracy[last]:.2%}; accuracies after {common} updates"
         full = bool((soon == seeds).all() and (accuracy[soon.index] <= accuracy[last]).all())
@@ -94,7 +99,8 @@ def earlier_checkpoints(table: pd.DataFrame, curves: pd.DataFrame, combination: 
     return Finding(
         "11",
         f"With {words} of earlier checkpoints, a new network also generalises fast, with a slightly lower accuracy.",
-        f"For each earlier checkpoint, how many seeds exceed train.generalized_accuracy within {WITHIN} updates, and the mean test "
+        f"For each earlier checkpoint, how many seeds exceed train.generalized_accuracy within {WITHIN} "
+        f"updates, and the mean test "
         "accuracy after as many updates as all these trainings have. Reproduced: all seeds at all of them, and no accuracy above "
         "that of the last checkpoint's layers; partly: some seed at some earlier checkpoint.",
         measured,
@@ -109,7 +115,9 @@ def which_layers(table: pd.DataFrame, inner: str = "attention_linear1", outer: s
     for name in table.combination.unique():
         part = _last(table, name)
         counts[name] = (int(part.generalized_at.notna().sum()), len(part), part.generalized_at.median())
-    ranks = {name: (found / seeds, -float(at) if found else 0.0) for name, (found, seeds, at) in counts.items()}
+    ranks = {
+        name: (found / seeds, -float(at) if found else 0.0) for name, (found, seeds, at) in counts.items()
+    }
     order = sorted(ranks, key=lambda name: ranks[name], reverse=True)
     return Finding(
         "3b, 11",

@@ -19,7 +19,8 @@ __all__ = ["TABLE", "write"]
 TABLE = Table(
     file="findings_transplant",
     shows="what transplanted and swapped layers do, measured",
-    details="One row per claim, over the seeds of `study.transplant`. The labels of the published code for figures 3b and 11 look "
+    details="One row per claim, over the seeds of `study.transplant`. The labels of the published code for "
+    "figures 3b and 11 look "
     "exchanged, so each claim is measured for the layers that the paper names, and for those that remain.",
     caption="**Findings on moved layers.** The claims about figures 3b, 10 and 11, measured over seeds.",
     inputs={
@@ -82,7 +83,10 @@ def write(
     claims, outer = transplant_claims, config["study"]["swap"]["combination"]
     (inner, words), (around, others) = next(iter(NAMED.items())), next(iter(AROUND.items()))
     findings = [
-        *(claims.generalises_soon(table, name, said, "3b" if name == inner else "11") for name, said in NAMED.items()),
+        *(
+            claims.generalises_soon(table, name, said, "3b" if name == inner else "11")
+            for name, said in NAMED.items()
+        ),
         claims.generalises_soon(table, around, others, "11"),
         claims.which_layers(table, inner, around),
         claims.control_does_not_generalise(table),

@@ -84,7 +84,9 @@ def write(config: Mapping[str, Any], *, swap: Path, output: Path, cyclic: Path) 
     write_csv(pd.concat(measured)[list(TABLE.also_columns["cyclic"])], cyclic)
 
 
-def _by_difference(original: np.ndarray, swapped: np.ndarray, modulus: int, weights: np.ndarray) -> pd.DataFrame:
+def _by_difference(
+    original: np.ndarray, swapped: np.ndarray, modulus: int, weights: np.ndarray
+) -> pd.DataFrame:
     """Counts of each difference but 0, and the change of its share of the tests."""
     first, second = (difference_counts(found, modulus)[1:] for found in (original, swapped))
     drawn = [resampled_counts(found, modulus, weights)[:, 1:] for found in (original, swapped)]

@@ -40,7 +40,10 @@ TABLE = Table(
         "updates": ("updates", "of this training"),
         "train_accuracy": ("share", "at its end"),
         "test_accuracy": ("share", "at its end"),
-        "largest_gap": ("share", "largest train accuracy − test accuracy of any evaluation: memorisation shows in it"),
+        "largest_gap": (
+            "share",
+            "largest train accuracy − test accuracy of any evaluation: memorisation shows in it",
+        ),
     },
     also={"curves": "transplants_curves"},
     also_columns={

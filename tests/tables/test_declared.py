@@ -45,7 +45,10 @@ def test_no_table_is_left_out() -> None:
 
 
 def test_findings_share_their_columns() -> None:
-    first, *others = (tables()[name] for name in ("findings", "findings_logits", "findings_pretraining"))
+    first, *others = (
+        tables()[name]
+        for name in ("findings", "findings_logits", "findings_pretraining", "findings_transplant")
+    )
     assert all(list(one.columns.items()) == list(first.columns.items()) for one in others)
 
 
