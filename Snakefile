@@ -5,6 +5,7 @@
 #                    record + phases → windows → periodicity → tables, figures
 #   data → train …   record → attribution, baselines;  data → retrain;  all three → datamodel → tables, figures
 #                    record → pruning → tables, figures
+#                    record + phases → transplants, swap → tables, figures
 #   corpus → tokens → pretrain → updates, languages, intervals → tables, figures
 #
 # Examples:
@@ -35,6 +36,8 @@
 #   {experiment}/datamodel.csv                             linear datamodel scores
 #   {experiment}/sparse.csv                                fidelity by share of steps kept
 #   {experiment}/pruning/{split}.csv                       models of which only some parameters are kept
+#   {experiment}/transplants/{combination}/{checkpoint}.csv training with layers of the run and new ones
+#   {experiment}/swap.{zarr,csv}                           earlier checkpoints with the last one's layers
 #   {experiment}/corpus/, tokenizer.json, tokens.zarr      text by language, and packed sequences of it
 #   {experiment}/languages.csv                             what each language contributes to both
 #   {experiment}/checkpoints/{checkpoint}/                 weights and optimizer state of a language model in training
@@ -62,6 +65,7 @@ include: "workflow/rules/runs.smk"
 include: "workflow/rules/fidelity.smk"
 include: "workflow/rules/attribution.smk"
 include: "workflow/rules/pruning.smk"
+include: "workflow/rules/transplant.smk"
 include: "workflow/rules/pretraining.smk"
 include: "workflow/rules/updates.smk"
 include: "workflow/rules/products.smk"

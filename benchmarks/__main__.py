@@ -1,6 +1,6 @@
 """Run the benchmarks: `python -m benchmarks [name …]`.
 
-Names: recording, layers, window, memory, batches, mnist, cifar2, retraining, scaling, updates.
+Names: recording, layers, window, memory, batches, mnist, cifar2, retraining, transplanting, scaling, updates.
 """
 
 from __future__ import annotations
@@ -11,7 +11,19 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import batches, cifar2, layers, memory, mnist, recording, retraining, scaling, updates, window
+from benchmarks import (
+    batches,
+    cifar2,
+    layers,
+    memory,
+    mnist,
+    recording,
+    retraining,
+    scaling,
+    transplanting,
+    updates,
+    window,
+)
 from explaind.runtime.allocator import keep_memory
 
 ROOMS = {
@@ -23,6 +35,7 @@ ROOMS = {
     "mnist": mnist,
     "cifar2": cifar2,
     "retraining": retraining,
+    "transplanting": transplanting,
     "updates": updates,
     "scaling": scaling,  # last: it switches tracing off
 }

@@ -15,10 +15,10 @@ from pydantic_core import CoreSchema, core_schema
 
 __all__ = [
     "Accuracy",
-    "Changes",
     "Count",
     "Distinct",
     "Items",
+    "ListsByName",
     "Names",
     "Natural",
     "NestedNodes",
@@ -94,7 +94,7 @@ Distinct = Annotated[list[T], MinLen(1), _once]
 Pair = Annotated[list[T], Len(2, 2)]
 Names = Distinct[Text]
 Seeds = Distinct[Natural]
-Changes = Annotated[dict[Annotated[str, _identifier], list[Text]], MinLen(1)]
+ListsByName = Annotated[dict[Annotated[str, _identifier], list[Text]], MinLen(1)]
 Starts = Annotated[dict[Annotated[str, _identifier], Natural], MinLen(1)]  # the names become file names
 
 

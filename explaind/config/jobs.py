@@ -81,6 +81,16 @@ def runs(config: Config) -> Jobs:
     return [{"setting": name, "seed": str(seed)} for name in options["settings"] for seed in options["seeds"]]
 
 
+def transplants(config: Config) -> Jobs:
+    """each combination of layers and checkpoint of `study.transplant.checkpoints`"""
+    plan = config["study"]["transplant"]["checkpoints"]
+    return [
+        {"combination": combination, "checkpoint": checkpoint}
+        for combination, checkpoints in plan.items()
+        for checkpoint in checkpoints
+    ]
+
+
 def _named(names: Sequence[str]) -> Jobs:
     return [{"checkpoint": name} for name in names]
 
@@ -96,6 +106,6 @@ JOBS: dict[str, Callable[[Config], Jobs]] = {
     function.__name__: function
     for function in (
         seeds, parts, windows, nodes, methods, subsets, checkpoints, some_checkpoints, intervals, runs,
-        splits,
+        splits, transplants,
     )
 }  # fmt: skip

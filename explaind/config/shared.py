@@ -42,7 +42,7 @@ Optimizer = Annotated[AdamW | SGD, Field(discriminator="name")]
 class Architecture(Group):
     """Which model. An experiment's own adds its sizes and narrows the name."""
 
-    named_layers: ClassVar[tuple[str, ...]] = ()  # in the order of the model; (): no option names one
+    layer_names: ClassVar[tuple[str, ...]] = ()  # In the order of the model; (): no option names one.
 
     name: Text = Field(description="which model; the other keys are its sizes")
 

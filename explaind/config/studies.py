@@ -9,10 +9,10 @@ from pydantic import Field
 
 from explaind.config.changes import changed
 from explaind.config.fields import (
-    Changes,
     Count,
     Distinct,
     Items,
+    ListsByName,
     Natural,
     Pair,
     Part,
@@ -135,7 +135,7 @@ class Runs(Group):
     """The same explanation of several seeds, in the experiment's own setting and in others."""
 
     seeds: Seeds = Field(description="of the runs in each setting")
-    settings: Changes = Field(
+    settings: ListsByName = Field(
         description="name of a setting → options that it changes, such as optimizer.weight_decay=1.0; the first changes none"
     )
     reduced: list[Text] = Field(
@@ -251,7 +251,7 @@ class Pruning(Group):
     seed: Natural = Field(description="of splits, random scores and batches of the retraining")
 
     def wrong(self, whole: Recorded) -> Iterator[Wrong]:
-        layers = whole.model.named_layers
+        layers = whole.model.layer_names
         if layers and self.output_layer not in layers:
             yield "study.pruning.output_layer", f"one of {', '.join(layers)}", self.output_layer
         limit = min(round(self.part * whole.data.test), whole.data.test - 1)

@@ -40,6 +40,8 @@ TABLE = Table(
             "datamodel.benchmark",
             "periodicity.benchmark",
             "contributions.benchmark",
+            "transplant.benchmark",
+            "swap.benchmark",
             "tokens.benchmark",
             "pretrain.benchmark",
             "explain_update.benchmark",
@@ -53,7 +55,8 @@ TABLE = Table(
         "rule": ("", "of the workflow"),
         "of": (
             "",
-            "window, number of nodes, method, fraction, split or checkpoint; empty where the rule has no such jobs",
+            "window, number of nodes, method, fraction, split, combination of layers or checkpoint; empty where the "
+            "rule has no such jobs",
         ),
         "jobs": ("", "that are added up"),
         "seconds": ("s", "wall time, summed over the jobs"),

@@ -12,10 +12,11 @@ from typing import Any
 import pandas as pd
 from torch import nn
 
+from explaind.config.transplants import PHASES
 from explaind.errors import ConfigError
 from explaind.experiments.experiment import Experiment
 
-__all__ = ["summarise", "windows"]
+__all__ = ["step_of", "summarise", "windows"]
 
 
 def summarise(table: pd.DataFrame, experiment: Experiment, training: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,6 +79,39 @@ def windows(config: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[str, 
         for name, position in plan["positions"].items()
     }
     return {name: (start, start + width) for name, start in starts.items()}
+
+
+def step_of(checkpoint: str, phases: Mapping[str, Any]) -> int:
+    """The step of a named checkpoint: so many updates come before it.
+
+    Args:
+        checkpoint: one of `explaind.config.transplants.PHASES`, where "transition" is halfway from memorisation to
+            generalisation (rounded down); the name of a window, for its first update; or a number of updates.
+        phases: JSON of the recorded run, as `explaind.stages.phases` writes it.
+
+    Raises:
+        ConfigError: no such name, a phase that this run did not reach, or a step beyond its end.
+    """
+    last, begins, ends = (phases[key] for key in ("steps", "memorization_step", "generalization_step"))
+    middle = None if begins is None or ends is None else (begins + ends) // 2
+    named = dict(zip(PHASES, (begins, middle, ends, last), strict=True))
+    named |= {name: start for name, (start, _) in phases["windows"].items()}
+    if not checkpoint.isdecimal() and checkpoint not in named:
+        raise ConfigError(
+            f"No checkpoint is called {checkpoint!r}.",
+            expected=f"{', '.join(named)}, or a number of updates",
+            got=checkpoint,
+            remedy="Correct the checkpoints of study.transplant or study.swap.",
+        )
+    step = int(checkpoint) if checkpoint.isdecimal() else named[checkpoint]
+    if step is None or step > last:
+        raise ConfigError(
+            f"The explained run has no checkpoint {checkpoint!r}.",
+            expected=f"a step from 0 to {last}, or a phase that this run reached",
+            got="a phase that it did not reach" if step is None else f"step {step}",
+            remedy="Name another checkpoint, or train longer (train.max_steps).",
+        )
+    return int(step)
 
 
 def _first(table: pd.DataFrame, condition: pd.Series) -> int | None:

@@ -137,6 +137,40 @@ def test_overrides_come_as_string_or_list(given: object, expected: list[str]) ->
         (("grokking", "smoke", "study.quadrature.nodes=[10]"), "study.quadrature.tests"),
         (("grokking", "smoke", "study.windows.positions.late=58"), "ends by reference_stop 60"),
         (("grokking", "smoke", "study.periodicity.periods=[9,2]"), "the first period, then the last"),
+        (
+            ("grokking", "smoke", "study.transplant.layers.outer=[attention]"),
+            "'study.transplant.layers.outer' has a value that is not allowed. Expected: layers of the model: "
+            "embedding, att. encoder",
+        ),
+        (("grokking", "smoke", "study.transplant.layers.outer=embedding"), "each with a list, each a text"),
+        (
+            ("grokking", "smoke", "study.transplant.checkpoints.outer=[finale]"),
+            "memorization, transition, generalization, final, ",
+        ),
+        (
+            ("grokking", "smoke", "study.transplant.checkpoints.outer=['61']"),
+            "a checkpoint up to train.max_steps, 60. Got: '61'",
+        ),
+        (("grokking", "smoke", "study.transplant.checkpoints.outer=[]"), "at least one checkpoint"),
+        (
+            ("grokking", "smoke", "+study.transplant.checkpoints.inner=[final]"),
+            "does not set an existing option",
+        ),
+        (("grokking", "smoke", "study.transplant.shown=[inner]"), "combinations among nothing, attention"),
+        (("grokking", "smoke", "study.transplant.seeds=[101]"), "at least 2 seeds"),
+        (("grokking", "smoke", "study.transplant.seeds=[101,1]"), "other seeds than those of the runs"),
+        (
+            ("grokking", "smoke", ["study.transplant.seeds=[101,7]", "train.seed=7"]),
+            "other seeds than those of the runs",
+        ),
+        (("grokking", "smoke", "study.transplant.evaluate_every=21"), "at most study.transplant.updates, 20"),
+        (("grokking", "smoke", "study.swap.shown=[middle]"), "two checkpoints"),
+        (("grokking", "smoke", "study.swap.shown=[middle,'61']"), "a checkpoint up to train.max_steps, 60"),
+        (
+            ("grokking", "smoke", "study.swap.combination=nothing"),
+            "a combination of study.transplant.layers that takes layers",
+        ),
+        (("grokking", "smoke", "study.swap.resamples=1"), "at least 2"),
         (("grokking", "smoke", "model.name=resnet"), "'model.name' has a value"),
         (("grokking", "smoke", "train=3"), "no train called '3'"),
         (("grokking", "smoke", "train.flip=horizontal"), "none, when every step sees all samples"),

@@ -13,7 +13,7 @@ import xarray as xr
 
 from explaind.config.studies import PRUNING_METHODS
 from explaind.store import write_dataset
-from explaind.studies import fidelity, pruning
+from explaind.studies import fidelity, pruning, swap, transplant
 from explaind.tables import (
     certificate,
     extrapolation,
@@ -21,6 +21,7 @@ from explaind.tables import (
     findings_logits,
     findings_pretraining,
     findings_pruning,
+    findings_transplant,
     lasso,
     lds,
     pruning_methods,
@@ -29,9 +30,11 @@ from explaind.tables import (
     sparse_steps,
     structure,
     subsampling,
+    swap_errors,
     table01_fidelity,
     text,
     timings,
+    transplants,
 )  # fmt: skip
 from tests.studies.made_updates import STEPS, UNITS, series, term_scores, write_interval, write_updates
 
@@ -135,6 +138,50 @@ def _text(folder: Path) -> Path:
     return csv(folder / "languages.csv", columns, ("eng", "English", "train", 1, 9, 9, 5, 7, 1.8))
 
 
+MOVED = {
+    "data": {"modulus": 5},
+    "train": {"memorized_accuracy": 0.99, "generalized_accuracy": 0.95},
+    "study": {"swap": {"combination": "outer", "resamples": 9, "seed": 0}},
+}
+
+
+def _transplants(folder: Path) -> list[Path]:
+    """Two seeds of each combination: outer generalises at once."""
+    paths = []
+    for name in ("nothing", "attention", "attention_linear1", "outer"):
+        rows = [
+            (name, "final", 9, seed, update, 1.0, 0.5, 1.0, 0.99 * (name == "outer"))
+            for seed in (1, 2)
+            for update in (0, 5)
+        ]
+        paths.append(csv(folder / f"{name}.csv", " ".join(transplant.COLUMNS), *rows))
+    return paths
+
+
+def _swap(folder: Path) -> Path:
+    labels = np.arange(10) % 5
+    predicted = np.stack([np.stack([labels + 1, labels]), np.stack([labels, labels])]).astype(np.int16)
+    dataset = xr.Dataset(
+        {"predicted": (("combination", "step", "test"), predicted), "labels": ("test", labels)},
+        coords={"combination": ["original", "outer"], "step": [0, 9], "test": np.arange(10)},
+        attrs={"shown": {"early": 0}},
+    )
+    write_dataset(dataset, folder / "swap.zarr", kind="swap")
+    swap.accuracies(dataset, 9, 0).to_csv(folder / "swap.csv", index=False)
+    return folder / "swap.zarr"
+
+
+def _findings_transplant(results: SimpleNamespace, folder: Path) -> dict[str, object]:
+    paths = {"output": folder / "transplants.csv", "curves": folder / "training.csv"}
+    transplants.write(MOVED, transplants=_transplants(folder), **paths)
+    cyclic = folder / "cyclic.csv"
+    swap_errors.write(MOVED, swap=_swap(folder), output=folder / "errors.csv", cyclic=cyclic)
+    return {
+        "config": MOVED, "transplants": paths["output"], "training": paths["curves"], "swapped": folder / "swap.csv",
+        "cyclic": cyclic, "metrics": results.metrics, "phases": results.phases,
+    }  # fmt: skip
+
+
 #: Table → (stage outputs made by the fixture, a folder) → the arguments of its `write`, but for the outputs.
 WRITE: dict[str, Callable[[SimpleNamespace, Path], dict[str, object]]] = {
     "certificate": lambda r, f: {"certificates": [r.certificate]},
@@ -148,6 +195,7 @@ WRITE: dict[str, Callable[[SimpleNamespace, Path], dict[str, object]]] = {
         "languages": [_languages(f)],
     },
     "findings_pruning": lambda r, f: {"pruned": write_pruned(f)},
+    "findings_transplant": _findings_transplant,
     "lasso": lambda r, f: {"periodicity": r.periodicity},
     "lds": lambda r, f: {"scores": [_datamodel(f)]},
     "pruning_methods": lambda r, f: {"pruned": write_pruned(f)},
@@ -156,16 +204,19 @@ WRITE: dict[str, Callable[[SimpleNamespace, Path], dict[str, object]]] = {
     "sparse_steps": lambda r, f: {"sparse": _sparse(f)},
     "structure": lambda r, f: {"config": r.config, "windows": list(r.windows.values()), "phases": r.phases},
     "subsampling": lambda r, f: {"updates": _updates(f), "intervals": [_interval(f)]},
+    "swap_errors": lambda r, f: {"config": MOVED, "swap": _swap(f)},
     "table01_fidelity": lambda r, f: {"fidelities": [_fidelity(r, f)]},
     "text": lambda r, f: {"config": {"train": {"batch": 6, "mix": 0.5}}, "languages": _text(f)},
     "timings": lambda r, f: {"benchmarks": [_benchmark(f)]},
+    "transplants": lambda r, f: {"config": MOVED, "transplants": _transplants(f)},
 }
 MODULES = {
     module.__name__.rpartition(".")[2]: module
     for module in (
-        certificate, extrapolation, findings, findings_logits, findings_pretraining, findings_pruning, lasso, lds,
-        pruning_methods, reconstruction, seeds,
-        sparse_steps, structure, subsampling, table01_fidelity, text, timings,
+        certificate, extrapolation, findings, findings_logits, findings_pretraining,
+        findings_pruning, findings_transplant, lasso, lds, pruning_methods, reconstruction, seeds,
+        sparse_steps, structure, subsampling, swap_errors, table01_fidelity, text, timings,
+        transplants,
     )
 }  # fmt: skip
 

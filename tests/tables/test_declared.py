@@ -46,7 +46,8 @@ def test_no_table_is_left_out() -> None:
 
 def test_findings_share_their_columns() -> None:
     first, *others = (
-        tables()[name] for name in ("findings_logits", "findings_pretraining", "findings_pruning")
+        tables()[name]
+        for name in ("findings_logits", "findings_pretraining", "findings_pruning", "findings_transplant")
     )
     assert all(list(one.columns.items()) == list(first.columns.items()) for one in others)
 

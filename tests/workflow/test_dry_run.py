@@ -27,7 +27,8 @@ def test_default_plan(project: Project) -> None:
     assert planned["influence"] == 8
     assert planned["window"] == 4
     assert planned["quadrature"] == 2
-    assert planned["report"] == 1
+    assert planned["transplant"] == 1 + 1 + 2 + 4 + 2 + 1, "checkpoints of each combination of layers"
+    assert planned["swap"] == planned["fig03b"] == planned["findings_transplant"] == planned["report"] == 1
 
 
 def test_default_plan_of_all_experiments(project: Project) -> None:

@@ -19,7 +19,26 @@ from tests.workflow.conftest import Project
 pytestmark = pytest.mark.smoke
 
 FROM_WINDOWS = {"fig04", "fig05", "fig09", "fig12", "fig13"}
-FIGURES = FROM_WINDOWS | {"fig03a", "fig03a_runs", "replay_grokking"}
+MOVED = {
+    "transplant",
+    "swap",
+    "transplants",
+    "swap_errors",
+    "findings_transplant",
+    "fig03b",
+    "fig10",
+    "fig11",
+    "swap_curve",
+}
+FIGURES = FROM_WINDOWS | {
+    "fig03a",
+    "fig03a_runs",
+    "replay_grokking",
+    "fig03b",
+    "fig10",
+    "fig11",
+    "swap_curve",
+}
 FROM_RUNS = {"explain_run", "fig03a_runs", "findings", "timings"}
 TABLES = {
     "table01_fidelity",
@@ -30,22 +49,19 @@ TABLES = {
     "findings",
     "findings_logits",
     "timings",
+    "transplants",
+    "swap_errors",
+    "findings_transplant",
 }
 EVERYTHING = (
     FIGURES
     | TABLES
     | {"train", "select", "record", "phases", "certify", "influence", "accumulate", "window", "quadrature"}
-    | {"periodicity", "logits", "fidelity", "explain_run"}
+    | {"periodicity", "logits", "fidelity", "explain_run", "transplant", "swap"}
 )
-BENCHMARKED = {
-    "train",
-    "record",
-    "certify",
-    "influence",
-    "window",
-    "quadrature",
-    "periodicity",
-    "logits",
+BENCHMARKED = {"train", "record", "certify", "influence", "window", "quadrature", "periodicity", "logits"} | {
+    "transplant",
+    "swap",
     "explain_run",
 }
 
@@ -118,7 +134,9 @@ def test_nothing_is_left_to_do(finished: Project) -> None:
             "influence.tolerance=0.02",
             {"influence", "accumulate", "fig03a", "fidelity", "table01_fidelity"} | FROM_RUNS,
         ),
-        ("verify.tolerance=0.002", EVERYTHING - {"train", "select", "record", "phases", "seeds"}),
+        ("verify.tolerance=0.002", EVERYTHING - {"train", "select", "record", "phases", "seeds"} - MOVED),
+        ("study.transplant.settle=7", {"transplant", "transplants", "fig03b", "fig11", "findings_transplant", "timings"}),
+        ("study.swap.seed=7", {"swap", "swap_errors", "fig10", "swap_curve", "findings_transplant", "timings"}),
         ("study.logits.stride=9", {"logits", "findings_logits", "timings"}),
         (
             "study.kernel.tail_tolerance=1e-7",

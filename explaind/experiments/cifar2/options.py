@@ -28,7 +28,7 @@ class CatsAndDogs(Images):
 class ResNet9(Architecture):
     """A ResNet-9 without normalisation."""
 
-    named_layers: ClassVar[tuple[str, ...]] = (
+    layer_names: ClassVar[tuple[str, ...]] = (
         "conv1",
         "conv2",
         "residual1",

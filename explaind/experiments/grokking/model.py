@@ -20,10 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from explaind.errors import ConfigError
+from explaind.experiments.grokking.layers import LAYERS
 
 __all__ = ["LAYERS", "ModuloTransformer", "layer_groups"]
-
-LAYERS = ("embedding", "att. encoder", "att. decoder", "linear 1", "linear 2", "decoder")
 
 
 class ModuloTransformer(nn.Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import isqrt
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,6 +13,8 @@ from explaind.config.group import Group, Wrong
 from explaind.config.recorded import Recorded, Samples
 from explaind.config.shared import Architecture, LayerFigure
 from explaind.config.studies import Kernel, Logits, Periodicity, Quadrature, Runs, Windows
+from explaind.config.transplants import Swap, Transplant
+from explaind.experiments.grokking.layers import LAYERS
 
 __all__ = ["Options"]
 
@@ -39,6 +41,8 @@ class ModularArithmetic(Samples):
 class ModularTransformer(Architecture):
     """One attention block and one MLP."""
 
+    layer_names: ClassVar[tuple[str, ...]] = LAYERS
+
     name: Literal["modular_transformer"]
     d_model: Count = Field(description="width of the embedding")
     heads: Count = Field(description="attention heads, which share the width")
@@ -58,6 +62,8 @@ class Study(Group):
     periodicity: Periodicity
     logits: Logits
     runs: Runs
+    transplant: Transplant
+    swap: Swap
 
 
 class Options(Recorded):

@@ -28,7 +28,7 @@ class Digits(Images):
 class Network(Architecture):
     """Two convolutions and two linear maps."""
 
-    named_layers: ClassVar[tuple[str, ...]] = ("conv1", "conv2", "linear1", "linear2")
+    layer_names: ClassVar[tuple[str, ...]] = ("conv1", "conv2", "linear1", "linear2")
 
     name: Literal["mnist_cnn"]
     channels: Pair[Count] = Field(description="channels of the two convolutions")
