@@ -4,6 +4,7 @@
 #                    record → influence parts → accumulate → tables, figures → report
 #                    record + phases → windows → periodicity → tables, figures
 #   data → train …   record → attribution, baselines;  data → retrain;  all three → datamodel → tables, figures
+#   record + phases → interventions → proportionality → tables, figures
 #   corpus → tokens → pretrain → updates, languages, intervals → tables, figures
 #
 # Examples:
@@ -30,6 +31,8 @@
 #   {experiment}/baselines/{method}.zarr                   the same by other methods
 #   {experiment}/retrained/{fraction}/{start}-{stop}.zarr  outputs of models trained on subsets
 #   {experiment}/datamodel.csv                             linear datamodel scores
+#   {experiment}/interventions/{window}.csv                interventions on a window of updates, predicted and measured
+#   {experiment}/interventions.csv, proportionality.csv    all windows together; how well scores predict
 #   {experiment}/sparse.csv                                fidelity by share of steps kept
 #   {experiment}/corpus/, tokenizer.json, tokens.zarr      text by language, and packed sequences of it
 #   {experiment}/checkpoints/{checkpoint}/                 weights and optimizer state of a language model in training
@@ -54,6 +57,7 @@ include: "workflow/rules/influence.smk"
 include: "workflow/rules/windows.smk"
 include: "workflow/rules/fidelity.smk"
 include: "workflow/rules/attribution.smk"
+include: "workflow/rules/proportionality.smk"
 include: "workflow/rules/pretraining.smk"
 include: "workflow/rules/updates.smk"
 include: "workflow/rules/products.smk"

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from explaind.errors import ConfigError
 
-__all__ = ["LAYERS", "ModuloTransformer", "layer_groups"]
+__all__ = ["LAYERS", "ModuloTransformer", "head_groups", "layer_groups"]
 
 LAYERS = ("embedding", "att. encoder", "att. decoder", "linear 1", "linear 2", "decoder")
 
@@ -76,4 +76,11 @@ def layer_groups(model: ModuloTransformer) -> dict[str, tuple[str, ...]]:
     return {
         layer: tuple(name for name in names if name.split(".")[0] == module)
         for layer, module in zip(LAYERS, modules, strict=True)
+    }
+
+
+def head_groups(model: ModuloTransformer) -> dict[str, tuple[str, ...]]:
+    """Head name -> names of its E_i and D_i: the heads of the one attention block, counted from 1."""
+    return {
+        f"head {i + 1}": (f"encoders.{i}.weight", f"decoders.{i}.weight") for i in range(len(model.encoders))
     }

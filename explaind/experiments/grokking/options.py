@@ -11,7 +11,7 @@ from explaind.config.fields import Count, Several
 from explaind.config.group import Group, Wrong
 from explaind.config.recorded import Recorded, Samples
 from explaind.config.shared import Architecture, LayerFigure
-from explaind.config.studies import Kernel, Logits, Periodicity, Quadrature, Windows
+from explaind.config.studies import Kernel, Logits, Periodicity, Proportionality, Quadrature, Windows
 
 __all__ = ["Options"]
 
@@ -50,6 +50,7 @@ class Study(Group):
     quadrature: Quadrature
     periodicity: Periodicity
     logits: Logits
+    proportionality: Proportionality
 
 
 class Options(Recorded):

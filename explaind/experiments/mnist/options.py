@@ -11,7 +11,7 @@ from explaind.config.fields import Accuracy, Count, Pair, Positive
 from explaind.config.group import Group
 from explaind.config.recorded import Recorded
 from explaind.config.shared import Architecture
-from explaind.config.studies import Attribution, Datamodel, Examples, Quadrature
+from explaind.config.studies import Attribution, Datamodel, Examples, Proportionality, Quadrature
 from explaind.datasets.options import Images
 
 __all__ = ["Digits", "Network", "Options"]
@@ -40,6 +40,7 @@ class Study(Group):
     attribution: Attribution
     datamodel: Datamodel
     examples: Examples
+    proportionality: Proportionality
 
 
 class Options(Recorded):
