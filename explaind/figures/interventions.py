@@ -57,7 +57,7 @@ def draw(config: Mapping[str, Any], *, findings: Path, points: Path, stem: Path)
     """
     table, found = pd.read_csv(points), pd.read_csv(findings)
     table = table[table.intervention != "none"]
-    kinds = [kind for kind in table[table.intervention == "reset"].kind.unique()]
+    kinds = list(table[table.intervention == "reset"].kind.unique())
     panels = [[(kind, act) for act in ACTS] for kind in kinds]
     panels.append([(kind, "leave out") for kind in table[table.intervention == "leave out"].kind.unique()])
     windows = dict(zip(table.window.astype(str).unique(), cycle(MARKERS), strict=False))
@@ -75,7 +75,9 @@ def draw(config: Mapping[str, Any], *, findings: Path, points: Path, stem: Path)
                     _panel(axes, part, rows, windows)
                 else:
                     axes.set_axis_off()
-                    axes.text(0.5, 0.5, "not done", ha="center", va="center", transform=axes.transAxes, color="0.5")
+                    axes.text(
+                        0.5, 0.5, "not done", ha="center", va="center", transform=axes.transAxes, color="0.5"
+                    )
         figure.supxlabel("predicted change of the mean test loss (nats)", fontsize=8)
         figure.supylabel("measured change of the mean test loss (nats)", fontsize=8)
         _legend(figure, table, windows, starts)
@@ -94,7 +96,9 @@ def _panel(axes: Axes, part: pd.DataFrame, found: pd.DataFrame, windows: Mapping
     low, high = part.measured.min(), part.measured.max()
     height = max(high - low, np.finfo(float).tiny)
     lines = len(found)
-    axes.set_ylim(low - 0.08 * height, high + (0.12 + 0.3 * lines) * height)  # room for the numbers above the points
+    axes.set_ylim(
+        low - 0.08 * height, high + (0.12 + 0.3 * lines) * height
+    )  # room for the numbers above the points
     for number, row in enumerate(found.rename(columns={"count": "count_of"}).itertuples()):
         text = (
             f"$\\rho$ = {row.spearman:.2f} [{row.spearman_low:.2f}, {row.spearman_high:.2f}], n = {row.count_of}\n"
@@ -120,9 +124,14 @@ def _legend(figure: Any, table: pd.DataFrame, windows: Mapping[str, str], starts
     ]
     marks = [
         Line2D(
-            [], [], color="0.4", marker=marker, linestyle="none", markersize=3.5,
+            [],
+            [],
+            color="0.4",
+            marker=marker,
+            linestyle="none",
+            markersize=3.5,
             label=f"updates {starts.start[window]}–{starts.stop[window] - 1}",
-        )  # fmt: skip
+        )
         for window, marker in windows.items()
     ]
     figure.legend(handles=[*terms, *marks], loc="outside upper center", ncols=min(4, len(terms) + len(marks)))

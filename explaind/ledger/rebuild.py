@@ -109,7 +109,9 @@ def _entering(ledger: Ledger, gradient: BatchGradient, s: int) -> Tensor:
 
 
 def buffer_before(ledger: Ledger, gradient: BatchGradient, start: int, stop: int) -> Tensor:
-    """b_start [D], the momentum buffer before update `start`: recorded, or inferred from an update before, wherever it acts on an update in [start, stop).
+    """b_start [D], the momentum buffer before update `start`: recorded, or inferred from an update before.
+
+    It is right wherever it acts on an update in [start, stop).
 
     An update with ρ = 0 (a learning rate of zero) does not determine the buffer: then an earlier one does, and the buffer
     is rolled on from there.

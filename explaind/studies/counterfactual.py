@@ -3,9 +3,9 @@
 Notation: θ_s are the recorded parameters, θ'_s those of the other run, θ'_a = θ_a; s = a … b−1 are the updates of a window. The
 optimizer starts with the state that it had before update a. Every gradient is computed anew at θ'_s, from the recorded batches.
 
-    without the kernel of a group G           θ'_{s+1}[G] = θ'_s[G] − α_s λ θ'_s[G]                    decay alone
-    without the regularization of G           θ'_{s+1}[G] = θ'_s[G] + u'_s[G] + α_s λ θ'_s[G]          AdamW's step, its decay undone
-    without samples K                         δ_k = 0 for k ∈ K:  g'_s = Σ_{k ∉ K} g'_{s,k}            the others keep their weight
+    without the kernel of a group G      θ'_{s+1}[G] = θ'_s[G] − α_s λ θ'_s[G]                    decay alone
+    without the regularization of G      θ'_{s+1}[G] = θ'_s[G] + u'_s[G] + α_s λ θ'_s[G]          AdamW's step, its decay undone
+    without samples K                    δ_k = 0 for k ∈ K:  g'_s = Σ_{k ∉ K} g'_{s,k}            the others keep their weight
 
 In the last, a batch mean stays divided by the whole batch: what is left out is exactly what the decomposition calls a sample's
 gradient. (`explaind.studies.retrain` divides by the samples that are left, as a run without them would.)
@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from explaind.errors import ConfigError, TrainingError
-from explaind.experiments.build import make_optimizer
 from explaind.experiments.experiment import Experiment
 from explaind.ledger import Ledger, buffer_before
 from explaind.recording.state import OptimizerState, restore_state
@@ -40,7 +39,7 @@ class Counterfactual:
         start, stop: a and b.
 
     Raises:
-        ConfigError: the optimizer is not AdamW, or the run clipped its gradients or weighted its batches.
+        ConfigError: the optimizer is not AdamW, or maximizes, or the run clipped its gradients or weighted its batches.
     """
 
     run: Trajectory
@@ -54,6 +53,8 @@ class Counterfactual:
         records = [self.run.step(s) for s in range(self.start, self.stop)]
         if any(not one.clip_uniform or abs(one.clip_factor - 1) > 1e-4 for one in records):
             raise _not_made_again("gradients as they are", "clipped gradients")
+        if any(any(one.maximize) for one in records):
+            raise _not_made_again("a loss that is lowered", "an optimizer that maximizes")
         if any(batch.weights is not None for one in records for batch in one.batches):
             raise _not_made_again("batches without weights", "weighted batches")
 
@@ -77,17 +78,16 @@ class Counterfactual:
         with torch.no_grad():
             for name, value in layout.unflatten(self.run.parameters(self.start)).items():
                 tensors[name].copy_(value)
-        optimizer = make_optimizer(self.run.config, model)
+        optimizer = self._optimizer(parameters)
         restore_state(optimizer, parameters, layout, self.run.optimizer, self._state)
         left_out = torch.zeros(len(experiment.train[1]), dtype=torch.bool)
         if without is not None:
             left_out[without] = True
         for s in range(self.start, self.stop):
             record = self.run.step(s)
-            for options, rate, decay in zip(
-                optimizer.param_groups, record.lr, record.weight_decay, strict=True
-            ):
-                options["lr"], options["weight_decay"] = rate, decay
+            for g, options in enumerate(optimizer.param_groups):
+                options |= {"lr": record.lr[g], "weight_decay": record.weight_decay[g], "eps": record.eps[g]}
+                options["betas"] = (record.beta1[g], record.beta2[g])
             before = [one.detach().clone() for one in parameters]
             optimizer.zero_grad()
             for batch in record.batches:
@@ -97,6 +97,14 @@ class Counterfactual:
                 rates = [record.lr[g] * record.weight_decay[g] for g in layout.group]
                 _remove(term, parameters, before, rates, mask)
         return torch.cat([one.detach().reshape(-1) for one in parameters]).cpu()
+
+    def _optimizer(self, parameters: list[Tensor]) -> torch.optim.AdamW:
+        """AdamW over the run's own groups; its options are set at every update."""
+        groups = range(1 + max(self.run.layout.group))
+        members = [
+            [p for p, g in zip(parameters, self.run.layout.group, strict=True) if g == one] for one in groups
+        ]
+        return torch.optim.AdamW([{"params": part} for part in members])
 
     @property
     def _state(self) -> OptimizerState:

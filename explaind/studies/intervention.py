@@ -20,31 +20,28 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.func import functional_call, grad
 
 from explaind.attribution import influence
 from explaind.config.declarations import Stage
-from explaind.errors import ConfigError, TrainingError
-from explaind.experiments.experiment import Experiment
+from explaind.errors import ConfigError
 from explaind.experiments.runs import open_run
-from explaind.features.frozen import frozen_copy
-from explaind.ledger import Ledger, UpdateTerms
 from explaind.recording.trajectory import Trajectory
 from explaind.runtime.progress import track
 from explaind.store.files import read_json, write_csv
 from explaind.studies.counterfactual import TERMS, Counterfactual
+from explaind.studies.effects import MeanLoss, repeated, summed_terms
 from explaind.studies.left_out import make_sets, sample_scores
 from explaind.studies.parts import enough, make_parts
 from explaind.training.reproducible import reproducible
 
-__all__ = ["COLUMNS", "write"]
+__all__ = ["COLUMNS", "act_on_groups", "act_on_samples", "write"]
 
 STAGE = Stage(
     options=("name", "study.proportionality"),
+    without=("study.proportionality.resamples",),
     requires="study.proportionality",
     each="interventions",
     memory=4000,
@@ -57,7 +54,6 @@ COLUMNS = (
 FROZEN, RETRAINED, RESET, LEFT_OUT, CONTROL = (
     "remove, frozen path", "remove, retrained", "reset", "leave out", "none",
 )  # fmt: skip
-DRIFT = 0.1  # a repeated window may end this share of its length away from the recorded one: rounding moves what has no gradient
 
 
 def write(
@@ -87,7 +83,7 @@ def write(
         if kind != "parameter" and options["retrained"]:
             enough(f"{kind}, retrained", min(len(groups), options["retrained"]), windows)
     with reproducible(run.config["train"]["threads"]):
-        rows = [*_on_groups(counterfactual, parts, options), *_on_samples(counterfactual, options)]
+        rows = [*act_on_groups(counterfactual, parts, options), *act_on_samples(counterfactual, options)]
     table = pd.DataFrame(rows, columns=COLUMNS[4:])
     for place, (name, value) in enumerate(
         {"experiment": config["name"], "window": window, "start": start, "stop": stop}.items()
@@ -110,7 +106,7 @@ def _bounds(window: str, phases: Path | None, run: Trajectory, updates: int) -> 
     return start, min(stop, start + updates)
 
 
-def _on_groups(
+def act_on_groups(
     counterfactual: Counterfactual, parts: Mapping[str, Mapping[str, Tensor]], options: Mapping[str, Any]
 ) -> Iterator[tuple]:
     """Rows of the interventions on groups of parameters."""
@@ -131,8 +127,8 @@ def _on_groups(
     names = [name for name in (*TERMS, "carried") if name in scores]
     score = {name: torch.from_numpy(scores[name].values).double() / len(tests[1]) for name in names}
     score["all"] = torch.stack(list(score.values())).sum(0)
-    moved = _terms(run, start, stop)
-    final, loss = run.parameters(stop).double(), _Loss(run, experiment, tests)
+    moved = summed_terms(run, start, stop)
+    final, loss = run.parameters(stop).double(), MeanLoss(run, experiment, tests)
     recorded, slope = loss(final), loss.slope(final)
     for kind, groups in parts.items():
         for name, where in groups.items():
@@ -143,7 +139,7 @@ def _on_groups(
                 predicted = -score[term][where].sum().item()
                 effect, local = loss(changed) - recorded, torch.dot(slope, changed - final).item()
                 yield label, term, kind, name, len(where), predicted, effect, local
-    yield CONTROL, "", "", "", 0, 0.0, loss(_repeated(counterfactual).double()) - recorded, None
+    yield CONTROL, "", "", "", 0, 0.0, loss(repeated(counterfactual).double()) - recorded, None
     jobs = [
         (kind, name, where, term)
         for kind, groups in parts.items()
@@ -156,63 +152,14 @@ def _on_groups(
         yield RETRAINED, term, kind, name, len(where), -score[term][where].sum().item(), effect, None
 
 
-def _on_samples(counterfactual: Counterfactual, options: Mapping[str, Any]) -> Iterator[tuple]:
+def act_on_samples(counterfactual: Counterfactual, options: Mapping[str, Any]) -> Iterator[tuple]:
     """Rows of the runs without training samples."""
     run, experiment = counterfactual.run, counterfactual.experiment
     tests = tuple(part[: options["tests"]] for part in experiment.test)
     score = sample_scores(counterfactual, tests, options)
     sets = make_sets(score, counterfactual, options)
-    loss = _Loss(run, experiment, tests)
+    loss = MeanLoss(run, experiment, tests)
     recorded = loss(run.parameters(counterfactual.stop).double())
     for (kind, name), samples in track(sets.items(), description="retraining without samples", unit="run"):
         effect = loss(counterfactual(without=samples).double()) - recorded
         yield LEFT_OUT, "kernel", kind, name, len(samples), -score[samples].sum().item(), effect, None
-
-
-def _terms(run: Trajectory, start: int, stop: int) -> dict[str, Tensor]:
-    """Σ_s of each term of the updates in the window, and of all of them, [D], in float64."""
-    terms = UpdateTerms(Ledger(run, torch.float64))
-    total = sum(terms.at(s) for s in range(start, stop))
-    return {**dict(zip(terms.names, total, strict=True)), "all": total.sum(0)}
-
-
-class _Loss:
-    """θ [D] → the mean loss of the tests, evaluated in float64: effects of single parameters are below float32's rounding."""
-
-    def __init__(self, run: Trajectory, experiment: Experiment, tests: tuple[Tensor, Tensor]) -> None:
-        self._layout, self._loss, (inputs, self._targets) = run.layout, experiment.loss, tests
-        self._model = frozen_copy(experiment.model, torch.float64, inputs.device, cast=True)
-        self._inputs = _doubled(inputs)
-        self._constants = {name: _doubled(value) for name, value in run.constants.items()}
-
-    def value(self, theta: Tensor) -> Tensor:
-        named = {**self._constants, **self._layout.unflatten(theta)}
-        return self._loss(functional_call(self._model, named, (self._inputs,)), self._targets)
-
-    def __call__(self, theta: Tensor) -> float:
-        with torch.no_grad():
-            return self.value(theta).item()
-
-    def slope(self, theta: Tensor) -> Tensor:
-        """∇L, [D]."""
-        return grad(self.value)(theta)
-
-
-def _doubled(values: Tensor) -> Tensor:
-    return values.double() if values.is_floating_point() else values
-
-
-def _repeated(counterfactual: Counterfactual) -> Tensor:
-    """The window made again without any change; what it differs by is the noise of all that is retrained."""
-    run = counterfactual.run
-    first, last = (run.parameters(s) for s in (counterfactual.start, counterfactual.stop))
-    again = counterfactual()
-    length, off = (last - first).norm().item(), (again - last).norm().item()
-    if not off <= DRIFT * length:
-        raise TrainingError(
-            f"The updates {counterfactual.start} to {counterfactual.stop - 1}, made again, end elsewhere.",
-            expected=f"at most {DRIFT:.0%} of the way that the window goes",
-            got=f"{off / max(length, np.finfo(float).tiny):.2%}",
-            remedy="Check that model, data and loss are those of the recording, or choose shorter windows.",
-        )
-    return again

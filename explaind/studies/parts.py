@@ -57,7 +57,10 @@ def make_parts(
         slices = layout.slices()
         names = [name for name in layout.names for _ in range(slices[name].start, slices[name].stop)]
         drawn = torch.randperm(layout.size, generator=generator)[: options["parameters"]]
-        return {f"{names[p]}[{p - slices[names[p]].start}]": drawn[i : i + 1] for i, p in enumerate(drawn.tolist())}
+        return {
+            f"{names[p]}[{p - slices[names[p]].start}]": drawn[i : i + 1]
+            for i, p in enumerate(drawn.tolist())
+        }
     raise ConfigError(
         f"There are no groups of parameters called {kind!r}.",
         expected="layer, head, neuron or parameter",

@@ -42,9 +42,7 @@ RULE = (
 )
 
 
-def write(
-    config: Mapping[str, Any], *, interventions: Sequence[Path], points: Path, output: Path
-) -> None:
+def write(config: Mapping[str, Any], *, interventions: Sequence[Path], points: Path, output: Path) -> None:
     """Put the windows together and describe each kind of intervention on each kind of group.
 
     Args:
@@ -97,13 +95,15 @@ def describe(part: pd.DataFrame, resamples: int, seed: int) -> dict[str, Any]:
         found[f"{name}_low"], found[f"{name}_high"] = float(low), float(high)
     found["within"] = _within(part)
     local = part.local.to_numpy(np.float64)
-    found["local"] = float(rank_correlation(local[:, None], y[:, None])[0]) if np.isfinite(local).all() else np.nan
+    found["local"] = (
+        float(rank_correlation(local[:, None], y[:, None])[0]) if np.isfinite(local).all() else np.nan
+    )
     return {**found, "verdict": verdict(found)}
 
 
 def verdict(found: Mapping[str, float]) -> str:
     """`PREDICTS`, `RANK` or `NO`, by `RULE`."""
-    in_proportion = 1 / FACTOR <= found["slope_low"] and found["slope_high"] <= FACTOR
+    in_proportion = found["slope_low"] >= 1 / FACTOR and found["slope_high"] <= FACTOR
     if found["spearman_low"] >= STRONG and in_proportion:
         return PREDICTS
     return RANK if found["spearman_low"] > 0 else NO

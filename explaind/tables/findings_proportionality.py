@@ -55,7 +55,10 @@ TABLE = Table(
             "where the run goes on",
         ),
         "noise": ("nats", "largest effect of repeating a window without any change"),
-        "verdict": ("", "`predicts`, `predicts rank only` or `does not predict`, decided by code from the intervals"),
+        "verdict": (
+            "",
+            "`predicts`, `predicts rank only` or `does not predict`, decided by code from the intervals",
+        ),
     },
     also={"points_output": "proportionality"},
     also_columns={
@@ -70,7 +73,10 @@ TABLE = Table(
             "group": ("", "name of the group of parameters or samples"),
             "size": ("", "parameters or samples in it"),
             "predicted": ("nats", "change of the mean loss: minus the group's scores"),
-            "measured": ("nats", "change of the mean loss, against the recorded parameters at the window's end"),
+            "measured": (
+                "nats",
+                "change of the mean loss, against the recorded parameters at the window's end",
+            ),
             "local": ("nats", "gradient at the window's end times the change of the parameters"),
         }
     },
