@@ -19,6 +19,7 @@ from explaind.tables import (
     findings,
     findings_logits,
     findings_pretraining,
+    findings_proportionality,
     lasso,
     lds,
     reconstruction,
@@ -109,6 +110,17 @@ def _sparse(folder: Path) -> Path:
     )
 
 
+def _proportionality(folder: Path) -> dict[str, object]:
+    found, points = (
+        findings_proportionality.COLUMNS,
+        findings_proportionality.TABLE.also_columns["points_output"],
+    )
+    return {
+        "findings": [csv(folder / "found.csv", " ".join(found), ("mnist",) * len(found))],
+        "points": [csv(folder / "points.csv", " ".join(points), ("mnist",) * len(points))],
+    }
+
+
 def _text(folder: Path) -> Path:
     columns = "language name part paragraphs characters bytes tokens sequences bytes_per_token"
     return csv(folder / "languages.csv", columns, ("eng", "English", "train", 1, 9, 9, 5, 7, 1.8))
@@ -128,6 +140,7 @@ WRITE: dict[str, Callable[[SimpleNamespace, Path], dict[str, object]]] = {
         "updates": f / "u.zarr",
         "languages": [_languages(f)],
     },
+    "findings_proportionality": lambda r, f: _proportionality(f),
     "lasso": lambda r, f: {"periodicity": r.periodicity},
     "lds": lambda r, f: {"scores": [_datamodel(f)]},
     "reconstruction": lambda r, f: {"updates": _updates(f)},
@@ -142,8 +155,8 @@ WRITE: dict[str, Callable[[SimpleNamespace, Path], dict[str, object]]] = {
 MODULES = {
     module.__name__.rpartition(".")[2]: module
     for module in (
-        certificate, extrapolation, findings, findings_logits, findings_pretraining, lasso, lds, reconstruction, seeds,
-        sparse_steps, structure, subsampling, table01_fidelity, text, timings,
+        certificate, extrapolation, findings, findings_logits, findings_pretraining, findings_proportionality, lasso, lds,
+        reconstruction, seeds, sparse_steps, structure, subsampling, table01_fidelity, text, timings,
     )
 }  # fmt: skip
 

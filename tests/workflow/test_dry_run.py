@@ -26,6 +26,7 @@ def test_default_plan(project: Project) -> None:
     assert planned["train"] == 5
     assert planned["influence"] == 8
     assert planned["window"] == 4
+    assert planned["intervention"] == 2 and planned["proportionality"] == 1
     assert planned["quadrature"] == 2
     assert planned["report"] == 1
 
@@ -35,6 +36,7 @@ def test_default_plan_of_all_experiments(project: Project) -> None:
     assert planned["data"] == 3 and planned["record"] == planned["certify"] == 4
     assert planned["retrain"] == 5 * 2 + 2 + 4, "five fractions, leave-one-out, and CIFAR-2's"
     assert planned["train"] == 5, "only grokking has a rule to choose a seed by"
+    assert planned["intervention"] == 2 + 5 and planned["findings_proportionality"] == 1
     assert planned["table01_fidelity"] == planned["lds"] == planned["fig07"] == planned["fig08"] == 1
 
 

@@ -16,7 +16,7 @@ from tests.workflow.conftest import Project
 pytestmark = pytest.mark.smoke
 
 FROM_WINDOWS = {"fig04", "fig05", "fig09", "fig12", "fig13"}
-FIGURES = FROM_WINDOWS | {"fig03a", "replay_grokking"}
+FIGURES = FROM_WINDOWS | {"fig03a", "replay_grokking", "interventions_grokking"}
 TABLES = {
     "table01_fidelity",
     "certificate",
@@ -25,15 +25,17 @@ TABLES = {
     "structure",
     "findings",
     "findings_logits",
+    "findings_proportionality",
     "timings",
 }
 EVERYTHING = (
     FIGURES
     | TABLES
     | {"train", "select", "record", "phases", "certify", "influence", "accumulate", "window", "quadrature"}
-    | {"periodicity", "logits", "fidelity"}
+    | {"periodicity", "logits", "fidelity", "intervention", "proportionality"}
 )
 BENCHMARKED = {"train", "record", "certify", "influence", "window", "quadrature", "periodicity", "logits"}
+BENCHMARKED |= {"intervention"}
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +87,7 @@ def test_nothing_is_left_to_do(finished: Project) -> None:
         ("influence.tolerance=0.02", {"influence", "accumulate", "fig03a", "fidelity", "table01_fidelity", "findings"}
          | {"timings"}),
         ("verify.tolerance=0.002", EVERYTHING - {"train", "select", "record", "phases", "seeds"}),
+        ("study.proportionality.resamples=41", {"proportionality", "findings_proportionality", "interventions_grokking"}),
         ("study.logits.stride=9", {"logits", "findings_logits", "timings"}),
         (
             "study.kernel.tail_tolerance=1e-7",
