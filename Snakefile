@@ -6,6 +6,7 @@
 #   data → train …   record → attribution, baselines;  data → retrain;  all three → datamodel → tables, figures
 #                    record → pruning → tables, figures
 #                    record + phases → transplants, swap → tables, figures
+#   record + phases → interventions → proportionality → tables, figures
 #   corpus → tokens → pretrain → updates, languages, intervals → tables, figures
 #
 # Examples:
@@ -34,6 +35,8 @@
 #   {experiment}/baselines/{method}.zarr                   the same by other methods
 #   {experiment}/retrained/{fraction}/{start}-{stop}.zarr  outputs of models trained on subsets
 #   {experiment}/datamodel.csv                             linear datamodel scores
+#   {experiment}/interventions/{window}.csv                interventions on a window of updates, predicted and measured
+#   {experiment}/interventions.csv, proportionality.csv    all windows together; how well scores predict
 #   {experiment}/sparse.csv                                fidelity by share of steps kept
 #   {experiment}/pruning/{split}.csv                       models of which only some parameters are kept
 #   {experiment}/transplants/{combination}/{checkpoint}.csv training with layers of the run and new ones
@@ -66,6 +69,7 @@ include: "workflow/rules/fidelity.smk"
 include: "workflow/rules/attribution.smk"
 include: "workflow/rules/pruning.smk"
 include: "workflow/rules/transplant.smk"
+include: "workflow/rules/proportionality.smk"
 include: "workflow/rules/pretraining.smk"
 include: "workflow/rules/updates.smk"
 include: "workflow/rules/products.smk"

@@ -15,6 +15,7 @@ from pydantic_core import CoreSchema, core_schema
 
 __all__ = [
     "Accuracy",
+    "AtLeastFive",
     "Count",
     "Distinct",
     "Items",
@@ -27,6 +28,7 @@ __all__ = [
     "Part",
     "Positive",
     "PowerOfThree",
+    "Resamples",
     "Seeds",
     "Several",
     "Share",
@@ -71,6 +73,8 @@ _identifier = Condition(str.isidentifier, "a name of letters, digits and undersc
 Natural = Annotated[int, Ge(0)]
 Count = Annotated[int, Ge(1)]
 Several = Annotated[int, Ge(2)]
+AtLeastFive = Annotated[int, Ge(5)]  # points that an interval of a correlation needs
+Resamples = Annotated[int, Ge(40)]  # the outermost of 40 lie at 2.5 and 97.5 %
 PowerOfThree = Annotated[
     int, Condition(_is_power_of_three, "a power of three")
 ]  # midpoint nodes nest under tripling

@@ -33,6 +33,13 @@ def windows(config: Config) -> Jobs:
     return [{"window": name} for name in config["study"]["windows"]["positions"]]
 
 
+def interventions(config: Config) -> Jobs:
+    """each window of interventions"""
+    chosen = config["study"]["proportionality"]
+    names = [*chosen["windows"], *(f"{start}_{stop}" for start, stop in chosen["ranges"])]
+    return [{"window": name} for name in names]
+
+
 def nodes(config: Config) -> Jobs:
     """each fixed number of nodes"""
     return [{"nodes": str(count)} for count in config["study"]["quadrature"]["nodes"]]
@@ -106,6 +113,6 @@ JOBS: dict[str, Callable[[Config], Jobs]] = {
     function.__name__: function
     for function in (
         seeds, parts, windows, nodes, methods, subsets, checkpoints, some_checkpoints, intervals, runs,
-        splits, transplants,
+        splits, transplants, interventions,
     )
 }  # fmt: skip

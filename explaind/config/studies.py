@@ -9,6 +9,7 @@ from pydantic import Field
 
 from explaind.config.changes import changed
 from explaind.config.fields import (
+    AtLeastFive,
     Count,
     Distinct,
     Items,
@@ -18,6 +19,7 @@ from explaind.config.fields import (
     Part,
     Positive,
     PowerOfThree,
+    Resamples,
     Seeds,
     Several,
     Share,
@@ -32,6 +34,7 @@ from explaind.errors import ConfigError
 
 __all__ = [
     "METHODS",
+    "PART_KINDS",
     "PRUNING_METHODS",
     "Attribution",
     "Datamodel",
@@ -41,6 +44,7 @@ __all__ = [
     "Languages",
     "Logits",
     "Periodicity",
+    "Proportionality",
     "Pruning",
     "Quadrature",
     "Runs",
@@ -66,6 +70,9 @@ PruningMethod = Literal[
 ]
 #: Which parameters to keep: `explaind.studies.saliency`, and `explaind.studies.filters`.
 PRUNING_METHODS: tuple[str, ...] = get_args(PruningMethod)
+PartKind = Literal["layer", "head", "neuron", "parameter"]
+#: Groups of parameters on which interventions act (`explaind.studies.parts`).
+PART_KINDS: tuple[str, ...] = get_args(PartKind)
 
 _RESIDUAL = "largest residual of each step, test sample and output"
 _NODES = "midpoint nodes at most"
@@ -273,6 +280,60 @@ class Sparse(Group):
     def wrong(self, whole: Recorded) -> Iterator[Wrong]:
         if not getattr(whole.data, "heldout", 0):
             yield "data.heldout", "at least 1: the loss of held-out samples ranks the updates", 0
+
+
+class Proportionality(Group):
+    """Interventions on the run: does what happens follow the scores?"""
+
+    windows: list[Text] = Field(description="windows of study.windows, by name")
+    ranges: list[Pair[Natural]] = Field(
+        description="further windows: the first update and the one behind the last"
+    )
+    updates: Several = Field(description="of a window: its first ones at most")
+    kinds: Distinct[PartKind] = Field(description="groups of parameters that are acted on")
+    units: list[Text] = Field(description="paths of linear or convolution modules whose units are neurons")
+    neurons: AtLeastFive = Field(description="neurons of a window, drawn at random; all if there are fewer")
+    parameters: AtLeastFive = Field(description="single parameters of a window, drawn at random")
+    retrained: Natural = Field(
+        description="groups of a kind (single parameters aside) whose terms are also removed while training goes on: the first"
+    )
+    shares: Distinct[Part] = Field(description="shares of the training set that are left out")
+    sets: AtLeastFive = Field(
+        description="random sets of each share; the most helpful and harmful samples make two more"
+    )
+    tests: Count = Field(description="test samples of the mean loss: the first ones")
+    tolerance: Positive = Field(description="largest residual of an update, in nats of the mean loss")
+    max_nodes: PowerOfThree = Field(description=_NODES)
+    seed: Natural = Field(description="of drawing groups, sets and intervals")
+    resamples: Resamples = Field(description="bootstrap samples of the 95 % intervals")
+
+    def wrong(self, whole: Any) -> Iterator[Wrong]:
+        placed = getattr(whole.study, "windows", None)
+        known = [] if placed is None else list(placed.positions)
+        if not self.windows and not self.ranges:
+            yield (
+                "study.proportionality.ranges",
+                "at least one window, here or in study.proportionality.windows",
+                [],
+            )
+        if unknown := [name for name in self.windows if name not in known]:
+            expected = f"names of windows of study.windows, {known}"
+            yield "study.proportionality.windows", expected, unknown
+        for start, stop in self.ranges:
+            if not start + 2 <= stop <= whole.train.max_steps:
+                expected = (
+                    f"windows of at least 2 updates that end by train.max_steps, {whole.train.max_steps}"
+                )
+                yield "study.proportionality.ranges", expected, [start, stop]
+        if self.tests > whole.data.test:
+            yield "study.proportionality.tests", f"at most the {whole.data.test} test samples", self.tests
+        if "neuron" in self.kinds and not self.units:
+            yield "study.proportionality.units", "modules with neurons, as kinds has 'neuron'", self.units
+        if whole.optimizer.name != "AdamW":
+            expected = (
+                "AdamW, whose decay is a term of its own at every update: study.proportionality removes it"
+            )
+            yield "optimizer.name", expected, whole.optimizer.name
 
 
 class Languages(Group):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -29,6 +29,7 @@ class Experiment:
         train, test: `(inputs, targets)`, disjoint; the first axis counts samples.
         heldout: more samples that are in neither, for studies that rank by a loss; None if there are none.
         names: of the classes, for figures; empty: their numbers.
+        heads: name of each attention head -> names of its parameters; empty where there is no attention, or heads share tensors.
         view: makes the view of a training sample that a run saw (`Augmented`); None without augmentation.
         groups: layer name -> parameter names, in the order in which figures show the layers.
         train_key, test_key: integers `[N]` by which figures sort samples.
@@ -51,6 +52,7 @@ class Experiment:
     view: View | None = None
     names: tuple[str, ...] = ()
     cycle: Tensor | None = None
+    heads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def training(self) -> Any:

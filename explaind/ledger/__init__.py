@@ -6,7 +6,7 @@ from explaind.ledger import adam, adamw, sgd
 from explaind.ledger.coefficients import Coefficients, Expand, UpdateRule
 from explaind.ledger.diagnosis import diagnose
 from explaind.ledger.norms import compare_norms, implied_gradients
-from explaind.ledger.rebuild import DECISIVE, Rebuilt, ReplayError, rebuild, rebuilt_updates
+from explaind.ledger.rebuild import DECISIVE, Rebuilt, ReplayError, buffer_before, rebuild, rebuilt_updates
 from explaind.ledger.terms import Ledger, UpdateTerms
 
 RULES: dict[str, UpdateRule] = {"AdamW": adamw.RULE, "Adam": adam.RULE, "SGD": sgd.RULE}
@@ -21,6 +21,7 @@ __all__ = [
     "ReplayError",
     "UpdateRule",
     "UpdateTerms",
+    "buffer_before",
     "compare_norms",
     "diagnose",
     "implied_gradients",

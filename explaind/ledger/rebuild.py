@@ -85,7 +85,7 @@ def rebuild(ledger: Ledger, gradient: BatchGradient, start: int, stop: int) -> I
 
 def rebuilt_updates(ledger: Ledger, gradient: BatchGradient, start: int, stop: int) -> Iterator[Rebuilt]:
     """The updates of `rebuild` themselves."""
-    buffer = _buffer_before(ledger, gradient, start, stop)
+    buffer = buffer_before(ledger, gradient, start, stop)
     for s in range(start, stop):
         c, expand, theta = ledger.coefficients(s), ledger.expand, ledger.parameters(s)
         factor = ledger.entering(s)
@@ -108,8 +108,10 @@ def _entering(ledger: Ledger, gradient: BatchGradient, s: int) -> Tensor:
     return ledger.entering(s) * gradient(s) + coupled * ledger.parameters(s)
 
 
-def _buffer_before(ledger: Ledger, gradient: BatchGradient, start: int, stop: int) -> Tensor:
-    """b_start [D]: recorded, or inferred from an update before, wherever it acts on an update in [start, stop).
+def buffer_before(ledger: Ledger, gradient: BatchGradient, start: int, stop: int) -> Tensor:
+    """b_start [D], the momentum buffer before update `start`: recorded, or inferred from an update before.
+
+    It is right wherever it acts on an update in [start, stop).
 
     An update with ρ = 0 (a learning rate of zero) does not determine the buffer: then an earlier one does, and the buffer
     is rolled on from there.

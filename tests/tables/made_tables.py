@@ -20,6 +20,7 @@ from explaind.tables import (
     findings,
     findings_logits,
     findings_pretraining,
+    findings_proportionality,
     findings_pruning,
     findings_transplant,
     lasso,
@@ -133,6 +134,17 @@ def write_pruned(folder: Path) -> list[Path]:
     return paths
 
 
+def _proportionality(folder: Path) -> dict[str, object]:
+    found, points = (
+        findings_proportionality.COLUMNS,
+        findings_proportionality.TABLE.also_columns["points_output"],
+    )
+    return {
+        "findings": [csv(folder / "found.csv", " ".join(found), ("mnist",) * len(found))],
+        "points": [csv(folder / "points.csv", " ".join(points), ("mnist",) * len(points))],
+    }
+
+
 def _text(folder: Path) -> Path:
     columns = "language name part paragraphs characters bytes tokens sequences bytes_per_token"
     return csv(folder / "languages.csv", columns, ("eng", "English", "train", 1, 9, 9, 5, 7, 1.8))
@@ -196,6 +208,7 @@ WRITE: dict[str, Callable[[SimpleNamespace, Path], dict[str, object]]] = {
     },
     "findings_pruning": lambda r, f: {"pruned": write_pruned(f)},
     "findings_transplant": _findings_transplant,
+    "findings_proportionality": lambda r, f: _proportionality(f),
     "lasso": lambda r, f: {"periodicity": r.periodicity},
     "lds": lambda r, f: {"scores": [_datamodel(f)]},
     "pruning_methods": lambda r, f: {"pruned": write_pruned(f)},
@@ -214,9 +227,9 @@ MODULES = {
     module.__name__.rpartition(".")[2]: module
     for module in (
         certificate, extrapolation, findings, findings_logits, findings_pretraining,
-        findings_pruning, findings_transplant, lasso, lds, pruning_methods, reconstruction, seeds,
-        sparse_steps, structure, subsampling, swap_errors, table01_fidelity, text, timings,
-        transplants,
+        findings_proportionality, findings_pruning, findings_transplant, lasso, lds,
+        pruning_methods, reconstruction, seeds, sparse_steps, structure, subsampling, swap_errors,
+        table01_fidelity, text, timings, transplants,
     )
 }  # fmt: skip
 

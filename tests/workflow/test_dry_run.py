@@ -26,6 +26,7 @@ def test_default_plan(project: Project) -> None:
     assert planned["train"] == 5
     assert planned["influence"] == 8
     assert planned["window"] == 4
+    assert planned["intervention"] == 2 and planned["proportionality"] == 1
     assert planned["quadrature"] == 2
     assert planned["transplant"] == 1 + 1 + 2 + 4 + 2 + 1, "checkpoints of each combination of layers"
     assert planned["swap"] == planned["fig03b"] == planned["findings_transplant"] == planned["report"] == 1
@@ -37,6 +38,7 @@ def test_default_plan_of_all_experiments(project: Project) -> None:
     assert planned["retrain"] == 5 * 2 + 2 + 4, "five fractions, leave-one-out, and CIFAR-2's"
     assert planned["train"] == 5, "only grokking has a rule to choose a seed by"
     assert planned["pruning"] == 5 and planned["pruning_methods"] == planned["fig02"] == 1, "MNIST's splits"
+    assert planned["intervention"] == 2 + 5 and planned["findings_proportionality"] == 1
     assert planned["table01_fidelity"] == planned["lds"] == planned["fig07"] == planned["fig08"] == 1
 
 

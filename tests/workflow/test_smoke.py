@@ -38,6 +38,7 @@ FIGURES = FROM_WINDOWS | {
     "fig10",
     "fig11",
     "swap_curve",
+    "interventions_grokking",
 }
 FROM_RUNS = {"explain_run", "fig03a_runs", "findings", "timings"}
 TABLES = {
@@ -48,6 +49,7 @@ TABLES = {
     "structure",
     "findings",
     "findings_logits",
+    "findings_proportionality",
     "timings",
     "transplants",
     "swap_errors",
@@ -57,11 +59,21 @@ EVERYTHING = (
     FIGURES
     | TABLES
     | {"train", "select", "record", "phases", "certify", "influence", "accumulate", "window", "quadrature"}
-    | {"periodicity", "logits", "fidelity", "explain_run", "transplant", "swap"}
+    | {
+        "periodicity",
+        "logits",
+        "fidelity",
+        "explain_run",
+        "transplant",
+        "swap",
+        "intervention",
+        "proportionality",
+    }
 )
 BENCHMARKED = {"train", "record", "certify", "influence", "window", "quadrature", "periodicity", "logits"} | {
     "transplant",
     "swap",
+    "intervention",
     "explain_run",
 }
 
@@ -137,6 +149,7 @@ def test_nothing_is_left_to_do(finished: Project) -> None:
         ("verify.tolerance=0.002", EVERYTHING - {"train", "select", "record", "phases", "seeds"} - MOVED),
         ("study.transplant.settle=7", {"transplant", "transplants", "fig03b", "fig11", "findings_transplant", "timings"}),
         ("study.swap.seed=7", {"swap", "swap_errors", "fig10", "swap_curve", "findings_transplant", "timings"}),
+        ("study.proportionality.resamples=41", {"proportionality", "findings_proportionality", "interventions_grokking"}),
         ("study.logits.stride=9", {"logits", "findings_logits", "timings"}),
         (
             "study.kernel.tail_tolerance=1e-7",

@@ -7,7 +7,7 @@ from typing import Any
 
 from explaind.experiments.experiment import Experiment, seeded
 from explaind.experiments.grokking.data import cycle, split_pairs
-from explaind.experiments.grokking.model import ModuloTransformer, layer_groups
+from explaind.experiments.grokking.model import ModuloTransformer, head_groups, layer_groups
 from explaind.experiments.likelihood import negative_log_likelihood
 
 __all__ = ["build"]
@@ -36,6 +36,7 @@ def build(config: Mapping[str, Any], seed: int) -> Experiment:
         train=(train.tokens, train.labels),
         test=(test.tokens, test.labels),
         groups=layer_groups(model),
+        heads=head_groups(model),
         train_key=train.sums,
         test_key=test.sums,
         classes=data["modulus"] + 2,

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from explaind.errors import ConfigError
 from explaind.experiments.grokking.layers import LAYERS
 
-__all__ = ["LAYERS", "ModuloTransformer", "layer_groups"]
+__all__ = ["LAYERS", "ModuloTransformer", "head_groups", "layer_groups"]
 
 
 class ModuloTransformer(nn.Module):
@@ -75,4 +75,11 @@ def layer_groups(model: ModuloTransformer) -> dict[str, tuple[str, ...]]:
     return {
         layer: tuple(name for name in names if name.split(".")[0] == module)
         for layer, module in zip(LAYERS, modules, strict=True)
+    }
+
+
+def head_groups(model: ModuloTransformer) -> dict[str, tuple[str, ...]]:
+    """Head name -> names of its E_i and D_i: the heads of the one attention block, counted from 1."""
+    return {
+        f"head {i + 1}": (f"encoders.{i}.weight", f"decoders.{i}.weight") for i in range(len(model.encoders))
     }

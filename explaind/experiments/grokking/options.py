@@ -12,7 +12,7 @@ from explaind.config.fields import Count, Several
 from explaind.config.group import Group, Wrong
 from explaind.config.recorded import Recorded, Samples
 from explaind.config.shared import Architecture, LayerFigure
-from explaind.config.studies import Kernel, Logits, Periodicity, Quadrature, Runs, Windows
+from explaind.config.studies import Kernel, Logits, Periodicity, Proportionality, Quadrature, Runs, Windows
 from explaind.config.transplants import Swap, Transplant
 from explaind.experiments.grokking.layers import LAYERS
 
@@ -64,6 +64,7 @@ class Study(Group):
     runs: Runs
     transplant: Transplant
     swap: Swap
+    proportionality: Proportionality
 
 
 class Options(Recorded):

@@ -11,7 +11,7 @@ from explaind.config.fields import Accuracy, Count, Pair, Positive
 from explaind.config.group import Group
 from explaind.config.recorded import Recorded
 from explaind.config.shared import Architecture
-from explaind.config.studies import Attribution, Datamodel, Examples, Pruning, Quadrature
+from explaind.config.studies import Attribution, Datamodel, Examples, Proportionality, Pruning, Quadrature
 from explaind.datasets.options import Images
 
 __all__ = ["Digits", "Network", "Options"]
@@ -43,6 +43,7 @@ class Study(Group):
     datamodel: Datamodel
     examples: Examples
     pruning: Pruning
+    proportionality: Proportionality
 
 
 class Options(Recorded):
