@@ -158,6 +158,10 @@ class Runs(Group):
             yield f"study.runs.settings.{first}", expected, self.settings[first]
         plain = whole.model_dump()
         plain["study"]["runs"] |= {"settings": {first: []}, "reduced": []}
+        try:
+            validate(plain)
+        except ConfigError:
+            return  # what is wrong without any change is said where it stands
         for name, changes in self.settings.items():
             if not (every := [*self.reduced, *changes]):
                 continue
