@@ -45,7 +45,7 @@ class Transplant(Group):
         key = "study.transplant"
         for name, layers in self.layers.items():
             known = (
-                type(whole.model).layers or layers
+                type(whole.model).layer_names or layers
             )  # where the options name none, the study compares with the model
             if strange := [layer for layer in layers if layer not in known]:
                 yield f"{key}.layers.{name}", f"layers of the model: {', '.join(known)}", strange[0]

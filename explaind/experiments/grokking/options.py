@@ -34,7 +34,7 @@ class ModularAddition(Samples):
 class ModularTransformer(Architecture):
     """One attention block and one MLP."""
 
-    layers: ClassVar[tuple[str, ...]] = LAYERS
+    layer_names: ClassVar[tuple[str, ...]] = LAYERS
 
     name: Literal["modular_transformer"]
     d_model: Count = Field(description="width of the embedding")
