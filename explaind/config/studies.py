@@ -156,15 +156,16 @@ class Runs(Group):
         if self.settings[first]:
             expected = "no change: the first setting is the experiment's own"
             yield f"study.runs.settings.{first}", expected, self.settings[first]
+        changes = {name: [*self.reduced, *own] for name, own in self.settings.items()}
+        if not any(changes.values()):
+            return
         plain = whole.model_dump()
         plain["study"]["runs"] |= {"settings": {first: []}, "reduced": []}
         try:
             validate(plain)
         except ConfigError:
             return  # what is wrong without any change is said where it stands
-        for name, changes in self.settings.items():
-            if not (every := [*self.reduced, *changes]):
-                continue
+        for name, every in changes.items():
             try:
                 validate(changed(plain, every))
             except ConfigError as error:

@@ -24,13 +24,12 @@ FIGURE = Figure(
     file="fig10_confusion",
     shows="confusion matrices before and after a swap of layers",
     details="share of the tests of each label (rows) that are given each prediction (columns), at two "
-    "checkpoints: as they are, and "
-    "with the layers of `study.swap.combination` of the last checkpoint; colours by the square root of the "
-    "share. Right: share of "
-    "the tests whose prediction is off by each label difference, modulo `data.modulus` (0, right, is left out)",
+    "checkpoints: as they are, and with the layers of `study.swap.combination` of the last checkpoint; colours "
+    "by the square root of the "
+    "share. Right: share of the tests whose prediction is off by each label difference, modulo `data.modulus` "
+    "(0, right, is left out)",
     caption="**Figure 10.** Confusion matrices of two checkpoints as they are and with the last checkpoint's "
-    "outer layers, and the "
-    "errors by label difference: cyclic off-diagonals.",
+    "outer layers, and the errors by label difference: cyclic off-diagonals.",
     inputs={"swap": "swap", "errors": "swap_errors"},
     options=("figure.dpi", "data.modulus", "study.transplant.layers", "study.swap.combination"),
     requires=("study.swap", "data.modulus"),

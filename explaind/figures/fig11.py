@@ -24,11 +24,9 @@ FIGURE = Figure(
     file="fig11_transplants",
     shows="training from layers of every checkpoint",
     details="as figure 3b, for every combination of layers (panels) and checkpoint (colours): test accuracy, "
-    "mean over seeds with "
-    "its 95% interval, and train accuracy (dotted). Trainings end early once all seeds have generalised",
+    "mean over seeds with its 95% interval, and train accuracy (dotted). Trainings end early once all seeds have generalised",
     caption="**Figure 11.** Test accuracy (lines, with 95% intervals over seeds) and train accuracy (dotted) of "
-    "new networks that "
-    "start with layers of the explained run, by combination of layers and checkpoint.",
+    "new networks that start with layers of the explained run, by combination of layers and checkpoint.",
     inputs={"curves": "transplants.curves"},
     options=("figure.dpi", "study.transplant.layers"),
     requires="study.transplant",

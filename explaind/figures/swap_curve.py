@@ -20,12 +20,11 @@ FIGURE = Figure(
     file="swap_curve",
     shows="accuracy of earlier checkpoints with the last one's layers",
     details="**a** test accuracy of every few checkpoints, as they are and with the layers of "
-    "`study.swap.combination` of the last "
-    "checkpoint; **b** the change, for every combination of layers. No training in between. Shaded: 95% bootstrap intervals over "
+    "`study.swap.combination` of the last checkpoint; **b** the change, for every combination of layers. No "
+    "training in between. Shaded: 95% bootstrap intervals over "
     "tests. Dashed: memorised, generalised",
     caption="**Swap curve.** Test accuracy of the run's checkpoints when layers are replaced by those of the "
-    "last checkpoint, and its "
-    "change; 95% bootstrap intervals over tests.",
+    "last checkpoint, and its change; 95% bootstrap intervals over tests.",
     inputs={"curves": "swap.curves", "phases": "phases"},
     options=("figure.dpi", "study.transplant.layers", "study.swap.combination"),
     requires="study.swap",

@@ -1,8 +1,7 @@
 """Errors by label difference: off which diagonal of the confusion matrix they lie, and how cyclic they are.
 
-Notation: n tests, p labels 0…p−1 that add up modulo p. A prediction ŷ of the label y has the difference d = (ŷ
-− y) mod p: 0 is right,
-and each other d is one cyclic off-diagonal of the confusion matrix. n_d counts the tests with difference d.
+Notation: n tests, p labels 0…p−1 that add up modulo p. A prediction ŷ of the label y has the difference d = (ŷ − y) mod p: 0 is
+right, and each other d is one cyclic off-diagonal of the confusion matrix. n_d counts the tests with difference d.
 
 The cyclic error at frequency k is a share of the tests,
 

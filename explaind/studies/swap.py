@@ -1,8 +1,7 @@
 """Layers of the run's last checkpoint in the place of those of earlier ones, without training (figure 10 and the swap curve).
 
-Notation: θ_s with the layers L of θ_T is the swapped checkpoint s; at s = T nothing changes. Intervals draw
-the n tests again: one
-bootstrap sample is a number of draws per test, the same for all checkpoints and for both networks that are compared.
+Notation: θ_s with the layers L of θ_T is the swapped checkpoint s; at s = T nothing changes. Intervals draw the
+n tests again: one bootstrap sample is a number of draws per test, the same for all checkpoints and for both networks compared.
 """
 
 from __future__ import annotations
@@ -55,8 +54,7 @@ def write(config: Mapping[str, Any], *, trajectory: Path, phases: Path, output: 
         trajectory: the recorded run.
         phases: JSON of the recorded run.
         output: the store "swap" to write: predicted (combination, step, test), the largest output, `original`
-        being a combination;
-            labels (test). Every `stride`-th checkpoint, those of `shown` and the last.
+            being a combination; labels (test). Every `stride`-th checkpoint, those of `shown` and the last.
         curves: CSV with `CURVES`: shares of the tests, one row per step and combination.
 
     Raises:

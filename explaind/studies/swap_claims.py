@@ -1,8 +1,8 @@
 """The claims about Figure 10 and the swap curve: what the last checkpoint's layers do to earlier checkpoints, without training.
 
 The tables are those of `explaind.studies.swap` (accuracies by step and combination) and
-`explaind.tables.swap_errors`. A change is
-resolved if its 95 % interval excludes 0. The thresholds decide verdicts, not results, and each is stated in its finding.
+`explaind.tables.swap_errors`. A change is resolved if its 95 % interval excludes 0. The thresholds decide
+verdicts, not results, and each is stated in its finding.
 """
 
 from __future__ import annotations
@@ -79,10 +79,9 @@ def cyclic_errors_shrink(cyclic: pd.DataFrame) -> Finding:
         "10",
         "Systematic cyclic off-diagonal errors shrink when the final outer layers are swapped in.",
         "Cyclic errors |sum over errors of exp(2 pi i k d / modulus)| / tests, d the label difference and k the "
-        "frequency of both "
-        "networks' errors together, at two checkpoints, with a bootstrap interval of the change over tests. "
-        "Reproduced: they shrink at "
-        "both, and so does their share of the errors; partly: they shrink at one (fewer errors, but not necessarily less cyclic "
+        "frequency of both networks' errors together, at two checkpoints, with a bootstrap interval of the change over tests. "
+        "Reproduced: they shrink at both, and so does their share of the errors; partly: they shrink at one "
+        "(fewer errors, but not necessarily less cyclic "
         "ones).",
         "; ".join(words),
         "smaller, and a smaller share of the errors",

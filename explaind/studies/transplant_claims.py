@@ -1,8 +1,7 @@
 """The claims about Figures 3b and 11: which layers of the explained run let new networks generalise at once.
 
-The tables are those of `explaind.studies.generalization` and `explaind.studies.transplant`: one row per
-network, and its curves. A
-combination is judged at the last of the checkpoints it was taken from, unless the claim is about earlier ones.
+The tables are those of `explaind.studies.generalization` and `explaind.studies.transplant`: one row per network,
+and its curves. A combination is judged at the last of the checkpoints it was taken from, unless the claim is about earlier ones.
 
 The thresholds decide verdicts, not results, and each is stated in the finding it decides.
 """
@@ -11,6 +10,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from explaind.errors import DataError
 from explaind.studies.finding import Finding, verdict
 
 __all__ = [
@@ -78,24 +78,22 @@ def bypasses_memorisation(
 
 
 def earlier_checkpoints(table: pd.DataFrame, curves: pd.DataFrame, combination: str, words: str) -> Finding:
-    """Claim: layers of earlier checkpoints do it too, with a slightly lower accuracy in the end."""
+    """Claim: layers of earlier checkpoints, of which there must be some, do it too, with a slightly lower accuracy in the end."""
     part = table[table.combination == combination]
     last = int(part.checkpoint_step.max())
     earlier = part[part.checkpoint_step < last]
-    measured, full, partial = "no earlier checkpoint was tried", False, False
-    if len(earlier):
-        of_these = curves[curves.combination == combination]
-        common = int(part.updates.min())
-        accuracy = of_these[of_these["update"] == common].groupby("checkpoint_step").test_accuracy.mean()
-        soon = earlier.assign(soon=earlier.generalized_at <= WITHIN).groupby("checkpoint_step").soon.sum()
-        seeds = earlier.groupby("checkpoint_step").seed.count()
-        measured = "; ".join(
-            f"step {step}: {int(soon[step])} of {seeds[step]} seeds, accuracy {accuracy[step]:.2%}"
-            for step in soon.index
-        )
-        measured += f"; last, step {last}: accuracy {accuracy[last]:.2%}; accuracies after {common} updates"
-        full = bool((soon == seeds).all() and (accuracy[soon.index] <= accuracy[last]).all())
-        partial = bool((soon > 0).any())
+    of_these = curves[curves.combination == combination]
+    common = int(part.updates.min())
+    accuracy = of_these[of_these["update"] == common].groupby("checkpoint_step").test_accuracy.mean()
+    soon = earlier.assign(soon=earlier.generalized_at <= WITHIN).groupby("checkpoint_step").soon.sum()
+    seeds = earlier.groupby("checkpoint_step").seed.count()
+    measured = "; ".join(
+        f"step {step}: {int(soon[step])} of {seeds[step]} seeds, accuracy {accuracy[step]:.2%}"
+        for step in soon.index
+    )
+    measured += f"; last, step {last}: accuracy {accuracy[last]:.2%}; accuracies after {common} updates"
+    full = bool((soon == seeds).all() and (accuracy[soon.index] <= accuracy[last]).all())
+    partial = bool((soon > 0).any())
     return Finding(
         "11",
         f"With {words} of earlier checkpoints, a new network also generalises fast, with a slightly lower accuracy.",
@@ -137,6 +135,13 @@ def which_layers(table: pd.DataFrame, inner: str = "attention_linear1", outer: s
 def _last(table: pd.DataFrame, combination: str) -> pd.DataFrame:
     """The networks with the layers of the last checkpoint that this combination was taken from."""
     part = table[table.combination == combination]
+    if part.empty:
+        raise DataError(
+            f"No network was trained with the layers of {combination!r}.",
+            expected="a training of each combination that a claim is about",
+            got=", ".join(table.combination.unique()),
+            remedy="Add it to study.transplant.checkpoints.",
+        )
     return part[part.checkpoint_step == part.checkpoint_step.max()]
 
 
