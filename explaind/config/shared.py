@@ -42,11 +42,7 @@ Optimizer = Annotated[AdamW | SGD, Field(discriminator="name")]
 class Architecture(Group):
     """Which model. An experiment's own adds its sizes and narrows the name."""
 
-<<<<<<< HEAD
     layer_names: ClassVar[tuple[str, ...]] = ()  # In the order of the model; (): no option names one.
-=======
-    layer_names: ClassVar[tuple[str, ...]] = ()  # The names of its layers, where options have to name some.
->>>>>>> transplant
 
     name: Text = Field(description="which model; the other keys are its sizes")
 
