@@ -20,6 +20,8 @@ KINDS: list[tuple[Any, str, list[Any], list[Any]]] = [
     (fields.Natural, "a whole number of at least 0", [0, 7], [-1, True, 0.0]),
     (fields.Count, "a whole number of at least 1", [1], [0, True, "many"]),
     (fields.Several, "a whole number of at least 2", [2], [1]),
+    (fields.AtLeastFive, "a whole number of at least 5", [5], [4, True]),
+    (fields.Resamples, "a whole number of at least 40", [40, 1000], [39]),
     (Annotated[int, Ge(20), Le(1200)], "a whole number from 20 to 1200", [20, 1200], [19, 1201]),
     (fields.PowerOfThree, "a power of three", [1, 3, 81], [0, -3, 80, 3.0, True]),
     (fields.NestedNodes, "one of 1, 3, 7", [1, 3, 7], [0, 5, 3.0, True]),
