@@ -10,8 +10,8 @@ import pandas as pd
 
 from explaind.config.declarations import Table
 from explaind.store.files import write_csv
+from explaind.studies.finding import COLUMNS
 from explaind.studies.pruning_claims import CLAIMS
-from explaind.tables.findings import COLUMNS
 from explaind.tables.pruning_methods import read_splits
 
 __all__ = ["TABLE", "write"]

@@ -12,7 +12,7 @@ import pandas as pd
 from explaind.config.declarations import Table
 from explaind.store.files import read_json, write_csv
 from explaind.studies import swap_claims, transplant_claims
-from explaind.tables.findings import COLUMNS
+from explaind.studies.finding import COLUMNS
 
 __all__ = ["TABLE", "write"]
 
