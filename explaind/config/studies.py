@@ -27,14 +27,16 @@ from explaind.config.group import Group, Wrong
 from explaind.config.recorded import Recorded
 
 __all__ = [
+    "CHOICES",
     "METHODS",
     "Attribution",
     "Datamodel",
     "Examples",
+    "Frequencies",
     "Intervals",
     "Kernel",
     "Languages",
-    "Logits",
+    "Outputs",
     "Periodicity",
     "Quadrature",
     "Sparse",
@@ -44,6 +46,10 @@ __all__ = [
 Method = Literal["explaind", "trak", "tracin", "gradient_dot", "influence_function"]
 #: Attribution methods of the data study; all but the first are dattri's (`explaind.studies.baseline`).
 METHODS: tuple[str, ...] = get_args(Method)
+
+Choice = Literal["log_probabilities", "logits", "true_class"]
+#: What of the outputs can be explained (`explaind.studies.choices`): the first is the paper's.
+CHOICES: tuple[str, ...] = get_args(Choice)
 
 _RESIDUAL = "largest residual of each step, test sample and output"
 _NODES = "midpoint nodes at most"
@@ -109,14 +115,35 @@ class Periodicity(Group):
             yield "study.windows.positions", expected, list(windows.positions)
 
 
-class Logits(Group):
-    """Importances on the activation of a module."""
+class Outputs(Group):
+    """What of the outputs is explained: the same figures for several choices (docs/method.md, section 8)."""
 
-    module: Text = Field(description="path of the module")
-    stride: Count = Field(description="updates from one explained update to the next")
-    tests: Count = Field(description="explained test samples: the first ones")
-    tolerance: Positive = Field(description=_RESIDUAL)
+    choices: Distinct[Choice] = Field(description="what is explained")
+    module: Text = Field(description="path of the module whose activation is the logits")
+    stride: Count = Field(description="updates from one explained update to the next (figure 3a)")
+    tests: Count = Field(description="test samples of importances and similarities: the first ones")
+    kernel_tests: Several = Field(description="test samples of a kernel: the first ones")
+    width: Count = Field(description="updates of a window that are explained: its last ones")
+    tolerance: Positive = Field(description="largest residual of each step, test sample and output")
     max_nodes: PowerOfThree = Field(description=_NODES)
+    tail_tolerance: Weight = Field(description=_TAIL)
+
+    def wrong(self, whole: Any) -> Iterator[Wrong]:
+        for key in ("tests", "kernel_tests"):
+            if (got := getattr(self, key)) > whole.data.test:
+                yield f"study.outputs.{key}", f"at most the {whole.data.test} test samples", got
+        if self.width > whole.study.windows.width:
+            expected = f"at most study.windows.width, {whole.study.windows.width}"
+            yield "study.outputs.width", expected, self.width
+
+
+class Frequencies(Group):
+    """Power of every frequency over training."""
+
+    parameters: Distinct[Text] = Field(
+        description="matrices whose first rows belong to the numbers 0…modulus − 1"
+    )
+    stride: Count = Field(description="updates from one that is measured to the next")
 
 
 class Attribution(Group):

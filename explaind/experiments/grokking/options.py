@@ -11,7 +11,7 @@ from explaind.config.fields import Count, Several
 from explaind.config.group import Group, Wrong
 from explaind.config.recorded import Recorded, Samples
 from explaind.config.shared import Architecture, LayerFigure
-from explaind.config.studies import Kernel, Logits, Periodicity, Quadrature, Windows
+from explaind.config.studies import Frequencies, Kernel, Outputs, Periodicity, Quadrature, Windows
 
 __all__ = ["Options"]
 
@@ -49,7 +49,8 @@ class Study(Group):
     kernel: Kernel
     quadrature: Quadrature
     periodicity: Periodicity
-    logits: Logits
+    outputs: Outputs
+    frequencies: Frequencies
 
 
 class Options(Recorded):
