@@ -116,7 +116,7 @@ class Periodicity(Group):
 
 
 class Outputs(Group):
-    """What of the outputs is explained: the same figures for several choices (docs/method.md, section 8)."""
+    """What of the outputs is explained: the same figures for several choices (docs/method.md, section 10)."""
 
     choices: Distinct[Choice] = Field(description="what is explained")
     module: Text = Field(description="path of the module whose activation is the logits")

@@ -23,11 +23,11 @@ FIGURE = Figure(
     label="3a, by output",
     file="fig03a_outputs",
     shows="figure 3a for each choice of the explained output",
-    details="columns: log-probabilities of all outputs, logits, log-probability of the true class; rows: importance of kernel and "
-    "regularization, kernel importance of each layer, their difference by layer, at every `study.outputs.stride`-th update. "
+    details="columns: log-probabilities of all outputs, logits, log-probability of the true class; rows: importance of kernel "
+    "and regularization, kernel importance of each layer, their difference by layer, at every `study.outputs.stride`-th update. "
     "Axes fit the updates after the first 5%.",
-    caption="**Figure 3a, by explained output.** As figure 3a, b to d, for log-probabilities of all outputs, logits of all outputs "
-    "and the log-probability of the true class alone, at every few updates.",
+    caption="**Figure 3a, by explained output.** As figure 3a, b to d, for log-probabilities of all outputs, logits of all "
+    "outputs and the log-probability of the true class alone, at every few updates.",
     inputs={"importances": "importances", "phases": "phases"},
     options=("figure.dpi",),
     requires="study.outputs",
@@ -80,7 +80,11 @@ def _column(column: Any, rows: pd.DataFrame) -> None:
 
 
 def _curves(
-    axes: Axes, steps: pd.Series, curves: Mapping[str, pd.Series], colours: list[str], bottom: float | None = None
+    axes: Axes,
+    steps: pd.Series,
+    curves: Mapping[str, pd.Series],
+    colours: list[str],
+    bottom: float | None = None,
 ) -> None:
     """Lines through the explained updates."""
     for (name, curve), colour in zip(curves.items(), colours, strict=True):

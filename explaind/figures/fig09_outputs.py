@@ -61,5 +61,6 @@ def draw(config: Mapping[str, Any], *, kernels: Sequence[Path], phases: Path, st
             for top, picture in zip(grid[0], line, strict=True):
                 top.set_title(f"steps {picture.window[0]}–{picture.window[1]}", fontsize=7)
             part.supxlabel(
-                f"training sample, by $a+b$; rows: test sample, by $a+b$\n{describe_blocks(line[0])}", fontsize=6
+                f"training sample, by $a+b$; rows: test sample, by $a+b$\n{describe_blocks(line[0])}",
+                fontsize=6,
             )

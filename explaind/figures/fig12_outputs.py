@@ -19,18 +19,19 @@ FIGURE = Figure(
     label="12, by output",
     file="fig12_outputs",
     shows="figure 12 for each choice of the explained output, on periods and frequencies",
-    details="Lasso coefficients of cosines of the label difference for the late window's decoder similarity: left on whole periods, "
-    "as published, right on frequencies k/p (whole cycles); first row: the published window, all of its updates. The mean "
-    "similarity is subtracted first.",
-    caption="**Figure 12, by explained output.** Lasso coefficients of cosines of the label difference, on periods of whole labels "
-    "(left) and on frequencies of whole cycles in p labels (right). Equal coefficients on all frequencies are an indicator of "
-    "equal labels.",
+    details="Lasso coefficients of cosines of the label difference for the late window's decoder similarity: left on whole "
+    "periods, as published, right on frequencies k/p (whole cycles); first row: the published window, all of its updates. The "
+    "mean similarity is subtracted first.",
+    caption="**Figure 12, by explained output.** Lasso coefficients of cosines of the label difference, on periods of whole "
+    "labels (left) and on frequencies of whole cycles in p labels (right). Equal coefficients on all frequencies are an "
+    "indicator of equal labels.",
     inputs={"spectra": "spectra"},
     options=("data.modulus", "figure.dpi"),
     requires=("study.periodicity", "study.outputs", "data.modulus"),
 )
 
 LABELLED = 4  # the largest coefficients are named
+APART = 0.04  # of the axis, between two names
 
 
 def draw(config: Mapping[str, Any], *, spectra: Path, stem: Path) -> None:
@@ -62,12 +63,14 @@ def _coefficients(axes: Axes, rows: pd.DataFrame) -> None:
     kept, others = cosines[cosines.coefficient != 0], int((sines.coefficient != 0).sum())
     axes.set_title(f"{len(kept)} of {len(cosines)} cosines, {others} sines are not zero", fontsize=7)
     largest = kept.reindex(kept.coefficient.abs().sort_values(ascending=False).index).head(LABELLED)
+    named: list[float] = []
     for one in largest.itertuples():
+        if any(abs(one.number - other) < APART * len(cosines) for other in named):
+            continue  # its name would cover another
+        named.append(one.number)
         above = one.coefficient > 0
         axes.annotate(
             f"{one.number}", (one.number, one.coefficient), (0, 2 if above else -2), textcoords="offset points",
             ha="center", va="bottom" if above else "top", fontsize=6,
         )  # fmt: skip
     axes.margins(y=0.2)
-
-

@@ -17,8 +17,8 @@ FIGURE = Figure(
     file="fig13_outputs",
     shows="figure 13 for each choice of the explained output",
     details="groups of four columns: choices; sorted by label; updates, tests, colours and profiles as in `fig05_outputs`",
-    caption="**Figure 13, by explained output.** As figure 13, sorted by label, for log-probabilities of all outputs, logits of all "
-    "outputs and the log-probability of the true class alone.",
+    caption="**Figure 13, by explained output.** As figure 13, sorted by label, for log-probabilities of all outputs, logits of "
+    "all outputs and the log-probability of the true class alone.",
     inputs={"similarities": ("outputs.similarity", "early", "onset", "middle", "late"), "phases": "phases"},
     options=("name", "data", "model", "study.outputs.choices", "figure.dpi"),
     requires=("study.outputs", "data.modulus"),
@@ -51,5 +51,11 @@ def draw(config: Mapping[str, Any], *, similarities: Sequence[Path], phases: Pat
     ]
     size = (5 * len(choices), 12.5)
     draw_cells(
-        list(lines.values()), list(lines), columns, stem=stem, dpi=config["figure"]["dpi"], size=size, orders=(1,)
+        list(lines.values()),
+        list(lines),
+        columns,
+        stem=stem,
+        dpi=config["figure"]["dpi"],
+        size=size,
+        orders=(1,),
     )

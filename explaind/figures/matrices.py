@@ -20,7 +20,16 @@ from explaind.figures.style import DIVERGING
 from explaind.store import read_dataset
 from explaind.studies.labels import samples_of
 
-__all__ = ["Picture", "block_mean", "describe_blocks", "load_pictures", "read_window", "scale_ticks", "show", "signed_log"]
+__all__ = [
+    "Picture",
+    "block_mean",
+    "describe_blocks",
+    "load_pictures",
+    "read_window",
+    "scale_ticks",
+    "show",
+    "signed_log",
+]
 
 DECADES = (2, 4)  # fewest and most decades of the colour scale's logarithmic part; below them it is linear
 

@@ -1,6 +1,6 @@
 """Grids of test × test similarity matrices, as in figures 5 and 13.
 
-A cell shows one matrix, sorted by a+b and by the label (a+b) mod p, above its profile: the mean cosine of pairs by label difference.
+A cell shows one matrix, sorted by a+b and by the label (a+b) mod p, above its profile: the mean cosine by label difference.
 Cosines off the diagonal are often far smaller than 1, so each cell's colours span the range of its own pairs i ≠ j (all but
 `explaind.studies.profiles.TAIL` on either side), which is written above it.
 """
@@ -84,7 +84,12 @@ def load_cells(
         for layer in result["layer"].values if layers is None else layers:
             matrix = result["similarity"].sel(layer=layer).values
             cell = Cell(
-                matrix, samples.test_keys, samples.test_labels, samples.modulus, result.attrs["window"], pixels
+                matrix,
+                samples.test_keys,
+                samples.test_labels,
+                samples.modulus,
+                result.attrs["window"],
+                pixels,
             )
             cells.setdefault(str(layer), []).append(cell)
     return cells

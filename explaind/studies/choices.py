@@ -6,7 +6,7 @@ Notation: z = logits, the activation of a module whose log-softmax the model ret
     logits              z_j of every output j
     true_class          f_y alone
 
-Which claims depend on the choice is derived in docs/method.md, section 8.
+Which claims depend on the choice is derived in docs/method.md, section 10.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A similarity matrix as a function of the label difference, and the range of its values off the diagonal.
 
-Notation: S is an `[n, n]` matrix of cosines, y_i the labels in 0…p−1 of its rows and columns. Pairs are i ≠ j: each sample is like
-itself, whatever its label.
+Notation: S is an `[n, n]` matrix of cosines, y_i the labels in 0…p−1 of its rows and columns. Pairs are i ≠ j: each sample is
+like itself, whatever its label.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ The published fit offers cosines and sines whose period P is a whole number of l
 cycles, cos(2πkδ/p) with k = 1…(p−1)/2, whose periods p/k are not whole for a prime p, except for k = 1. Whole periods can only
 surround any other cycle. So the same Lasso (`explaind.studies.periodicity`) is fitted on both bases.
 
-The mean similarity of all pairs is subtracted first. The published fit has neither that nor an intercept; where cosines have a mean
-(on logits), whole periods then spend coefficients of opposite signs and sizes up to 30 on imitating a constant.
+The mean similarity of all pairs is subtracted first. The published fit has neither that nor an intercept; where cosines have a
+mean (on logits), whole periods then spend coefficients of opposite signs and sizes up to 30 on imitating a constant.
 
 An indicator of equal labels is every cycle at once: 1{δ = 0} = 1/p + (2/p) Σ_k cos(2πkδ/p). Equal coefficients on all frequencies
 therefore say "same label", and nothing about the geometry of the numbers (`explaind.studies.geometry.comb`).

@@ -1,4 +1,4 @@
-"""Frequencies over training in a few numbers, and the claim that they move from high to low (see `explaind.studies.frequencies`)."""
+"""Frequencies over training in a few numbers, and the claim that they move from high to low (`explaind.studies.frequencies`)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,15 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
         mean = float((k * share).sum() / total) if total else float("nan")
         effective = float(1 / (share**2).sum()) if total else float("nan")
         rows.append(
-            (quantity, step, float(part.power.sum()), int(k[strongest]), float(share[strongest]), mean, effective)
+            (
+                quantity,
+                step,
+                float(part.power.sum()),
+                int(k[strongest]),
+                float(share[strongest]),
+                mean,
+                effective,
+            )
         )
     return pd.DataFrame(rows, columns=SUMMARY)
 
@@ -46,15 +54,18 @@ def moves_to_low(summary: pd.DataFrame, quantity: str, since: int) -> Finding:
     rows = summary[(summary.quantity == quantity) & (summary.step >= since)].sort_values("step")
     first, last = rows.iloc[0], rows.iloc[-1]
     rank = float(spearmanr(rows.step, rows.mean_frequency).statistic) if len(rows) > 2 else float("nan")
-    falls, slower = last.mean_frequency < first.mean_frequency, last.strongest_frequency < first.strongest_frequency
+    falls, slower = (
+        last.mean_frequency < first.mean_frequency,
+        last.strongest_frequency < first.strongest_frequency,
+    )
     return Finding(
         "frequencies",
         f"Power moves from high to low frequencies after memorisation: {quantity}.",
         "Mean frequency Σ k share_k and strongest frequency at memorisation and after the last update, and Spearman correlation "
         "of the mean frequency with the update in between. Reproduced: both fall, and the correlation is at most -0.5; partly: "
         "one of both falls.",
-        f"mean {first.mean_frequency:.1f} at step {first.step:.0f}, {last.mean_frequency:.1f} at step {last.step:.0f} (correlation "
-        f"{rank:+.2f}); strongest {first.strongest_frequency:.0f} ({first.strongest_share:.0%}), then "
+        f"mean {first.mean_frequency:.1f} at step {first.step:.0f}, {last.mean_frequency:.1f} at step {last.step:.0f} "
+        f"(correlation {rank:+.2f}); strongest {first.strongest_frequency:.0f} ({first.strongest_share:.0%}), then "
         f"{last.strongest_frequency:.0f} ({last.strongest_share:.0%}); effective number {first.effective_frequencies:.1f}, then "
         f"{last.effective_frequencies:.1f}",
         "falling; by symmetry of the task in which frequencies are high, no direction is preferred over seeds",

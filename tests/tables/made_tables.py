@@ -17,14 +17,17 @@ from explaind.tables import (
     certificate,
     extrapolation,
     findings,
-    findings_logits,
+    findings_outputs,
     findings_pretraining,
+    frequencies_table,
     lasso,
+    lasso_outputs,
     lds,
     reconstruction,
     seeds,
     sparse_steps,
     structure,
+    structure_outputs,
     subsampling,
     table01_fidelity,
     text,
@@ -74,11 +77,6 @@ def _fidelity(results: SimpleNamespace, folder: Path) -> Path:
     return folder / "fidelity.csv"
 
 
-def _logits(folder: Path) -> Path:
-    rows = [(step, layer, 1.0 + step, 2.0 + step) for step in (0, 200, 399) for layer in LAYERS]
-    return csv(folder / "logits.csv", "step layer kernel regularization", *rows)
-
-
 def _benchmark(folder: Path) -> Path:
     path = folder / "benchmarks" / "grokking" / "record.jsonl"
     path.parent.mkdir(parents=True)
@@ -121,19 +119,34 @@ WRITE: dict[str, Callable[[SimpleNamespace, Path], dict[str, object]]] = {
     "findings": lambda r, f: (
         {"config": r.config} | {name: getattr(r, name) for name in findings.TABLE.inputs}
     ),
-    "findings_logits": lambda r, f: {"logits": _logits(f), "metrics": r.metrics, "phases": r.phases},
+    "findings_outputs": lambda r, f: {
+        "importances": r.importances,
+        "metrics": r.metrics,
+        "phases": r.phases,
+        "structure": r.structure_outputs,
+        "spectra": r.spectra,
+        "frequencies": r.frequencies_table,
+    },
+    "frequencies_table": lambda r, f: {"frequencies": r.frequencies},
     "findings_pretraining": lambda r, f: {
         "config": {"data": {"languages": ["deu", "eng"]}},
         "reconstruction": _reconstruction(f),
         "updates": f / "u.zarr",
         "languages": [_languages(f)],
     },
+    "lasso_outputs": lambda r, f: {"spectra": r.spectra},
     "lasso": lambda r, f: {"periodicity": r.periodicity},
     "lds": lambda r, f: {"scores": [_datamodel(f)]},
     "reconstruction": lambda r, f: {"updates": _updates(f)},
     "seeds": _seeds,
     "sparse_steps": lambda r, f: {"sparse": _sparse(f)},
     "structure": lambda r, f: {"config": r.config, "windows": list(r.windows.values()), "phases": r.phases},
+    "structure_outputs": lambda r, f: {
+        "config": r.config,
+        "kernels": list(r.kernels.values()),
+        "similarities": list(r.similarities.values()),
+        "phases": r.phases,
+    },
     "subsampling": lambda r, f: {"updates": _updates(f), "intervals": [_interval(f)]},
     "table01_fidelity": lambda r, f: {"fidelities": [_fidelity(r, f)]},
     "text": lambda r, f: {"config": {"train": {"batch": 6, "mix": 0.5}}, "languages": _text(f)},
@@ -142,7 +155,8 @@ WRITE: dict[str, Callable[[SimpleNamespace, Path], dict[str, object]]] = {
 MODULES = {
     module.__name__.rpartition(".")[2]: module
     for module in (
-        certificate, extrapolation, findings, findings_logits, findings_pretraining, lasso, lds, reconstruction, seeds,
+        certificate, extrapolation, findings, findings_outputs, findings_pretraining, frequencies_table, lasso,
+        lasso_outputs, lds, reconstruction, seeds, structure_outputs,
         sparse_steps, structure, subsampling, table01_fidelity, text, timings,
     )
 }  # fmt: skip

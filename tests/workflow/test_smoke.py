@@ -16,7 +16,8 @@ from tests.workflow.conftest import Project
 pytestmark = pytest.mark.smoke
 
 FROM_WINDOWS = {"fig04", "fig05", "fig09", "fig12", "fig13"}
-FIGURES = FROM_WINDOWS | {"fig03a", "replay_grokking"}
+FROM_OUTPUTS = {"fig04_outputs", "fig05_outputs", "fig09_outputs", "fig12_outputs", "fig13_outputs"}
+FIGURES = FROM_WINDOWS | FROM_OUTPUTS | {"fig03a", "fig03a_outputs", "frequencies_figure", "replay_grokking"}
 TABLES = {
     "table01_fidelity",
     "certificate",
@@ -24,16 +25,20 @@ TABLES = {
     "lasso",
     "structure",
     "findings",
-    "findings_logits",
+    "findings_outputs",
+    "frequencies_table",
+    "lasso_outputs",
+    "structure_outputs",
     "timings",
 }
 EVERYTHING = (
     FIGURES
     | TABLES
     | {"train", "select", "record", "phases", "certify", "influence", "accumulate", "window", "quadrature"}
-    | {"periodicity", "logits", "fidelity"}
+    | {"periodicity", "importances", "outputs", "spectra", "frequencies", "fidelity"}
 )
-BENCHMARKED = {"train", "record", "certify", "influence", "window", "quadrature", "periodicity", "logits"}
+BENCHMARKED = {"train", "record", "certify", "influence", "window", "quadrature", "periodicity"}
+BENCHMARKED |= {"importances", "outputs", "frequencies"}
 
 
 @pytest.fixture(scope="module")
@@ -81,17 +86,23 @@ def test_nothing_is_left_to_do(finished: Project) -> None:
     [
         ("figure.regularization_stride=12", {"fig03a"}),
         ("figure.dpi=70", FIGURES),
-        ("study.periodicity.alpha=0.01", {"periodicity", "fig12", "lasso", "findings", "timings"}),
+        ("study.periodicity.alpha=0.01", {"periodicity", "fig12", "lasso", "findings", "timings"}
+         | {"spectra", "fig12_outputs", "lasso_outputs", "findings_outputs"}),
         ("influence.tolerance=0.02", {"influence", "accumulate", "fig03a", "fidelity", "table01_fidelity", "findings"}
          | {"timings"}),
         ("verify.tolerance=0.002", EVERYTHING - {"train", "select", "record", "phases", "seeds"}),
-        ("study.logits.stride=9", {"logits", "findings_logits", "timings"}),
+        ("study.outputs.stride=9", {"importances", "fig03a_outputs", "findings_outputs", "timings"}),
+        ("study.outputs.width=2", {"outputs", "spectra", "structure_outputs", "lasso_outputs", "findings_outputs", "timings"}
+         | FROM_OUTPUTS),
+        ("study.frequencies.stride=9", {"frequencies", "frequencies_table", "frequencies_figure", "findings_outputs", "timings"}),
         (
             "study.kernel.tail_tolerance=1e-7",
-            {"window", "structure", "periodicity", "lasso", "findings", "timings"} | FROM_WINDOWS,
+            {"window", "structure", "periodicity", "lasso", "findings", "timings"} | FROM_WINDOWS
+            | {"spectra", "fig12_outputs", "lasso_outputs", "findings_outputs"},
         ),
         ("study.windows.width=5", EVERYTHING - {"train", "select", "record", "certify", "influence", "accumulate"}
-         - {"quadrature", "logits", "seeds", "certificate", "fidelity", "table01_fidelity", "replay_grokking"}),
+         - {"quadrature", "importances", "seeds", "certificate", "fidelity", "table01_fidelity", "replay_grokking"}
+         - {"frequencies", "frequencies_table"}),
         ("select.fallback=refuse", EVERYTHING - {"train"}),
         ("model.hidden=20", EVERYTHING),
         ("execution.chunk_steps=8", set()),

@@ -22,9 +22,9 @@ FIGURE = Figure(
     label="frequencies",
     file="frequencies",
     shows="power of every frequency over training",
-    details="share of each frequency k (whole cycles in p labels) in the power of the logits as a function of the distance from the "
-    "label, and of the rows of parameters that belong to numbers; white: mean frequency, which is (p+1)/4 for noise (dotted). "
-    "Below: the effective number of frequencies. Dashed: memorised, generalised.",
+    details="share of each frequency k (whole cycles in p labels) in the power of the logits as a function of the distance from "
+    "the label, and of the rows of parameters that belong to numbers; white: mean frequency, which is (p+1)/4 for noise "
+    "(dotted). Below: the effective number of frequencies. Dashed: memorised, generalised.",
     caption="**Frequencies over training.** Share of each frequency in the power of parameters and logits (colour), and the mean "
     "frequency (line). Dotted: the mean frequency of noise. Below: effective number of frequencies, 1/Σ share².",
     inputs={"frequencies": "frequencies", "phases": "phases"},
@@ -54,14 +54,16 @@ def draw(config: Mapping[str, Any], *, frequencies: Path, phases: Path, stem: Pa
         for position, (axes, quantity) in enumerate(zip(column[:-1], quantities, strict=True)):
             image = _map(axes, table[table.quantity == quantity], summary[summary.quantity == quantity])
             panel(axes, "abcdefgh"[position], quantity)
-            mark_phases(axes, run, label=position == 0)
+            for key in ("memorization_step", "generalization_step"):
+                if run[key] is not None:
+                    axes.axvline(run[key], color="white", linewidth=0.7, linestyle=(0, (4, 2)))
         figure.colorbar(image, ax=column[:-1], label="share of the power", extend="min", pad=0.01, aspect=40)
         for quantity, colour in zip(quantities, (*TERM_COLOURS, *LAYER_COLOURS), strict=False):
             rows = summary[summary.quantity == quantity]
             column[-1].plot(rows.step, rows.effective_frequencies, color=colour, label=quantity)
         column[-1].set(yscale="log", ylabel="effective number\nof frequencies", xlabel="training step")
         column[-1].legend(loc="lower left")
-        mark_phases(column[-1], run)
+        mark_phases(column[-1], run, label=True)
         panel(column[-1], "abcdefgh"[len(quantities)], "How many frequencies share the power")
 
 
