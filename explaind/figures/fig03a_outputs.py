@@ -52,7 +52,7 @@ def draw(config: Mapping[str, Any], *, importances: Path, phases: Path, stem: Pa
         for column, choice in zip(grid.T, choices, strict=True):
             rows = table[table.choice == choice]
             _column(column, rows)
-            column[0].set_title(NAMES[choice])
+            column[0].set_title(NAMES[choice], y=1.06)
             for axes in column:
                 axes.set_xlim(0, run["steps"])
                 mark_phases(axes, run, label=axes is grid[0, 0])

@@ -20,7 +20,7 @@ __all__ = ["FIGURE", "draw"]
 
 FIGURE = Figure(
     label="frequencies",
-    file="frequencies",
+    file="frequencies_over_training",
     shows="power of every frequency over training",
     details="share of each frequency k (whole cycles in p labels) in the power of the logits as a function of the distance from "
     "the label, and of the rows of parameters that belong to numbers; white: mean frequency, which is (p+1)/4 for noise "

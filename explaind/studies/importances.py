@@ -71,6 +71,6 @@ def write(config: Mapping[str, Any], *, trajectory: Path, output: Path) -> None:
         everything = everything.rename(
             columns={"kernel_all": "kernel", "regularization_all": "regularization"}
         )
-        table = pd.concat([layers, everything]).sort_values(["step", "layer"], kind="stable")
+        table = pd.concat([layers, everything]).sort_values("step", kind="stable")  # layers in their order
         parts.append(table.assign(choice=choice)[list(COLUMNS)])
     write_csv(pd.concat(parts), output)

@@ -48,7 +48,8 @@ TABLE = Table(
         "offdiagonal_mean": ("cosine", "their mean; similarities only"),
         "residual_share": (
             "share",
-            "Σ \\|residual\\| over tests, of Σ \\|change\\| of the explained sum by these updates; kernels only",
+            "what integration and replay miss: Σ |residual| over tests, of Σ |regularization influence| of all layers; kernels "
+            "only. The net change is no measure, as kernel and regularization nearly cancel in it",
         ),
     },
 )
@@ -97,8 +98,8 @@ def _rows(config: Mapping[str, Any], kind: str, path: Path, phases: Path) -> Ite
             more = {"residual_share": nan}
             if kind == "kernel":
                 one = result.sel(choice=choice)
-                change = float(abs(one["final"] - one["initial"]).sum())
-                more["residual_share"] = float(abs(one["residual"]).sum()) / change if change else nan
+                size = float(abs(one["regularization"].sum("layer")).sum())
+                more["residual_share"] = float(abs(one["residual"]).sum()) / size if size else nan
                 more |= dict.fromkeys(("offdiagonal_low", "offdiagonal_high", "offdiagonal_mean"), nan)
             else:
                 low, high = offdiagonal_range(matrix)

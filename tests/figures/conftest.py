@@ -201,7 +201,8 @@ def _write_outputs(paths: SimpleNamespace) -> None:
             for key, value in (("initial", -9.0), ("final", -1.0), ("residual", 0.08))
         }
         attributes = {**result.attrs, "name": name}
-        kernels = xr.Dataset({"kernel": kernel, **ends}, attrs=attributes)
+        decay = kernel.sum("train").rename("regularization")
+        kernels = xr.Dataset({"kernel": kernel, "regularization": decay, **ends}, attrs=attributes)
         write_dataset(kernels.transpose("choice", "layer", ...), paths.kernels[name], kind="window")
         alike = xr.Dataset({"similarity": similarity}, attrs=attributes)
         write_dataset(alike.transpose("choice", "layer", ...), paths.similarities[name], kind="window")
