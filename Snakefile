@@ -3,6 +3,7 @@
 #   train → select → record → certify, phases
 #                    record → influence parts → accumulate → tables, figures → report
 #                    record + phases → windows → periodicity → tables, figures
+#                    record → importances, outputs, spectra, frequencies → tables, figures
 #   data → train …   record → attribution, baselines;  data → retrain;  all three → datamodel → tables, figures
 #                    record → pruning → tables, figures
 #                    record + phases → transplants, swap → tables, figures
@@ -27,7 +28,10 @@
 #   {experiment}/runs/{setting}/{seed}/                    every seed in several settings, explained
 #   {experiment}/quadrature/{nodes}.zarr                   predictions with a fixed number of nodes
 #   {experiment}/periodicity.csv                           Lasso coefficients of the last window's similarity
-#   {experiment}/logits.csv                                importances on the outputs before the log-softmax
+#   {experiment}/importances.csv                           importances for each choice of what is explained
+#   {experiment}/outputs/{window}/*.zarr                   kernels and similarities for each choice
+#   {experiment}/spectra.csv                               Lasso coefficients on periods and frequencies, for each choice
+#   {experiment}/frequencies.csv                           power of every frequency over training
 #   {experiment}/data.zarr                                 the data set, fetched and checked
 #   {experiment}/fidelity.csv                              rows of table 1
 #   {experiment}/attribution.zarr                          influence of every training sample

@@ -10,6 +10,7 @@ import xarray as xr
 from explaind.attribution.plan import Plan
 from explaind.attribution.problem import Problem
 from explaind.errors import LedgerError, QuadratureWarning
+from explaind.features.targets import Target
 
 
 def state_accuracy(
@@ -42,9 +43,7 @@ def state_accuracy(
         "algorithm": plan.algorithm,
         "start": start,
         "stop": stop,
-        "target": query.target
-        if isinstance(query.target, str)
-        else getattr(query.target, "__name__", "function"),
+        "target": _name(query.target),
         "lineage": query.lineage,
         "tolerance": "none" if query.nodes is not None else query.tolerance,
         "max_nodes": query.max_nodes,
@@ -90,3 +89,10 @@ def _state_replay(dataset: xr.Dataset, problem: Problem) -> None:
             remedy="The model must treat each sample alone: nothing in its forward or backward pass may depend on the others of "
             "the batch.",
         )
+
+
+def _name(target: Target) -> str:
+    """A target in words: its name, or that of the function, with the module that the function reads."""
+    if isinstance(target, tuple):
+        return f"{_name(target[1])} of {target[0]}"
+    return target if isinstance(target, str) else getattr(target, "__name__", "function")

@@ -33,7 +33,7 @@ def influence(
     importance: Sequence[str] = (),
     steps: slice | Sequence[int] | None = None,
     groups: Groups = None,
-    target: str | Callable[..., Any] = "output",
+    target: str | Callable[..., Any] | tuple[str, Callable[..., Any]] = "output",
     lineage: str = "update",
     tolerance: float = 1e-2,
     max_nodes: int = 81,
@@ -61,7 +61,8 @@ def influence(
         importance: axes out of "test" and "output" over which absolute values are summed, last.
         steps: a slice of updates, or a list of them (the rest then appears as `omitted`). All by default.
         groups: parameter groups: layers by default, "all", or a mapping name → parameter names, patterns or masks.
-        target: "output", "loss", "margin", the path of a module (its activation), or a function h(outputs, targets).
+        target: "output", "loss", "margin", the path of a module (its activation), a function h(outputs, targets), or a pair
+            (path of a module, h of its flattened activation and the targets).
         lineage: credit on a kept step axis at the "update" (where momentum acts) or at the "sample"'s own step.
         tolerance: accepted |residual| of every step, test sample and output, in units of the target. Where a query sums over
             test samples or outputs, an algorithm may measure that of their sum. Below 1e-3 a float32 run is evaluated in

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from explaind.features.gradients import BatchGradient, TrainingGradients, batch_
 from explaind.features.groups import Partition, make_partition
 from explaind.features.independence import TOGETHER, check_gradients, check_outputs
 from explaind.features.samples import Samples
-from explaind.features.targets import NEED_LABELS, Loss, fit, make_value
+from explaind.features.targets import NEED_LABELS, Loss, Target, fit, make_value
 from explaind.ledger import Ledger
 from explaind.recording.trajectory import Trajectory
 from explaind.runtime.device import find_device
@@ -133,9 +133,9 @@ def make_problem(
     )
 
 
-def _columns(value: Value, theta: dict[str, Tensor], samples: Samples, target: str | Callable) -> int:
+def _columns(value: Value, theta: dict[str, Tensor], samples: Samples, target: Target) -> int:
     """O, from the first test sample. A target that may read labels is evaluated once on every test sample."""
-    parts = blocks(len(samples), CHECK_BLOCK) if target in NEED_LABELS or callable(target) else []
+    parts = blocks(len(samples), CHECK_BLOCK) if target in NEED_LABELS or not isinstance(target, str) else []
     for part in [slice(0, 1), *parts]:
         x, y = samples.take(part)
         try:

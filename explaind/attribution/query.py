@@ -28,7 +28,7 @@ class Query:
         importance: axes of absolute values, out of "test" and "output", none of them kept.
         steps: the updates that are explained: a slice, a sequence of update numbers, or None for all.
         groups: see `explaind.features.groups.make_partition`.
-        target: "output", "loss", "margin", a module path, or a function h(outputs, targets).
+        target: "output", "loss", "margin", a module path, a function h(outputs, targets), or (module path, h).
         lineage: on a kept step axis, credit a sample's gradient at the "update" in which momentum lets it act, or at the
             update whose batch held the "sample". Totals agree.
         tolerance: accepted |residual| of every step and row, in units of the target; a row is a test sample and output where
@@ -42,7 +42,7 @@ class Query:
     importance: Sequence[str] = ()
     steps: slice | Sequence[int] | None = None
     groups: Groups = None
-    target: str | Callable = "output"
+    target: str | Callable | tuple[str, Callable] = "output"
     lineage: str = "update"
     tolerance: float = 1e-2
     max_nodes: int = 81
@@ -73,10 +73,11 @@ class Query:
             raise QueryError(
                 "The lineage is unknown.", expected=" or ".join(LINEAGES), got=repr(self.lineage)
             )
-        if not (isinstance(self.target, str) or callable(self.target)):
+        if not _is_target(self.target):
             raise QueryError(
                 "The target is not understood.",
-                expected="'output', 'loss', 'margin', a function of (outputs, targets), or the path of a module",
+                expected="'output', 'loss', 'margin', a function of (outputs, targets), the path of a module, or a pair of "
+                "such a path and a function of (its activation, targets)",
                 got=repr(self.target),
             )
         for name, value in (("tolerance", self.tolerance), ("tail_tolerance", self.tail_tolerance)):
@@ -169,6 +170,12 @@ def _axes(axes: str | Iterable[str], known: tuple[str, ...], what: str) -> tuple
                 f"The axis {axis!r} in `{what}` is unknown.", expected=", ".join(known), got=repr(axis)
             )
     return axes
+
+
+def _is_target(target: object) -> bool:
+    if isinstance(target, tuple):
+        return len(target) == 2 and isinstance(target[0], str) and callable(target[1])
+    return isinstance(target, str) or callable(target)
 
 
 def _whole(number: object) -> bool:

@@ -33,16 +33,18 @@ from explaind.config.validate import validate
 from explaind.errors import ConfigError
 
 __all__ = [
+    "CHOICES",
     "METHODS",
     "PART_KINDS",
     "PRUNING_METHODS",
     "Attribution",
     "Datamodel",
     "Examples",
+    "Frequencies",
     "Intervals",
     "Kernel",
     "Languages",
-    "Logits",
+    "Outputs",
     "Periodicity",
     "Proportionality",
     "Pruning",
@@ -73,6 +75,9 @@ PRUNING_METHODS: tuple[str, ...] = get_args(PruningMethod)
 PartKind = Literal["layer", "head", "neuron", "parameter"]
 #: Groups of parameters on which interventions act (`explaind.studies.parts`).
 PART_KINDS: tuple[str, ...] = get_args(PartKind)
+Choice = Literal["log_probabilities", "logits", "true_class"]
+#: What of the outputs can be explained (`explaind.studies.choices`): the first is the paper's.
+CHOICES: tuple[str, ...] = get_args(Choice)
 
 _RESIDUAL = "largest residual of each step, test sample and output"
 _NODES = "midpoint nodes at most"
@@ -173,14 +178,35 @@ class Runs(Group):
                 yield f"study.runs.settings.{name}", expected, every
 
 
-class Logits(Group):
-    """Importances on the activation of a module."""
+class Outputs(Group):
+    """What of the outputs is explained: the same figures for several choices (docs/method.md, section 11)."""
 
-    module: Text = Field(description="path of the module")
-    stride: Count = Field(description="updates from one explained update to the next")
-    tests: Count = Field(description="explained test samples: the first ones")
-    tolerance: Positive = Field(description=_RESIDUAL)
+    choices: Distinct[Choice] = Field(description="what is explained")
+    module: Text = Field(description="path of the module whose activation is the logits")
+    stride: Count = Field(description="updates from one explained update to the next (figure 3a)")
+    tests: Count = Field(description="test samples of importances and similarities: the first ones")
+    kernel_tests: Several = Field(description="test samples of a kernel: the first ones")
+    width: Count = Field(description="updates of a window that are explained: its last ones")
+    tolerance: Positive = Field(description="largest residual of each step, test sample and output")
     max_nodes: PowerOfThree = Field(description=_NODES)
+    tail_tolerance: Weight = Field(description=_TAIL)
+
+    def wrong(self, whole: Any) -> Iterator[Wrong]:
+        for key in ("tests", "kernel_tests"):
+            if (got := getattr(self, key)) > whole.data.test:
+                yield f"study.outputs.{key}", f"at most the {whole.data.test} test samples", got
+        if self.width > whole.study.windows.width:
+            expected = f"at most study.windows.width, {whole.study.windows.width}"
+            yield "study.outputs.width", expected, self.width
+
+
+class Frequencies(Group):
+    """Power of every frequency over training."""
+
+    parameters: Distinct[Text] = Field(
+        description="matrices whose first rows belong to the numbers 0…modulus − 1"
+    )
+    stride: Count = Field(description="updates from one that is measured to the next")
 
 
 class Attribution(Group):

@@ -5,6 +5,7 @@
 "margin"      output of the true class − the best other output         1 column
 callable      h(outputs [n, …], targets) → [n] or [n, M]               M columns: projections, entropy, one coordinate …
 module path   the activation that this module returns, flattened       as many columns as it has entries
+(path, h)     h(that activation, flattened [n, A], targets)            M columns, as of a callable
 """
 
 from __future__ import annotations
@@ -21,15 +22,19 @@ from explaind.features.frozen import cast_inside, move_attributes, private_copy
 from explaind.features.functional import FunctionalModel, Value
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+Target = str | Callable | tuple[str, Callable]
 NEED_LABELS = ("loss", "margin")
 
 
-def make_value(model: FunctionalModel, target: str | Callable, loss: Loss | None) -> Value:
+def make_value(model: FunctionalModel, target: Target, loss: Loss | None) -> Value:
     """The pure function whose change is decomposed, value(θ, inputs [n, …], targets) → [n, O].
 
     Raises:
         QueryError: "loss" without a loss function, or a module path that the model does not have.
     """
+    if isinstance(target, tuple):
+        activation, function = _activation(model, target[0]), fit(target[1], model)
+        return lambda parameters, x, y: _columns(function(activation(parameters, x, y), y))
     if callable(target):
         target = fit(target, model)
         return lambda parameters, x, y: _columns(target(model(parameters, x), y))

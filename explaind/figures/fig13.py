@@ -22,6 +22,7 @@ FIGURE = Figure(
     requires=("study.kernel", "data.modulus"),
 )
 
+SIZE = (10.0, 13.5)  # inches: eight matrices side by side
 WINDOWS = FIGURE.inputs["windows"][1:]
 
 
@@ -34,4 +35,4 @@ def draw(config: Mapping[str, Any], *, windows: Sequence[Path], phases: Path, st
         phases: JSON of the recorded run.
         stem: output path without its suffix.
     """
-    draw_similarities(config, windows, phases, stem=stem, layers=None, layers_down=True, height=9.3)
+    draw_similarities(config, windows, phases, stem=stem, layers=None, layers_down=True, size=SIZE)

@@ -1,4 +1,7 @@
-"""Grids of matrices over pairs of samples: sorting, reducing, and drawing them with one colour scale per row."""
+"""Grids of matrices over pairs of samples: sorting, reducing, and drawing them with one colour scale per row.
+
+Samples are sorted by a+b, or by the label (a+b) mod p and then by a+b.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize, SymLogNorm
+from matplotlib.colors import Colormap, Normalize, SymLogNorm
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
@@ -16,18 +20,27 @@ from explaind.figures.style import DIVERGING
 from explaind.store import read_dataset
 from explaind.studies.labels import samples_of
 
-__all__ = ["Picture", "block_mean", "describe_blocks", "load_pictures", "scale_ticks", "show", "signed_log"]
+__all__ = [
+    "Picture",
+    "block_mean",
+    "describe_blocks",
+    "load_pictures",
+    "read_window",
+    "scale_ticks",
+    "show",
+    "signed_log",
+]
 
 DECADES = (2, 4)  # fewest and most decades of the colour scale's logarithmic part; below them it is linear
 
 
 class Picture:
-    """One matrix as it is shown: sorted by a+b, reduced by means over blocks.
+    """One matrix as it is shown: sorted by keys, reduced by means over blocks.
 
     Attributes:
         values: `[rows, columns]`, at most `pixels` each way.
         block: samples per row and per column of `values`.
-        row_keys, column_keys: a+b of every sample, sorted.
+        row_keys, column_keys: of every sample, sorted.
         window: [start, stop) in updates.
     """
 
@@ -53,8 +66,9 @@ def load_pictures(
     kind: str,
     layers: Sequence[str] | None,
     pixels: int,
+    choice: str | None = None,
 ) -> dict[str, list[Picture]]:
-    """Layer name -> its pictures, one per window in the given order.
+    """Layer name -> its pictures, sorted by a+b, one per window in the given order.
 
     Args:
         config: resolved configuration, for the samples' sort keys.
@@ -63,10 +77,11 @@ def load_pictures(
         kind: "kernel" (test × train) or "similarity" (test × test).
         layers: which layers; None for all.
         pixels: largest number of rows and columns of a picture.
+        choice: of what is explained, where the stores hold several.
     """
     pictures: dict[str, list[Picture]] = {}
     for path in windows:
-        result = read_dataset(path, kind="window")
+        result = read_window(path, choice)
         samples = samples_of(result, config, phases)
         columns = samples.train_keys if kind == "kernel" else samples.test_keys
         for layer in result["layer"].values if layers is None else layers:
@@ -74,6 +89,12 @@ def load_pictures(
             picture = Picture(matrix, samples.test_keys, columns, result.attrs["window"], pixels)
             pictures.setdefault(str(layer), []).append(picture)
     return pictures
+
+
+def read_window(path: Path, choice: str | None = None) -> xr.Dataset:
+    """A store of kind "window"; of several choices, the chosen one."""
+    result = read_dataset(path, kind="window")
+    return result if choice is None else result.sel(choice=choice)
 
 
 def block_mean(matrix: np.ndarray, pixels: int) -> tuple[np.ndarray, tuple[int, int]]:
@@ -103,12 +124,12 @@ def signed_log(pictures: Sequence[Picture]) -> SymLogNorm:
     return SymLogNorm(linthresh=min(max(faintest, many), few), vmin=-top, vmax=top)
 
 
-def show(axes: Axes, picture: Picture, norm: Normalize) -> AxesImage:
-    """Draw one picture; its ticks are values of a+b, each at the first sample that has it."""
+def show(axes: Axes, picture: Picture, norm: Normalize, cmap: Colormap = DIVERGING) -> AxesImage:
+    """Draw one picture; its ticks are values of the keys, each at the first sample that has it."""
     image = axes.imshow(
         picture.values,
         norm=norm,
-        cmap=DIVERGING,
+        cmap=cmap,
         aspect="auto",
         interpolation="antialiased",
         interpolation_stage="data",  # no colours that are not on the scale, hence small files

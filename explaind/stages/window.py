@@ -16,13 +16,14 @@ from explaind.attribution.query import Query
 from explaind.attribution.replay import certified
 from explaind.config.declarations import Stage
 from explaind.experiments.runs import open_run
+from explaind.features.groups import Partition
 from explaind.ledger import UpdateTerms
 from explaind.runtime.allocator import keep_memory
 from explaind.store import write_dataset
 from explaind.store.files import read_json
 from explaind.store.precision import in_single_precision
 
-__all__ = ["write"]
+__all__ = ["cosines", "write"]
 
 STAGE = Stage(
     options=("study.kernel",),
@@ -93,9 +94,14 @@ class _Scores:
             self._blocks[-1].addcmul_(phi, self._kernel[s].expand_as(phi))
 
     def cosines(self) -> Tensor:
-        """Cosines between all rows per group, [G, R, R]; a row of zeros has cosine 0 with everything."""
-        scores, matrices = torch.cat(self._blocks), []
-        for group in range(len(self._partition)):
-            unit = torch.nn.functional.normalize(scores[:, self._partition.index(group)], dim=1)
-            matrices.append(unit @ unit.T)
-        return torch.stack(matrices)
+        """Cosines between all rows per group, [G, R, R]."""
+        return cosines(torch.cat(self._blocks), self._partition)
+
+
+def cosines(scores: Tensor, partition: Partition) -> Tensor:
+    """Cosines between all rows of scores [R, D] per group, [G, R, R]; a row of zeros has cosine 0 with everything."""
+    matrices = []
+    for group in range(len(partition)):
+        unit = torch.nn.functional.normalize(scores[:, partition.index(group)], dim=1)
+        matrices.append(unit @ unit.T)
+    return torch.stack(matrices)

@@ -15,7 +15,7 @@ from explaind.store.files import write_csv
 from explaind.studies.cycles import band_share, cycle_shares, describe_cycles, log_size, same_label_share
 from explaind.studies.labels import samples_of
 
-__all__ = ["COLUMNS", "write"]
+__all__ = ["COLUMNS", "describe_matrix", "write"]
 
 COLUMNS = (
     "kind",
@@ -56,10 +56,6 @@ def _describe(config: Mapping[str, Any], path: Path, phases: Path) -> list[dict[
     for kind, columns in (("kernel", samples.train_labels), ("similarity", samples.test_labels)):
         for layer in result["layer"].values:
             matrix = result[kind].sel(layer=layer).values
-            bands = (band_share(log_size(matrix)), band_share(matrix)) if kind == "kernel" else (nan, nan)
-            if kind == "similarity":
-                matrix = _without_self(matrix)
-            cycles = describe_cycles(cycle_shares(matrix, samples.test_labels, columns, samples.modulus))
             rows.append(
                 {
                     "kind": kind,
@@ -67,16 +63,36 @@ def _describe(config: Mapping[str, Any], path: Path, phases: Path) -> list[dict[
                     "window": path.stem,
                     "start": int(start),
                     "stop": int(stop),
-                    "band_share": bands[0],
-                    "signed_band_share": bands[1],
-                    "same_label_share": same_label_share(matrix, samples.test_labels, columns),
-                    "cycle_share": cycles.share,
-                    "frequency": cycles.frequency,
-                    "frequency_share": cycles.strongest_share,
-                    "mean_frequency": cycles.mean_frequency,
+                    **describe_matrix(kind, matrix, samples.test_labels, columns, samples.modulus),
                 }
             )
     return rows
+
+
+def describe_matrix(
+    kind: str, matrix: np.ndarray, rows: np.ndarray, columns: np.ndarray, modulus: int
+) -> dict[str, float]:
+    """The columns of one matrix, from `band_share` on.
+
+    Args:
+        kind: "kernel" or "similarity".
+        matrix: `[n, m]`.
+        rows, columns: labels `[n]` and `[m]`.
+        modulus: p.
+    """
+    bands = (band_share(log_size(matrix)), band_share(matrix)) if kind == "kernel" else (nan, nan)
+    if kind == "similarity":
+        matrix = _without_self(matrix)
+    cycles = describe_cycles(cycle_shares(matrix, rows, columns, modulus))
+    return {
+        "band_share": bands[0],
+        "signed_band_share": bands[1],
+        "same_label_share": same_label_share(matrix, rows, columns),
+        "cycle_share": cycles.share,
+        "frequency": cycles.frequency,
+        "frequency_share": cycles.strongest_share,
+        "mean_frequency": cycles.mean_frequency,
+    }
 
 
 def _without_self(similarity: np.ndarray) -> np.ndarray:

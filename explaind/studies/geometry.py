@@ -15,11 +15,15 @@ __all__ = [
     "bands_always",
     "cycles_appear",
     "cycles_slow_down",
+    "equal_labels_only",
+    "few_frequencies",
     "higher_layers_cyclic",
     "one_cosine_dominates",
 ]
 
 VISIBLE = 0.1  # a tenth of the variance: far above chance (1/n), and visible in a figure
+EQUAL = 0.5  # smallest over largest coefficient from which coefficients count as equal
+FEW = 3  # frequencies
 HIGHER = ("att. decoder", "linear 2", "decoder")
 LOWER = ("embedding", "att. encoder")
 
@@ -125,6 +129,38 @@ def one_cosine_dominates(coefficients: pd.DataFrame, modulus: int) -> Finding:
             joint >= 0.5 and first.kind == "cos",
         ),
         share,
+    )
+
+
+def equal_labels_only(coefficients: pd.DataFrame) -> Finding:
+    """Claim: the similarity says "same label" and nothing else: its Lasso has the same coefficient on every frequency."""
+    cosines = coefficients[coefficients.kind == "cos"].coefficient
+    kept, largest = int((cosines > 0).sum()), float(cosines.abs().max())
+    ratio = float(cosines.min()) / largest if largest else 0.0
+    return Finding(
+        "12",
+        "The decoder's similarity is an indicator of equal labels: all frequencies have equal coefficients.",
+        "Lasso coefficients of the cosines of the frequencies k/p, k = 1…(p-1)/2, in the late window. Reproduced: all are "
+        f"positive, and the smallest is at least {EQUAL:.0%} of the largest; partly: all are positive.",
+        f"{kept} of {len(cosines)} are positive; smallest over largest {ratio:.2f}, largest {largest:.4f}",
+        "holds on summed log-probabilities of a confident network, and not on logits",
+        verdict(kept == len(cosines) and ratio >= EQUAL, kept == len(cosines)),
+    )
+
+
+def few_frequencies(coefficients: pd.DataFrame) -> Finding:
+    """Claim: a few frequencies explain the similarity."""
+    cosines = coefficients[coefficients.kind == "cos"].set_index("number").coefficient.abs()
+    total, order = float(cosines.sum()), cosines.sort_values(ascending=False, kind="stable").head(FEW)
+    share = float(order.sum()) / total if total else 0.0
+    return Finding(
+        "12",
+        "Few frequencies explain the decoder's similarity.",
+        f"Share of the absolute Lasso coefficients of the cosines of all frequencies k/p that the {FEW} largest have, in the "
+        f"late window (equal coefficients: {FEW / max(len(cosines), 1):.0%}). Reproduced: at least 90%; partly: at least half.",
+        f"{share:.0%}: " + ", ".join(f"k = {k}: {value:.4f}" for k, value in order.items()),
+        "nearly all of it",
+        verdict(share >= 0.9, share >= 0.5),
     )
 
 

@@ -39,6 +39,13 @@ TARGETS = {
     "one coordinate": (lambda f, y: f[:, 1], lambda m, t, x, y: call(m, t, x)[:, 1:2], 1),
     "projection": (project, lambda m, t, x, y: call(m, t, x) @ PROJECTION, 2),
     "entropy": (entropy, lambda m, t, x, y: entropy(call(m, t, x), None)[:, None], 1),
+    "of an activation": (
+        ("first", lambda a, y: torch.stack([a.sum(-1), a.square().sum(-1)], -1)),
+        lambda m, t, x, y: torch.stack(
+            [(a := F.linear(x, t["first.weight"], t["first.bias"])).sum(-1), a.square().sum(-1)], -1
+        ),
+        2,
+    ),
     "activation": ("first", lambda m, t, x, y: F.linear(x, t["first.weight"], t["first.bias"]), 4),
 }
 
@@ -86,10 +93,18 @@ def test_layers_behind_an_activation_have_no_influence_on_it(run: Run, nodes: in
 
 
 @pytest.mark.parametrize("path", ["frist", "firs", "first.weight"])
-def test_an_unknown_module_is_refused_with_close_names(run: Run, path: str) -> None:
+@pytest.mark.parametrize("function", [None, entropy])
+def test_an_unknown_module_is_refused_with_close_names(run: Run, path: str, function) -> None:
+    target = path if function is None else (path, function)
     with pytest.raises(QueryError, match="no module called") as caught:
-        explaind.influence(run.path, run.model, run.loss, test=run.test, target=path)
+        explaind.influence(run.path, run.model, run.loss, test=run.test, target=target)
     assert "first" in caught.value.remedy
+
+
+@pytest.mark.parametrize("target", [("first",), ("first", "second"), (entropy, "first"), 3])
+def test_a_target_that_is_none_is_refused(run: Run, target) -> None:
+    with pytest.raises(QueryError, match="not understood"):
+        explaind.influence(run.path, run.model, run.loss, test=run.test, target=target)
 
 
 def test_a_module_without_one_activation_is_refused(tmp_path) -> None:

@@ -11,16 +11,23 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from explaind.config.studies import CHOICES
 from explaind.experiments.build import load
 from explaind.experiments.grokking.model import LAYERS
-from explaind.store import write_dataset
-from explaind.studies import bands, periodicity
+from explaind.store import read_dataset, write_dataset
+from explaind.studies import bands, periodicity, spectra
+from explaind.studies.labels import samples_of
+from explaind.tables import frequencies_table, structure_outputs
 
 CONFIG = {
     "name": "grokking",
     "data": {"name": "modular_arithmetic", "operation": "addition", "modulus": 23, "train": 150, "test": 60},
     "model": {"name": "modular_transformer", "d_model": 8, "heads": 2, "hidden": 12},
-    "study": {"periodicity": {"alpha": 0.001, "periods": [2, 23]}, "runs": {"settings": {"addition": []}}},
+    "study": {
+        "periodicity": {"alpha": 0.001, "periods": [2, 23]},
+        "outputs": {"choices": list(CHOICES)},
+        "runs": {"settings": {"addition": []}},
+    },
     "figure": {"dpi": 60, "regularization_stride": 10},
 }
 SEED, STEPS = 3, 400
@@ -54,6 +61,13 @@ def write_results(folder: Path, config: dict) -> SimpleNamespace:
         periodicity=folder / "periodicity.csv",
         structure=folder / "structure.csv",
         runs=[folder / "runs" / "addition" / str(seed) for seed in (3, 4, 5)],
+        kernels={name: folder / "outputs" / name / "kernel.zarr" for name in FREQUENCY},
+        similarities={name: folder / "outputs" / name / "similarity.zarr" for name in FREQUENCY},
+        importances=folder / "importances.csv",
+        spectra=folder / "spectra.csv",
+        structure_outputs=folder / "structure_outputs.csv",
+        frequencies=folder / "frequencies.csv",
+        frequencies_table=folder / "frequencies_table.csv",
     )
     _write_metrics(paths)
     rng = np.random.default_rng(0)
@@ -63,6 +77,7 @@ def write_results(folder: Path, config: dict) -> SimpleNamespace:
         _write_window(paths.windows[name], experiment, frequency, 100 * order, rng)
     periodicity.write(config, window=paths.windows["late"], phases=paths.phases, output=paths.periodicity)
     bands.write(config, windows=list(paths.windows.values()), phases=paths.phases, output=paths.structure)
+    _write_outputs(paths)
     for run in paths.runs:
         run.parent.mkdir(parents=True, exist_ok=True)
         run.symlink_to(folder)
@@ -173,3 +188,48 @@ def _write_window(
         attrs={"window": [start, start + 20], "nodes_mean": 2.0},
     )
     write_dataset(dataset.assign_coords(test_other=np.arange(len(rows))), path, kind="window")
+
+
+def _write_outputs(paths: SimpleNamespace) -> None:
+    """Every choice as the windows are, but for log-probabilities in the late one: an indicator of equal labels in the decoder."""
+    for name, window in paths.windows.items():
+        result = read_dataset(window, kind="window")
+        labels = samples_of(result, paths.config, paths.phases).test_labels
+        similarity = xr.concat([result["similarity"]] * len(CHOICES), "choice").assign_coords(
+            choice=list(CHOICES)
+        )
+        if name == "late":
+            similarity.values[0, -1] = np.equal.outer(labels, labels)
+        kernel = xr.concat([result["kernel"]] * len(CHOICES), "choice").assign_coords(choice=list(CHOICES))
+        ends = {
+            key: (("choice", "test"), np.full((len(CHOICES), kernel.sizes["test"]), value))
+            for key, value in (("initial", -9.0), ("final", -1.0), ("residual", 0.08))
+        }
+        attributes = {**result.attrs, "name": name}
+        decay = kernel.sum("train").rename("regularization")
+        kernels = xr.Dataset({"kernel": kernel, "regularization": decay, **ends}, attrs=attributes)
+        write_dataset(kernels.transpose("choice", "layer", ...), paths.kernels[name], kind="window")
+        alike = xr.Dataset({"similarity": similarity}, attrs=attributes)
+        write_dataset(alike.transpose("choice", "layer", ...), paths.similarities[name], kind="window")
+    rows = [
+        (choice, step, layer, 10 + np.sin(step / 50 + place), 9 + np.cos(step / 50 + place))
+        for choice in CHOICES
+        for step in range(5, STEPS, 20)
+        for place, layer in enumerate((*LAYERS, "all"))
+    ]
+    columns = ["choice", "step", "layer", "kernel", "regularization"]
+    pd.DataFrame(rows, columns=columns).to_csv(paths.importances, index=False)
+    inputs = {"window": paths.windows["late"], "outputs": paths.similarities["late"], "phases": paths.phases}
+    spectra.write(paths.config, **inputs, output=paths.spectra)
+    stores = {"kernels": list(paths.kernels.values()), "similarities": list(paths.similarities.values())}
+    structure_outputs.write(paths.config, **stores, phases=paths.phases, output=paths.structure_outputs)
+    rows = [
+        (quantity, step, k, float(k == 1 + step % 11) + 0.1, (float(k == 1 + step % 11) + 0.1) / 2.1)
+        for quantity in ("decoder.weight", "logits")
+        for step in range(0, STEPS + 1, 20)
+        for k in range(1, 12)
+    ]
+    pd.DataFrame(rows, columns=["quantity", "step", "frequency", "power", "share"]).to_csv(
+        paths.frequencies, index=False
+    )
+    frequencies_table.write(frequencies=paths.frequencies, output=paths.frequencies_table)

@@ -18,18 +18,21 @@ from explaind.tables import (
     certificate,
     extrapolation,
     findings,
-    findings_logits,
+    findings_outputs,
     findings_pretraining,
     findings_proportionality,
     findings_pruning,
     findings_transplant,
+    frequencies_table,
     lasso,
+    lasso_outputs,
     lds,
     pruning_methods,
     reconstruction,
     seeds,
     sparse_steps,
     structure,
+    structure_outputs,
     subsampling,
     swap_errors,
     table01_fidelity,
@@ -79,11 +82,6 @@ def _fidelity(results: SimpleNamespace, folder: Path) -> Path:
     stores = {"quadratures": results.quadratures, "influence": results.influence}
     fidelity.write(results.config, **stores, output=folder / "fidelity.csv")
     return folder / "fidelity.csv"
-
-
-def _logits(folder: Path) -> Path:
-    rows = [(step, layer, 1.0 + step, 2.0 + step) for step in (0, 200, 399) for layer in LAYERS]
-    return csv(folder / "logits.csv", "step layer kernel regularization", *rows)
 
 
 def _benchmark(folder: Path) -> Path:
@@ -199,7 +197,15 @@ WRITE: dict[str, Callable[[SimpleNamespace, Path], dict[str, object]]] = {
     "certificate": lambda r, f: {"certificates": [r.certificate]},
     "extrapolation": lambda r, f: {"intervals": [_interval(f)]},
     "findings": lambda r, f: {"config": r.config, "runs": r.runs},
-    "findings_logits": lambda r, f: {"logits": _logits(f), "metrics": r.metrics, "phases": r.phases},
+    "findings_outputs": lambda r, f: {
+        "importances": r.importances,
+        "metrics": r.metrics,
+        "phases": r.phases,
+        "structure": r.structure_outputs,
+        "spectra": r.spectra,
+        "frequencies": r.frequencies_table,
+    },
+    "frequencies_table": lambda r, f: {"frequencies": r.frequencies},
     "findings_pretraining": lambda r, f: {
         "config": {"data": {"languages": ["deu", "eng"]}},
         "reconstruction": _reconstruction(f),
@@ -209,6 +215,7 @@ WRITE: dict[str, Callable[[SimpleNamespace, Path], dict[str, object]]] = {
     "findings_pruning": lambda r, f: {"pruned": write_pruned(f)},
     "findings_transplant": _findings_transplant,
     "findings_proportionality": lambda r, f: _proportionality(f),
+    "lasso_outputs": lambda r, f: {"spectra": r.spectra},
     "lasso": lambda r, f: {"periodicity": r.periodicity},
     "lds": lambda r, f: {"scores": [_datamodel(f)]},
     "pruning_methods": lambda r, f: {"pruned": write_pruned(f)},
@@ -216,6 +223,12 @@ WRITE: dict[str, Callable[[SimpleNamespace, Path], dict[str, object]]] = {
     "seeds": _seeds,
     "sparse_steps": lambda r, f: {"sparse": _sparse(f)},
     "structure": lambda r, f: {"config": r.config, "windows": list(r.windows.values()), "phases": r.phases},
+    "structure_outputs": lambda r, f: {
+        "config": r.config,
+        "kernels": list(r.kernels.values()),
+        "similarities": list(r.similarities.values()),
+        "phases": r.phases,
+    },
     "subsampling": lambda r, f: {"updates": _updates(f), "intervals": [_interval(f)]},
     "swap_errors": lambda r, f: {"config": MOVED, "swap": _swap(f)},
     "table01_fidelity": lambda r, f: {"fidelities": [_fidelity(r, f)]},
@@ -226,10 +239,10 @@ WRITE: dict[str, Callable[[SimpleNamespace, Path], dict[str, object]]] = {
 MODULES = {
     module.__name__.rpartition(".")[2]: module
     for module in (
-        certificate, extrapolation, findings, findings_logits, findings_pretraining,
-        findings_proportionality, findings_pruning, findings_transplant, lasso, lds,
-        pruning_methods, reconstruction, seeds, sparse_steps, structure, subsampling, swap_errors,
-        table01_fidelity, text, timings, transplants,
+        certificate, extrapolation, findings, findings_outputs, findings_pretraining,
+        findings_proportionality, findings_pruning, findings_transplant, frequencies_table, lasso,
+        lasso_outputs, lds, pruning_methods, reconstruction, seeds, sparse_steps, structure,
+        structure_outputs, subsampling, swap_errors, table01_fidelity, text, timings, transplants,
     )
 }  # fmt: skip
 

@@ -45,11 +45,12 @@ def test_no_table_is_left_out() -> None:
 
 
 def test_findings_share_their_columns() -> None:
-    first, *others = (
-        tables()[name]
-        for name in ("findings_logits", "findings_pretraining", "findings_pruning", "findings_transplant")
+    first, *others, by_choice = (
+        list(tables()[name].columns.items())
+        for name in ("findings_pretraining", "findings_pruning", "findings_transplant", "findings_outputs")
     )
-    assert all(list(one.columns.items()) == list(first.columns.items()) for one in others)
+    assert all(other == first for other in others)
+    assert first == by_choice[1:] and by_choice[0][0] == "choice"
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,8 @@ def test_default_plan(project: Project) -> None:
     planned = project.planned("all", scale="default")
     assert planned["train"] == 5
     assert planned["influence"] == 8
-    assert planned["window"] == 4
+    assert planned["window"] == planned["outputs"] == 4
+    assert planned["importances"] == planned["spectra"] == planned["frequencies"] == 1
     assert planned["intervention"] == 2 and planned["proportionality"] == 1
     assert planned["quadrature"] == 2
     assert planned["transplant"] == 1 + 1 + 2 + 4 + 2 + 1, "checkpoints of each combination of layers"

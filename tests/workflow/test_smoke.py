@@ -30,16 +30,24 @@ MOVED = {
     "fig11",
     "swap_curve",
 }
-FIGURES = FROM_WINDOWS | {
-    "fig03a",
-    "fig03a_runs",
-    "replay_grokking",
-    "fig03b",
-    "fig10",
-    "fig11",
-    "swap_curve",
-    "interventions_grokking",
-}
+FROM_OUTPUTS = {"fig04_outputs", "fig05_outputs", "fig09_outputs", "fig12_outputs", "fig13_outputs"}
+FIGURES = (
+    FROM_WINDOWS
+    | FROM_OUTPUTS
+    | {
+        "fig03a_outputs",
+        "frequencies_figure",
+        "fig03a",
+        "fig03a_runs",
+        "replay_grokking",
+        "fig03b",
+        "fig10",
+        "fig11",
+        "swap_curve",
+        "interventions_grokking",
+    }
+)
+SPECTRA = {"spectra", "fig12_outputs", "lasso_outputs", "findings_outputs"}
 FROM_RUNS = {"explain_run", "fig03a_runs", "findings", "timings"}
 TABLES = {
     "table01_fidelity",
@@ -48,8 +56,11 @@ TABLES = {
     "lasso",
     "structure",
     "findings",
-    "findings_logits",
     "findings_proportionality",
+    "findings_outputs",
+    "frequencies_table",
+    "lasso_outputs",
+    "structure_outputs",
     "timings",
     "transplants",
     "swap_errors",
@@ -61,7 +72,10 @@ EVERYTHING = (
     | {"train", "select", "record", "phases", "certify", "influence", "accumulate", "window", "quadrature"}
     | {
         "periodicity",
-        "logits",
+        "importances",
+        "outputs",
+        "spectra",
+        "frequencies",
         "fidelity",
         "explain_run",
         "transplant",
@@ -70,7 +84,10 @@ EVERYTHING = (
         "proportionality",
     }
 )
-BENCHMARKED = {"train", "record", "certify", "influence", "window", "quadrature", "periodicity", "logits"} | {
+BENCHMARKED = {"train", "record", "certify", "influence", "window", "quadrature", "periodicity"} | {
+    "importances",
+    "outputs",
+    "frequencies",
     "transplant",
     "swap",
     "intervention",
@@ -141,7 +158,7 @@ def test_nothing_is_left_to_do(finished: Project) -> None:
     [
         ("figure.regularization_stride=12", {"fig03a"}),
         ("figure.dpi=70", FIGURES),
-        ("study.periodicity.alpha=0.01", {"periodicity", "fig12", "lasso"} | FROM_RUNS),
+        ("study.periodicity.alpha=0.01", {"periodicity", "fig12", "lasso"} | FROM_RUNS | SPECTRA),
         (
             "influence.tolerance=0.02",
             {"influence", "accumulate", "fig03a", "fidelity", "table01_fidelity"} | FROM_RUNS,
@@ -150,14 +167,18 @@ def test_nothing_is_left_to_do(finished: Project) -> None:
         ("study.transplant.settle=7", {"transplant", "transplants", "fig03b", "fig11", "findings_transplant", "timings"}),
         ("study.swap.seed=7", {"swap", "swap_errors", "fig10", "swap_curve", "findings_transplant", "timings"}),
         ("study.proportionality.resamples=41", {"proportionality", "findings_proportionality", "interventions_grokking"}),
-        ("study.logits.stride=9", {"logits", "findings_logits", "timings"}),
         (
             "study.kernel.tail_tolerance=1e-7",
-            {"window", "structure", "periodicity", "lasso"} | FROM_RUNS | FROM_WINDOWS,
+            {"window", "structure", "periodicity", "lasso"} | FROM_RUNS | FROM_WINDOWS | SPECTRA,
         ),
         ("study.windows.width=5", EVERYTHING - {"train", "select", "record", "certify", "influence", "accumulate"}
-         - {"quadrature", "logits", "seeds", "certificate", "fidelity", "table01_fidelity", "replay_grokking"}),
+         - {"quadrature", "importances", "frequencies", "frequencies_table"}
+         - {"seeds", "certificate", "fidelity", "table01_fidelity", "replay_grokking"}),
         ("select.fallback=refuse", EVERYTHING - {"train", "explain_run", "fig03a_runs", "findings"}),
+        ("study.outputs.stride=9", {"importances", "fig03a_outputs", "findings_outputs", "timings"}),
+        ("study.outputs.width=2", {"outputs", "spectra", "structure_outputs", "lasso_outputs", "findings_outputs", "timings"}
+         | FROM_OUTPUTS),
+        ("study.frequencies.stride=9", {"frequencies", "frequencies_table", "frequencies_figure", "findings_outputs", "timings"}),
         ("model.hidden=20", EVERYTHING),
         ("execution.chunk_steps=8", set()),
     ],

@@ -56,21 +56,21 @@ rule sparse:
         "../scripts/stage.py"
 
 
-# Figure 3a's importances on logits, every few updates.
-rule logits:
+# Figure 3a's importances for each choice of what is explained, every few updates.
+rule importances:
     input:
         trajectory=rules.record.output.trajectory,
         certificate=rules.certify.output.output,
     output:
-        output=f"{RESULTS}/{{experiment}}/logits.csv",
+        output=f"{RESULTS}/{{experiment}}/importances.csv",
     log:
-        f"{LOGS}/{{experiment}}/logits.log",
+        f"{LOGS}/{{experiment}}/importances.log",
     benchmark:
-        f"{BENCHMARKS}/{{experiment}}/logits.jsonl"
-    threads: threads_of("logits")
+        f"{BENCHMARKS}/{{experiment}}/importances.jsonl"
+    threads: threads_of("importances")
     resources:
-        **asks("logits"),
+        **asks("importances"),
     params:
-        **depends("logits"),
+        **depends("importances"),
     script:
         "../scripts/stage.py"

@@ -37,3 +37,63 @@ rule periodicity:
         **depends("periodicity"),
     script:
         "../scripts/stage.py"
+
+
+# The same for each choice of what is explained, side by side, for the last updates of each window.
+rule outputs:
+    input:
+        trajectory=rules.record.output.trajectory,
+        certificate=rules.certify.output.output,
+        phases=rules.phases.output.output,
+    output:
+        kernel=directory(f"{RESULTS}/{{experiment}}/outputs/{{window}}/kernel.zarr"),
+        similarity=directory(f"{RESULTS}/{{experiment}}/outputs/{{window}}/similarity.zarr"),
+    log:
+        f"{LOGS}/{{experiment}}/outputs/{{window}}.log",
+    benchmark:
+        f"{BENCHMARKS}/{{experiment}}/outputs/{{window}}.jsonl"
+    threads: threads_of("outputs")
+    resources:
+        **asks("outputs"),
+    params:
+        **depends("outputs"),
+    script:
+        "../scripts/stage.py"
+
+
+# Which periods and which frequencies the last window's similarities have, for each choice.
+rule spectra:
+    input:
+        window=f"{RESULTS}/{{experiment}}/windows/late.zarr",
+        outputs=f"{RESULTS}/{{experiment}}/outputs/late/similarity.zarr",
+        phases=rules.phases.output.output,
+    output:
+        output=f"{RESULTS}/{{experiment}}/spectra.csv",
+    log:
+        f"{LOGS}/{{experiment}}/spectra.log",
+    threads: threads_of("spectra")
+    resources:
+        **asks("spectra"),
+    params:
+        **depends("spectra"),
+    script:
+        "../scripts/stage.py"
+
+
+# The power of every frequency in parameters and logits, over the whole run.
+rule frequencies:
+    input:
+        trajectory=rules.record.output.trajectory,
+    output:
+        output=f"{RESULTS}/{{experiment}}/frequencies.csv",
+    log:
+        f"{LOGS}/{{experiment}}/frequencies.log",
+    benchmark:
+        f"{BENCHMARKS}/{{experiment}}/frequencies.jsonl"
+    threads: threads_of("frequencies")
+    resources:
+        **asks("frequencies"),
+    params:
+        **depends("frequencies"),
+    script:
+        "../scripts/stage.py"

@@ -12,7 +12,16 @@ from explaind.config.fields import Count, Several
 from explaind.config.group import Group, Wrong
 from explaind.config.recorded import Recorded, Samples
 from explaind.config.shared import Architecture, LayerFigure
-from explaind.config.studies import Kernel, Logits, Periodicity, Proportionality, Quadrature, Runs, Windows
+from explaind.config.studies import (
+    Frequencies,
+    Kernel,
+    Outputs,
+    Periodicity,
+    Proportionality,
+    Quadrature,
+    Runs,
+    Windows,
+)
 from explaind.config.transplants import Swap, Transplant
 from explaind.experiments.grokking.layers import LAYERS
 
@@ -60,7 +69,8 @@ class Study(Group):
     kernel: Kernel
     quadrature: Quadrature
     periodicity: Periodicity
-    logits: Logits
+    outputs: Outputs
+    frequencies: Frequencies
     runs: Runs
     transplant: Transplant
     swap: Swap
