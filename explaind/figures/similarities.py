@@ -153,7 +153,9 @@ def draw_cells(
                     _matrix(axes, cell, order)
                     if position == 0:
                         axes.set_title(
-                            f"{column}\n{range_text(cell)}" if i == 0 else range_text(cell), loc="left"
+                            f"{column}\n{range_text(cell)}" if i == 0 else range_text(cell),
+                            loc="left",
+                            fontsize=8 if each > 1 else 7,
                         )
                     if j == position == 0:
                         axes.set_ylabel(name, fontweight="bold")
