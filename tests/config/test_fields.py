@@ -58,6 +58,12 @@ KINDS: list[tuple[Any, str, list[Any], list[Any]]] = [
         [{"early": 0, "late_2": 7}],
         [{}, {"a b": 1}, {"": 1}, {1: 1}, {"early": -1}, ["early"]],
     ),
+    (
+        fields.ListsByName,
+        "names of letters, digits and underscores, each with a list, each a text that is not empty",
+        [{"all": ["one", "two"], "none": []}],
+        [{}, {"a b": ["one"]}, {"all": "one"}, {"all": [1]}, {"all": [""]}, ["one"]],
+    ),
     (Figure, "a group of options: dpi", [{"dpi": 200}], [{}, {"dpi": 200, "dpis": 1}, 200]),
 ]
 
