@@ -75,7 +75,11 @@ def draw(config: Mapping[str, Any], *, curves: Path, stem: Path) -> None:
         if len(without):
             handles, names = [*handles, Line2D([], [], color=CONTROL)], [*names, "no layers: control"]
         figure.legend(
-            handles, names, loc="outside upper center", ncols=len(names), title="layers of checkpoint (step)"
+            handles,
+            names,
+            loc="outside upper center",
+            ncols=min(len(names), 4),
+            title="layers of checkpoint (step)",
         )
 
 

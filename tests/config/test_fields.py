@@ -63,8 +63,8 @@ KINDS: list[tuple[Any, str, list[Any], list[Any]]] = [
     (
         fields.ListsByName,
         "names of letters, digits and underscores, each with a list, each a text that is not empty",
-        [{"a": []}, {"b_2": ["x", "y"]}],
-        [{}, {"a b": []}, {"a": [""]}, {"a": "x"}],
+        [{"all": ["one", "two"], "none": []}],
+        [{}, {"a b": ["one"]}, {"all": "one"}, {"all": [1]}, {"all": [""]}, ["one"]],
     ),
     (Figure, "a group of options: dpi", [{"dpi": 200}], [{}, {"dpi": 200, "dpis": 1}, 200]),
 ]
