@@ -3,6 +3,9 @@
 Tokens 0..p-1 are the numbers, p is the operation, p+1 is "=". A pair and its mirror image count once, so there are p(p+1)/2
 samples of addition (6,441 for the paper's p = 113) and a test sample never is a training sample with its numbers exchanged.
 
+The operation must be commutative: without positions the model gives (a, b) and (b, a) the same output, so that subtraction and
+division are out of its reach.
+
 The labels lie on a cycle: those of addition as they are, the products of 1..p-1 (p prime) by their discrete logarithm, which
 turns products into sums modulo p-1. What can be cyclic in the labels is cyclic in their positions.
 """
