@@ -32,7 +32,7 @@ FIGURE = Figure(
     caption="**Figure 3a, every run.** As panels (i) and (iii) of figure 3a for every seed (columns) in every setting (rows): "
     "accuracies, and the importance of the kernel by layer relative to its largest value in the run.",
     inputs={"runs": "explain_run"},
-    options=("figure",),
+    options=("figure.dpi",),
     requires=("study.runs", "figure.regularization_stride"),
 )
 

@@ -21,7 +21,8 @@ from explaind.store.files import read_json, write_json
 from explaind.studies import choices, frequencies, importances, outputs
 
 SMALL = (
-    "data.modulus=7", "data.train=18", "data.test=8", "model.d_model=8", "model.hidden=12", "study.kernel.tests=6",
+    "data.modulus=7", "data.train=18", "data.test=8", "study.proportionality.tests=6", "study.runs.reduced=[]",
+    "model.d_model=8", "model.hidden=12", "study.kernel.tests=6",
     "study.kernel.train=18", "train.max_steps=14", "train.seeds=[3]", "study.outputs.tests=6", "study.outputs.kernel_tests=4",
     "study.outputs.tolerance=1e-5", "study.outputs.tail_tolerance=1e-6", "study.outputs.stride=5", "study.frequencies.stride=5",
     "study.windows.reference_stop=60", "study.quadrature.tests=[8,8]",

@@ -377,6 +377,6 @@ def test_options_know_the_layers(name: str, digits: Study, animals: Study) -> No
     from explaind.config.validate import options_of
 
     study = digits if name == "mnist" else animals
-    layers = options_of(name).model_fields["model"].annotation.layers
+    layers = options_of(name).model_fields["model"].annotation.layer_names
     assert layers == tuple(load(study.config, seed=0).groups)
     assert study.options["output_layer"] == layers[-1]
