@@ -77,7 +77,7 @@ class _Adjoint:
             later = c
         if psi is not None:
             self._tail(psi, start)
-        steps, kernel, regularization = credits.gathered()
+        steps, kernel, regularization, others = credits.gathered()
         return contracted(
             self._problem,
             self._tests,
@@ -85,6 +85,7 @@ class _Adjoint:
             totals=None,
             kernel=kernel,
             regularization=regularization,
+            others=others,
             carried=self._carried[None],
             explained=self._explained[None],
             change=self._change[None],
