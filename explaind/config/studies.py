@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal, get_args
 
 from pydantic import Field
@@ -82,6 +82,14 @@ CHOICES: tuple[str, ...] = get_args(Choice)
 _RESIDUAL = "largest residual of each step, test sample and output"
 _NODES = "midpoint nodes at most"
 _TAIL = "weight in the momentum at which updates before the explained ones are cut off"
+
+
+def _unknown_modules(key: str, paths: Iterable[str], whole: Any) -> Iterator[Wrong]:
+    """Modules that the model does not have, where its options name all that can be asked for."""
+    known = type(whole.model).module_names
+    for path in paths:
+        if known and path not in known:
+            yield key, f"one of {', '.join(known)}", path
 
 
 class Windows(Group):
@@ -198,6 +206,7 @@ class Outputs(Group):
         if self.width > whole.study.windows.width:
             expected = f"at most study.windows.width, {whole.study.windows.width}"
             yield "study.outputs.width", expected, self.width
+        yield from _unknown_modules("study.outputs.module", [self.module], whole)
 
 
 class Frequencies(Group):
@@ -207,6 +216,10 @@ class Frequencies(Group):
         description="matrices whose first rows belong to the numbers 0…modulus − 1"
     )
     stride: Count = Field(description="updates from one that is measured to the next")
+
+    def wrong(self, whole: Any) -> Iterator[Wrong]:
+        modules = [name.rpartition(".")[0] for name in self.parameters]
+        yield from _unknown_modules("study.frequencies.parameters", modules, whole)
 
 
 class Attribution(Group):
@@ -339,6 +352,7 @@ class Proportionality(Group):
     resamples: Resamples = Field(description="bootstrap samples of the 95 % intervals")
 
     def wrong(self, whole: Any) -> Iterator[Wrong]:
+        yield from _unknown_modules("study.proportionality.units", self.units, whole)
         placed = getattr(whole.study, "windows", None)
         known = [] if placed is None else list(placed.positions)
         if not self.windows and not self.ranges:

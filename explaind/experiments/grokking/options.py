@@ -51,6 +51,7 @@ class ModularTransformer(Architecture):
     """One attention block and one MLP."""
 
     layer_names: ClassVar[tuple[str, ...]] = LAYERS
+    module_names: ClassVar[tuple[str, ...]] = ("embedding", "linear1", "linear2", "decoder")
 
     name: Literal["modular_transformer"]
     d_model: Count = Field(description="width of the embedding")
