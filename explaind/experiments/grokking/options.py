@@ -20,9 +20,10 @@ from explaind.config.studies import (
     Proportionality,
     Quadrature,
     Runs,
+    Swap,
+    Transplant,
     Windows,
 )
-from explaind.config.transplants import Swap, Transplant
 from explaind.experiments.grokking.layers import LAYERS
 
 __all__ = ["Options"]
