@@ -9,8 +9,8 @@ its terms on L (`explaind.updates`):
     leave out a language            the update made anew with the gradient g − g_z: c, v′, P   predicted −S_z
 
 z are the training languages: g_z is the part that the batch's sequences of z have in the gradient g of the batch's mean loss,
-which stays divided by the whole batch. S_z = −⟨Ḡ, u_z⟩, Ḡ being ∇L averaged along the update's path by the quadrature that gave S: the
-entries of `explaind.updates.cross_influence` for this loss. Measured is L(θ′) − L(θ − u).
+which stays divided by the whole batch. S_z = −⟨Ḡ, u_z⟩, Ḡ being ∇L averaged along the update's path by the quadrature that gave
+S: the entries of `explaind.updates.cross_influence` for this loss. Measured is L(θ′) − L(θ − u).
 """
 
 from __future__ import annotations
