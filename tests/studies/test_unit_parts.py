@@ -93,7 +93,7 @@ def test_unknown_kinds_and_too_few_groups_are_refused(shapes: Any) -> None:
     with pytest.raises(ConfigError, match="divided into attention heads"):
         unit_parts("head", make_units(sizes), sizes)
     with pytest.raises(ConfigError, match="too few groups of the kind 'layer'.*at least 5.*4 in 1 windows"):
-        choose_parts(checkpoint, units, OPTIONS, 1)
+        choose_parts(checkpoint, units, {**OPTIONS, "kinds": ["layer"]}, 1)
     with pytest.raises(ConfigError, match="'component, without its regularization'"):
         choose_parts(checkpoint, units, {**OPTIONS, "kinds": ["component"]}, 1)
 
