@@ -88,7 +88,7 @@ class HeldoutLoss:
 
     def slope(self) -> Mapping[str, Tensor]:
         """∇L where the model stands, by name."""
-        gradient = Collected()
+        gradient = Collected({name: torch.zeros_like(p.detach()) for name, p in self.parameters.items()})
         model, losses, samples, samples_per_pass = self._of
         add_gradient(model, losses, samples, samples_per_pass, gradient.add)
         return gradient

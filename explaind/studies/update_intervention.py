@@ -145,7 +145,7 @@ def act_on_update(
         languages: their names.
         parts: kind → group name → units.
     """
-    samples, language = train
+    samples, _ = train
     with prepared(checkpoint, model, losses, samples, heldout) as (start, rehearsal):
         pure, gradient = rehearsal.losses, Collected()
         known = add_gradient(model, pure, samples, samples_per_pass, gradient.add)
@@ -153,9 +153,8 @@ def act_on_update(
         copies = {name: part.clone() for name, part in gradient.items()}
         update = make_update(checkpoint, start, copies, keep_preconditioner=True)
         found = integrate(update, model, pure, heldout, units, accuracy, samples_per_pass=samples_per_pass)
-        nodes = zip(found.integral.positions, found.integral.weights, strict=True)
-        average = Collected()
-        for at, weight in nodes:
+        average = Collected({name: torch.zeros_like(part) for name, part in update.batch.items()})
+        for at, weight in zip(found.integral.positions, found.integral.weights, strict=True):
             update.place(model, at)
             add_gradient(
                 model,
@@ -170,28 +169,42 @@ def act_on_update(
         yield from act_on_groups(loss, movement, parts, found.scores, LABELS)
         final, slope = loss(), loss.slope()
         everything = Collected()
-        for index, name in enumerate(languages):
-            mine = samples[(language == index).to(samples.device)]
-            update.place(model, 0.0)
-            own = Collected()
-            add_gradient(model, pure, mine, samples_per_pass, own.add)
+        update.place(model, 0.0)
+        for name, size, own in _by_language(model, pure, train, languages, samples_per_pass):
             for one, part in own.items():
-                everything.add(one, part.mul_(len(mine) / len(samples)))
-            entered = {one: _entered(update, one, part) for one, part in own.items() if one in update.start}
+                everything.add(one, part)
+            entered = {one: _entered(update, one, part) for one, part in own.items()}
             predicted = sum(float(units.dot(one, average[one], u).sum()) for one, u in entered.items())
-            ends = {one: movement.end(one) + u.double() for one, u in entered.items()}
             others = {one: part - own[one] if one in own else part.clone() for one, part in gradient.items()}
+            frozen = {one: movement.end(one) + entered.get(one, 0.0) for one in update.start}
             anew = OneUpdate(make_update(checkpoint, start, others))
-            for label, end in ((LABELS[1], ends.get), (LEFT_OUT, anew.end)):
+            for label, end in ((LABELS[1], frozen.get), (LEFT_OUT, anew.end)):
                 loss.place(end)
                 local = sum(
-                    float((slope[one] * (p.detach() - movement.end(one))).sum())
-                    for one, p in loss.parameters.items()
-                    if one in update.start
+                    float((slope[one] * (loss.parameters[one].detach() - movement.end(one))).sum())
+                    for one in update.start
                 )
-                yield label, "batch", LANGUAGE, name, len(mine), predicted, loss() - final, local
+                yield label, "batch", LANGUAGE, name, size, predicted, loss() - final, local
         loss.place(OneUpdate(make_update(checkpoint, start, everything)).end)
         yield CONTROL, "", "", "", 0, 0.0, loss() - final, None
+
+
+def _by_language(
+    model: nn.Module,
+    losses: Losses,
+    train: tuple[Tensor, Tensor],
+    languages: tuple[str, ...],
+    samples_per_pass: int,
+) -> Iterator[tuple[str, int, Collected]]:
+    """Each language, the number of its sequences, and its part g_z of the gradient of the batch's mean loss."""
+    samples, language = train
+    for index, name in enumerate(languages):
+        mine = samples[(language == index).to(samples.device)]
+        own = Collected()
+        add_gradient(model, losses, mine, samples_per_pass, own.add)
+        for part in own.values():
+            part.mul_(len(mine) / len(samples))
+        yield name, len(mine), own
 
 
 def _entered(update: Update, name: str, gradient: Tensor) -> Tensor:
