@@ -9,6 +9,7 @@
 #                    record + phases → transplants, swap → tables, figures
 #   record + phases → interventions → proportionality → tables, figures
 #   corpus → tokens → pretrain → updates, languages, intervals → tables, figures
+#                     pretrain → interventions → proportionality → tables, figures
 #
 # Examples:
 #   snakemake --cores all figures
@@ -40,6 +41,8 @@
 #   {experiment}/retrained/{fraction}/{start}-{stop}.zarr  outputs of models trained on subsets
 #   {experiment}/datamodel.csv                             linear datamodel scores
 #   {experiment}/interventions/{window}.csv                interventions on a window of updates, predicted and measured
+#   {experiment}/update_interventions/{checkpoint}.csv     the same on a simulated update of a language model
+#   {experiment}/interval_interventions/{checkpoint}.csv   the same on the updates that follow a checkpoint
 #   {experiment}/interventions.csv, proportionality.csv    all windows together; how well scores predict
 #   {experiment}/sparse.csv                                fidelity by share of steps kept
 #   {experiment}/pruning/{split}.csv                       models of which only some parameters are kept
@@ -73,9 +76,10 @@ include: "workflow/rules/fidelity.smk"
 include: "workflow/rules/attribution.smk"
 include: "workflow/rules/pruning.smk"
 include: "workflow/rules/transplant.smk"
-include: "workflow/rules/proportionality.smk"
 include: "workflow/rules/pretraining.smk"
 include: "workflow/rules/updates.smk"
+include: "workflow/rules/update_interventions.smk"
+include: "workflow/rules/proportionality.smk"
 include: "workflow/rules/products.smk"
 
 

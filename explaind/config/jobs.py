@@ -82,6 +82,16 @@ def intervals(config: Config) -> Jobs:
     return _named(checkpoint_names(config)[:-1][:: config["study"]["intervals"]["stride"]])
 
 
+def acted_updates(config: Config) -> Jobs:
+    """every `study.proportionality.stride`-th checkpoint"""
+    return _named(checkpoint_names(config)[:: config["study"]["proportionality"]["stride"]])
+
+
+def acted_intervals(config: Config) -> Jobs:
+    """every `study.proportionality.interval_stride`-th checkpoint that has a next one"""
+    return _named(checkpoint_names(config)[:-1][:: config["study"]["proportionality"]["interval_stride"]])
+
+
 def runs(config: Config) -> Jobs:
     """each setting and seed of `study.runs`"""
     options = config["study"]["runs"]
@@ -113,6 +123,6 @@ JOBS: dict[str, Callable[[Config], Jobs]] = {
     function.__name__: function
     for function in (
         seeds, parts, windows, nodes, methods, subsets, checkpoints, some_checkpoints, intervals, runs,
-        splits, transplants, interventions,
+        splits, transplants, interventions, acted_updates, acted_intervals,
     )
 }  # fmt: skip

@@ -26,22 +26,29 @@ FIGURE = Figure(
     caption="Interventions on windows of updates: the measured change of the mean test loss against the change that the scores "
     "predict. Grey: the identity. ρ: Spearman's correlation, slope: Σxy / Σx², with 95% bootstrap intervals over interventions. "
     "First rows: every kind of group reset to its value at the window's start, and with one term of its updates taken out while "
-    "everything else is as recorded. Last rows: the window trained anew without the term, and without training samples.",
+    "everything else is as recorded. Last rows: the window trained anew without the term, and without training samples. Of a "
+    "language model, tests are held-out sequences; the first rows are single simulated updates of its checkpoints, the next "
+    "ones its own updates after a checkpoint; components that are held back stay as they were while the others are trained; "
+    "languages are left out of the batch of a simulated update.",
     inputs={"findings": "proportionality", "points": "proportionality.points"},
     options=("figure.dpi",),
     requires="study.proportionality",
 )
 
-COLOURS = {"all": "#0072B2", "kernel": "#000000", "regularization": "#D55E00"}
+#: Of what is taken out: all of an update, or a term of it; in the order of the panels.
+COLOURS = {
+    "all": "#0072B2", "kernel": "#000000", "batch": "#000000", "momentum": "#CC79A7", "regularization": "#D55E00",
+}  # fmt: skip
 MARKERS = ("o", "^", "s", "D", "v", "P", "X")
 NAMES = {
     "layer": "layers", "head": "attention heads", "neuron": "neurons", "parameter": "single parameters",
-    "random samples": "random samples", "ranked samples": "samples by rank",
+    "component": "components", "tensor": "single tensors",
+    "random samples": "random samples", "ranked samples": "samples by rank", "language": "languages",
 }  # fmt: skip
-TITLES = {"reset": "reset", "leave out": "left out"}
-TRAINED = ("remove, retrained", "leave out")
-FROZEN = (("reset", "all"), ("remove, frozen path", "kernel"), ("remove, frozen path", "regularization"))
-RETRAINED = (("remove, retrained", "kernel"), ("remove, retrained", "regularization"))
+#: What resets a group, and what removes one term and leaves all else as it was: over a window, and in one update.
+PATHS = (("reset, one update", "remove, one update"), ("reset", "remove, frozen path"))
+RETRAINED, LEFT_OUT = "remove, retrained", "leave out"
+FEWEST = 3  # panels of a row
 
 Place = tuple[str, str, str] | None
 """Kind of group, intervention and term of a panel; None: no panel."""
@@ -62,41 +69,60 @@ def draw(config: Mapping[str, Any], *, findings: Path, points: Path, stem: Path)
     parts = dict(list(table.groupby(by, sort=False)))
     numbers = {tuple(row[name] for name in by): row for row in found.to_dict("records")}
     rows = places(list(parts))
+    columns = len(rows[0])
     markers = dict(zip(table.window.unique(), cycle(MARKERS), strict=False))
-    with new_figure(0.7 + 1.95 * len(rows), stem, config["figure"]["dpi"]) as figure:
-        grid = figure.subplots(len(rows), 3, squeeze=False)
+    height = 1.95 if columns == FEWEST else 2.1
+    with new_figure(0.7 + height * len(rows), stem, config["figure"]["dpi"]) as figure:
+        grid = figure.subplots(len(rows), columns, squeeze=False)
         for axes, place in zip(grid.flat, (place for row in rows for place in row), strict=True):
             if place is None:
                 axes.set_axis_off()
             else:
-                _panel(axes, place, parts[place], numbers[place], markers)
+                title = _title(place, numbers[place], narrow=columns > FEWEST)
+                _panel(axes, place[2], parts[place], title, markers)
         figure.supxlabel("predicted change of the mean test loss (nats)", fontsize=8)
         figure.supylabel("measured change of the mean test loss (nats)", fontsize=8)
         _legend(figure, table, markers)
 
 
 def places(present: Sequence[tuple[str, str, str]]) -> list[list[Place]]:
-    """Rows of three panels: each kind with its frozen path; each kind retrained, with one of the samples' panels beside it."""
-    kinds = list(dict.fromkeys(kind for kind, act, _ in present if act in ("reset", "remove, frozen path")))
-    again = list(dict.fromkeys(kind for kind, act, _ in present if act == "remove, retrained"))
-    samples: list[Place] = [place for place in present if place[1] == "leave out"]
-    wanted: list[list[Place]] = [[(kind, *one) for one in FROZEN] for kind in kinds]
-    for kind in again:
-        wanted.append([*((kind, *one) for one in RETRAINED), samples.pop(0) if samples else None])
-    while samples:
-        wanted.append([*samples[:3], None, None, None][:3])
-        del samples[:3]
-    return [[place if place in present else None for place in row] for row in wanted]
+    """Rows of panels: each kind along the recorded path, a column for all and for each term; each kind retrained; the samples.
+
+    Samples stand beside what is retrained, as far as there is room.
+    """
+    acts = {label: path for path in PATHS for label in path}
+    samples = [one for one in present if one[1] == LEFT_OUT or one[0] == "language"]
+    frozen = [one for one in present if one[1] in acts and one not in samples]
+    terms = [term for term in COLOURS if any(one[2] == term for one in frozen)]
+    columns = max(FEWEST, len(terms))
+    rows: list[list[Place]] = []
+    for path in PATHS:
+        for kind in dict.fromkeys(kind for kind, act, _ in frozen if acts[act] == path):
+            rows.append([(kind, path[term != "all"], term) for term in terms])
+    for kind in dict.fromkeys(kind for kind, act, _ in present if act == RETRAINED):
+        row: list[Place] = [(kind, RETRAINED, term) for term in terms if (kind, RETRAINED, term) in present]
+        room = columns - len(row)
+        rows.append([*row, *samples[:room]])
+        del samples[:room]
+    rows += [list(samples[first : first + columns]) for first in range(0, len(samples), columns)]
+    filled = [[place if place in present else None for place in row] for row in rows]
+    return [[*row, *[None] * (columns - len(row))] for row in filled]
 
 
-def _panel(
-    axes: Axes,
-    place: tuple[str, str, str],
-    part: pd.DataFrame,
-    row: Mapping[str, Any],
-    markers: Mapping[str, str],
-) -> None:
+def _title(place: tuple[str, str, str], row: Mapping[str, Any], *, narrow: bool) -> str:
     kind, act, term = place
+    name = NAMES.get(kind, kind) + (", one update" if act in PATHS[0] else "")
+    what = "reset" if act.startswith("reset") else "left out" if act == LEFT_OUT else f"{term} removed"
+    if act == RETRAINED or (act == LEFT_OUT and kind != "language"):
+        what = "held back, retrained" if term == "all" else f"{what}, retrained"
+    rho = f"$\\rho$ = {row['spearman']:.2f} [{row['spearman_low']:.2f}, {row['spearman_high']:.2f}], n = {row['count']}"
+    slope = f"slope {row['slope']:.2f} [{row['slope_low']:.2f}, {row['slope_high']:.2f}]"
+    if narrow:
+        return f"{name}:\n{what}\n{rho}\n{slope}\n{row['verdict']}"
+    return f"{name}: {what}\n{rho}\n{slope}: {row['verdict']}"
+
+
+def _panel(axes: Axes, term: str, part: pd.DataFrame, title: str, markers: Mapping[str, str]) -> None:
     low, high = part.predicted.min(), part.predicted.max()
     axes.axline((0, 0), slope=1, color="0.6", linewidth=0.8, zorder=0)
     for window, one in part.groupby("window", sort=False):
@@ -108,13 +134,7 @@ def _panel(
     low, high = part.measured.min(), part.measured.max()
     margin = 0.08 * (max(high - low, abs(high)) or 1.0)
     axes.set_ylim(low - margin, high + margin)
-    what = f"{term} removed" if act.startswith("remove") else TITLES[act]
-    axes.set_title(
-        f"{NAMES.get(kind, kind)}: {what}{', retrained' if act in TRAINED else ''}\n"
-        f"$\\rho$ = {row['spearman']:.2f} [{row['spearman_low']:.2f}, {row['spearman_high']:.2f}], n = {row['count']}\n"
-        f"slope {row['slope']:.2f} [{row['slope_low']:.2f}, {row['slope_high']:.2f}]: {row['verdict']}",
-        fontsize=6, loc="left", linespacing=1.2,
-    )  # fmt: skip
+    axes.set_title(title, fontsize=6, loc="left", linespacing=1.2)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(4))
         axis.get_offset_text().set_fontsize(5.5)
@@ -144,9 +164,13 @@ def _legend(figure: Any, table: pd.DataFrame, markers: Mapping[str, str]) -> Non
             [],
             color="0.4",
             marker=marker,
-            label=f"updates {bounds.start[window]}–{bounds.stop[window] - 1}",
+            label=_updates(bounds.start[window], bounds.stop[window] - 1),
             **style,
         )
         for window, marker in markers.items()
     ]
     figure.legend(handles=[*terms, *marks], loc="outside upper center", ncols=4)
+
+
+def _updates(first: int, last: int) -> str:
+    return f"update {first}" if first == last else f"updates {first}–{last}"

@@ -16,7 +16,8 @@ TABLE = Table(
     file="findings_proportionality",
     shows="do scores predict what interventions do?",
     details="One row per experiment, intervention, term and kind of group. Effects are changes of the mean loss of the test "
-    "samples. Verdict: `predicts` if the whole interval of Spearman's correlation is at least 0.5 and that of the slope lies "
+    "samples, of a language model of held-out sequences. "
+    "Verdict: `predicts` if the whole interval of Spearman's correlation is at least 0.5 and that of the slope lies "
     "between 0.5 and 2; `predicts rank only` if Spearman's interval is above 0; else `does not predict`.",
     caption="**Findings on proportionality.** Measured effects of interventions against the effects that the scores predict, "
     "over all windows of updates.",
@@ -29,13 +30,20 @@ TABLE = Table(
             "",
             "`reset`: the group gets its value at the window's start, in the model at the window's end; `remove, frozen path`: "
             "one term of the group's updates is taken out and all else stays as recorded; `remove, retrained`: the run goes on "
-            "from the window's start without that term; `leave out`: it goes on without the gradients of training samples",
+            "from the window's start without that term; `leave out`: it goes on without the gradients of training samples. Of a "
+            "language model, `reset, one update` and `remove, one update`: the same in the simulated update of a checkpoint; "
+            "`leave out`: this update is made anew without the gradients of a language",
         ),
-        "term": ("", "of the updates: `all`, `kernel` or `regularization`"),
+        "term": (
+            "",
+            "of the updates: `all`, `kernel` or `regularization`; of a language model `batch`, `momentum` or `regularization`",
+        ),
         "kind": (
             "",
             "of group: `layer`, `head`, `neuron` (a unit's incoming weights and bias), `parameter`; `random samples`, `ranked "
-            "samples` (equal slices of the ranking by score)",
+            "samples` (equal slices of the ranking by score); of a language model `component` (attention, MLP, norms or "
+            "embedding of one layer), `layer`, `head` (query heads with their outputs, and key-value heads), `tensor`; "
+            "`language` (the batch's sequences of a training language)",
         ),
         "count": ("", "interventions"),
         "windows": ("", "of updates, from which they are"),
@@ -64,10 +72,16 @@ TABLE = Table(
     also_columns={
         "points_output": {
             "experiment": ("", "its folder"),
-            "window": ("", "of updates: its name, or its first update and the one behind its last"),
+            "window": (
+                "",
+                "of updates: its name, or its first update and the one behind its last; a checkpoint: its simulated update",
+            ),
             "start": ("step", "first update of the window"),
             "stop": ("step", "behind its last"),
-            "intervention": ("", "as above; `none`: the window repeated without any change"),
+            "intervention": (
+                "",
+                "as above; `none`: the window repeated without any change, or the simulated update made again",
+            ),
             "term": ("", "as above"),
             "kind": ("", "as above"),
             "group": ("", "name of the group of parameters or samples"),

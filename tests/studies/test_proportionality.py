@@ -134,8 +134,9 @@ def test_the_figure_has_a_panel_for_each_kind(x: np.ndarray, tmp_path: Path) -> 
 
 
 def test_panels_are_the_kinds_that_there_are() -> None:
-    frozen = [("layer", *one) for one in interventions.FROZEN]
-    again = [("layer", *one) for one in interventions.RETRAINED]
+    frozen = [("layer", "reset", "all")]
+    frozen += [("layer", "remove, frozen path", term) for term in ("kernel", "regularization")]
+    again = [("layer", "remove, retrained", term) for term in ("kernel", "regularization")]
     samples = [(f"{which} samples", "leave out", "kernel") for which in ("random", "ranked")]
     assert interventions.places([*frozen, *again, *samples]) == [
         frozen,
@@ -143,6 +144,25 @@ def test_panels_are_the_kinds_that_there_are() -> None:
         [samples[1], None, None],
     ]
     assert interventions.places([frozen[0], *samples]) == [[frozen[0], None, None], [*samples, None]]
+
+
+def test_a_language_models_panels_have_a_column_for_each_term() -> None:
+    terms = ("all", "batch", "momentum", "regularization")
+    update, interval = (
+        [(kind, reset if term == "all" else remove, term) for kind in ("component", "head") for term in terms]
+        for reset, remove in interventions.PATHS
+    )
+    again = ("component", "remove, retrained", "all")
+    languages = [("language", act, "batch") for act in ("remove, one update", "leave out")]
+    missing = ("head", "reset", "all")
+    rows = interventions.places([*update, *languages, *(one for one in interval if one != missing), again])
+    assert rows == [
+        update[:4],
+        update[4:],
+        interval[:4],
+        [None, *interval[5:]],
+        [again, *languages, None],
+    ]
 
 
 def test_windows_are_named_or_given_by_position() -> None:

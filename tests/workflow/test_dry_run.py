@@ -52,6 +52,10 @@ def test_the_language_model_explains_every_checkpoint(project: Project) -> None:
     planned = project.planned("all", scale="default", experiment="eurollm")
     jobs = [planned[f"explain_{kind}"] for kind in ("update", "languages", "interval")]
     assert jobs == [37, 10, 5]
+    assert planned["update_intervention"] == planned["interval_intervention"] == 2
+    assert (
+        planned["proportionality"] == planned["interventions_eurollm"] == 1 and "intervention" not in planned
+    )
     assert planned["pretrain"] == planned["fig06"] == planned["fig14"] == planned["fig15"] == 1
 
 
@@ -60,8 +64,10 @@ def test_published_checkpoints_need_no_training(project: Project) -> None:
     assert planned["explain_update"] == 3 and not {
         "pretrain",
         "explain_interval",
+        "interval_intervention",
         "pretraining_eurollm",
     } & set(planned)
+    assert planned["update_intervention"] == planned["proportionality"] == 1
 
 
 def test_one_experiment_of_two_alone(project: Project) -> None:

@@ -15,7 +15,9 @@ from tests.workflow.conftest import Project
 
 pytestmark = pytest.mark.smoke
 
-TABLES = {"text", "reconstruction", "subsampling", "extrapolation", "findings_pretraining", "timings"}
+TABLES = {"text", "reconstruction", "subsampling", "extrapolation", "findings_pretraining", "timings"} | {
+    "findings_proportionality"
+}
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +71,23 @@ def test_updates_add_up_and_intervals_are_the_runs_own(finished: Project) -> Non
     )
 
 
+def test_interventions_are_measured_and_judged(finished: Project) -> None:
+    tables = finished.root / "results/tables"
+    found = pd.read_csv(tables / "findings_proportionality.csv")
+    points = pd.read_csv(tables / "proportionality.csv")
+    assert set(found.experiment) == {"eurollm"} and found.verdict.notna().all()
+    acts = {"reset, one update", "remove, one update", "leave out", "reset", "remove, frozen path"}
+    assert set(found.intervention) == acts | {"remove, retrained"}
+    assert set(found.kind) == {"component", "layer", "head", "tensor", "language"}
+    assert set(found.term) == {"all", "batch", "momentum", "regularization"}
+    assert (found["count"] >= 5).all() and (found.noise < 1e-6).all()
+    control = points[points.intervention == "none"]
+    assert len(control) == 4 and (control[control.stop - control.start > 1].measured == 0).all()
+    # All layers together: what the scores of the checkpoint's update say, of the held-out sequences that were measured.
+    layers = points[(points.intervention == "reset, one update") & (points.kind == "layer")]
+    assert layers.groupby("window").size().tolist() == [4, 4] and (layers.predicted != 0).all()
+
+
 def test_nothing_is_left_to_do(finished: Project) -> None:
     assert finished.to_do(experiment="eurollm") == set()
 
@@ -81,12 +100,31 @@ def test_nothing_is_left_to_do(finished: Project) -> None:
             {"fig06", "fig14", "fig15"}
             | {
                 f"{name}_eurollm"
-                for name in ("heads", "language_influence", "pretraining", "subsampling_figure")
+                for name in (
+                    "heads",
+                    "language_influence",
+                    "pretraining",
+                    "subsampling_figure",
+                    "interventions",
+                )
             },
         ),
         (
             "study.intervals.tolerance=0.02",
             {"explain_interval", "subsampling", "extrapolation", "subsampling_figure_eurollm", "timings"},
+        ),
+        (
+            "study.proportionality.retrained_terms=[all]",
+            {
+                "interval_intervention",
+                "proportionality",
+                "findings_proportionality",
+                "interventions_eurollm",
+            },
+        ),
+        (
+            "study.proportionality.resamples=41",
+            {"proportionality", "findings_proportionality", "interventions_eurollm"},
         ),
     ],
 )

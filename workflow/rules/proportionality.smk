@@ -25,10 +25,22 @@ rule intervention:
         "../scripts/stage.py"
 
 
+def interventions(wildcards):
+    """Every window of interventions: of a recorded run, or of a language model's updates and intervals."""
+    kinds = ("intervention", "update_intervention", "interval_intervention")
+    config = CONFIGS[wildcards.experiment]
+    return [
+        file
+        for kind in kinds
+        if available(stages()[kind], config)
+        for file in files_of(kind, wildcards.experiment)
+    ]
+
+
 # Measured against predicted, over all windows.
 rule proportionality:
     input:
-        interventions=every("intervention"),
+        interventions=interventions,
     output:
         output=f"{RESULTS}/{{experiment}}/proportionality.csv",
         points=f"{RESULTS}/{{experiment}}/interventions.csv",

@@ -12,6 +12,7 @@ from explaind.config.from_checkpoints import FromCheckpoints
 from explaind.config.group import Group, Wrong
 from explaind.config.shared import Architecture
 from explaind.config.studies import Intervals, Languages
+from explaind.config.update_interventions import UpdateProportionality
 
 __all__ = ["Llama", "MultilingualText", "Options"]
 
@@ -120,6 +121,7 @@ class Study(Group):
 
     languages: Languages
     intervals: Intervals
+    proportionality: UpdateProportionality
 
 
 class Options(FromCheckpoints):
