@@ -67,11 +67,14 @@ def draw(config: Mapping[str, Any], *, findings: Path, points: Path, stem: Path)
     table, found = pd.read_csv(points), pd.read_csv(findings)
     table = table[table.intervention != "none"]
     parts = dict(list(table.groupby(by, sort=False)))
-    numbers = {tuple(row[name] for name in by): row for row in found.to_dict("records")}
+    numbers = {
+        key: rows.sort_values("updates").to_dict("records") for key, rows in found.groupby(by, sort=False)
+    }
+    lengths = max(map(len, numbers.values()))
     rows = places(list(parts))
     columns = len(rows[0])
     markers = dict(zip(table.window.unique(), cycle(MARKERS), strict=False))
-    height = 1.95 if columns == FEWEST else 2.1
+    height = (1.95 if columns == FEWEST else 2.1) + 0.2 * (lengths - 1)
     with new_figure(0.7 + height * len(rows), stem, config["figure"]["dpi"]) as figure:
         grid = figure.subplots(len(rows), columns, squeeze=False)
         for axes, place in zip(grid.flat, (place for row in rows for place in row), strict=True):
@@ -109,17 +112,25 @@ def places(present: Sequence[tuple[str, str, str]]) -> list[list[Place]]:
     return [[*row, *[None] * (columns - len(row))] for row in filled]
 
 
-def _title(place: tuple[str, str, str], row: Mapping[str, Any], *, narrow: bool) -> str:
+def _title(place: tuple[str, str, str], rows: Sequence[Mapping[str, Any]], *, narrow: bool) -> str:
+    """What a panel shows, and its numbers for each length of windows."""
     kind, act, term = place
     name = NAMES.get(kind, kind) + (", one update" if act in PATHS[0] else "")
     what = "reset" if act.startswith("reset") else "left out" if act == LEFT_OUT else f"{term} removed"
     if act == RETRAINED or (act == LEFT_OUT and kind != "language"):
         what = "held back, retrained" if term == "all" else f"{what}, retrained"
-    rho = f"$\\rho$ = {row['spearman']:.2f} [{row['spearman_low']:.2f}, {row['spearman_high']:.2f}], n = {row['count']}"
-    slope = f"slope {row['slope']:.2f} [{row['slope_low']:.2f}, {row['slope_high']:.2f}]"
-    if narrow:
-        return f"{name}:\n{what}\n{rho}\n{slope}\n{row['verdict']}"
-    return f"{name}: {what}\n{rho}\n{slope}: {row['verdict']}"
+    lines = [f"{name}:\n{what}" if narrow else f"{name}: {what}"]
+    for row in rows:
+        over = f"{row['updates']} updates: " if len(rows) > 1 else ""
+        rho, slope = (_interval(row, key) for key in ("spearman", "slope"))
+        lines.append(f"{over}$\\rho$ = {rho}, n = {row['count']}")
+        lines.append(f"slope {slope}\n{row['verdict']}" if narrow else f"slope {slope}: {row['verdict']}")
+    return "\n".join(lines)
+
+
+def _interval(row: Mapping[str, Any], key: str) -> str:
+    low, high = row[f"{key}_low"], row[f"{key}_high"]
+    return f"{row[key]:.2f}" + ("" if pd.isna(low) else f" [{low:.2f}, {high:.2f}]")
 
 
 def _panel(axes: Axes, term: str, part: pd.DataFrame, title: str, markers: Mapping[str, str]) -> None:

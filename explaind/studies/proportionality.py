@@ -1,4 +1,5 @@
-"""Do scores predict interventions? Measured against predicted effects, over all windows, by kind of intervention and of group.
+"""Do scores predict interventions? Measured against predicted effects, by kind of intervention and of group, over all windows of
+a length: over many updates groups move far, and what holds over few of them need not hold there.
 
 For n interventions with predicted effects x and measured effects y: Spearman's and Pearson's correlation, and the slope through
 the origin Σ x y / Σ x² (an effect that is proportional to its prediction has no intercept). 95 % intervals are percentiles of a
@@ -20,7 +21,7 @@ from explaind.store.files import write_csv
 from explaind.studies.datamodel import rank_correlation
 from explaind.studies.parts import LEAST
 
-__all__ = ["COLUMNS", "NO", "PREDICTS", "RANK", "RULE", "describe", "verdict", "write"]
+__all__ = ["COLUMNS", "FEW", "NO", "PREDICTS", "RANK", "RULE", "describe", "verdict", "write"]
 
 STAGE = Stage(
     options=("study.proportionality.seed", "study.proportionality.resamples"),
@@ -29,16 +30,17 @@ STAGE = Stage(
     runtime=10,
 )
 
-BY = ["experiment", "intervention", "term", "kind"]
+BY = ["experiment", "intervention", "term", "kind", "updates"]
 COLUMNS = (
     *BY, "count", "windows", "spearman", "spearman_low", "spearman_high", "pearson", "pearson_low", "pearson_high",
     "slope", "slope_low", "slope_high", "within", "local", "noise", "verdict",
 )  # fmt: skip
-PREDICTS, RANK, NO = "predicts", "predicts rank only", "does not predict"
+PREDICTS, RANK, NO, FEW = "predicts", "predicts rank only", "does not predict", "too few to say"
 STRONG, FACTOR = 0.5, 2.0
 RULE = (
     f"predicts: the whole interval of Spearman's correlation is at least {STRONG}, and that of the slope lies between "
-    f"{1 / FACTOR:g} and {FACTOR:g}; predicts rank only: Spearman's interval is above 0; else does not predict"
+    f"{1 / FACTOR:g} and {FACTOR:g}; predicts rank only: Spearman's interval is above 0; else does not predict; "
+    f"too few to say: fewer than {LEAST} interventions"
 )
 
 
@@ -56,10 +58,13 @@ def write(config: Mapping[str, Any], *, interventions: Sequence[Path], points: P
     """
     options = config["study"]["proportionality"]
     table = pd.concat([pd.read_csv(path) for path in interventions], ignore_index=True)
-    unchanged = table.intervention == "none"
+    unchanged, lengths = table.intervention == "none", table["stop"] - table["start"]
     noise = float(table[unchanged].measured.abs().max())
     rows = []
-    for names, part in table[~unchanged].groupby(BY, sort=False):
+    measured = table.assign(updates=lengths)[~unchanged]
+    for _, part in measured.groupby(BY[:-1], sort=False):
+        _enough(part)
+    for names, part in measured.groupby(BY, sort=False):
         statistics = describe(part, options["resamples"], options["seed"])
         rows.append({**dict(zip(BY, names, strict=True)), **statistics, "noise": noise})
     write_csv(table, points)
@@ -71,18 +76,8 @@ def describe(part: pd.DataFrame, resamples: int, seed: int) -> dict[str, Any]:
 
     Args:
         part: columns `predicted`, `measured`, `local`, `window`.
-        resamples, seed: of the bootstrap.
-
-    Raises:
-        ConfigError: fewer than `LEAST` rows.
+        resamples, seed: of the bootstrap. Fewer than `LEAST` rows have no intervals.
     """
-    if len(part) < LEAST:
-        raise ConfigError(
-            "There are too few interventions of a kind for the interval of a correlation.",
-            expected=f"at least {LEAST}",
-            got=f"{len(part)} of {part.iloc[0].intervention!r} on {part.iloc[0].kind!r}",
-            remedy="Raise study.proportionality.retrained, or add windows.",
-        )
     x, y = (part[name].to_numpy(np.float64) for name in ("predicted", "measured"))
     drawn = np.random.default_rng(seed).integers(len(x), size=(len(x), resamples))
     found: dict[str, Any] = {"count": len(x), "windows": part.window.nunique()}
@@ -91,7 +86,11 @@ def describe(part: pd.DataFrame, resamples: int, seed: int) -> dict[str, Any]:
     }  # fmt: skip
     for name, measure in measures.items():
         found[name] = float(measure(x[:, None], y[:, None])[0])
-        low, high = np.nanquantile(measure(x[drawn], y[drawn]), (0.025, 0.975))
+        low, high = (
+            np.nanquantile(measure(x[drawn], y[drawn]), (0.025, 0.975))
+            if len(x) >= LEAST
+            else (np.nan, np.nan)
+        )
         found[f"{name}_low"], found[f"{name}_high"] = float(low), float(high)
     found["within"] = _within(part)
     local = part.local.to_numpy(np.float64)
@@ -101,8 +100,20 @@ def describe(part: pd.DataFrame, resamples: int, seed: int) -> dict[str, Any]:
     return {**found, "verdict": verdict(found)}
 
 
+def _enough(part: pd.DataFrame) -> None:
+    if len(part) < LEAST:
+        raise ConfigError(
+            "There are too few interventions of a kind for the interval of a correlation.",
+            expected=f"at least {LEAST}",
+            got=f"{len(part)} of {part.iloc[0].intervention!r} on {part.iloc[0].kind!r}",
+            remedy="Raise study.proportionality.retrained, or add windows.",
+        )
+
+
 def verdict(found: Mapping[str, float]) -> str:
-    """`PREDICTS`, `RANK` or `NO`, by `RULE`."""
+    """`PREDICTS`, `RANK`, `NO` or `FEW`, by `RULE`."""
+    if np.isnan(found["spearman_low"]):
+        return FEW
     in_proportion = found["slope_low"] >= 1 / FACTOR and found["slope_high"] <= FACTOR
     if found["spearman_low"] >= STRONG and in_proportion:
         return PREDICTS

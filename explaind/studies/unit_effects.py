@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from explaind.config.update_interventions import TAKEN
+from explaind.config.studies import TAKEN
 from explaind.studies.unit_parts import UnitGroup
 from explaind.updates.gradients import Collected
 from explaind.updates.path import Losses, add_gradient, measure

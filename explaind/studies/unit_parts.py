@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from explaind.checkpoints import Checkpoint
-from explaind.config.update_interventions import UNIT_KINDS
+from explaind.config.studies import UNIT_KINDS
 from explaind.errors import ConfigError
 from explaind.features.units import Cut, Units
 from explaind.studies.parts import enough

@@ -18,9 +18,10 @@ TABLE = Table(
     details="One row per experiment, intervention, term and kind of group. Effects are changes of the mean loss of the test "
     "samples, of a language model of held-out sequences. "
     "Verdict: `predicts` if the whole interval of Spearman's correlation is at least 0.5 and that of the slope lies "
-    "between 0.5 and 2; `predicts rank only` if Spearman's interval is above 0; else `does not predict`.",
+    "between 0.5 and 2; `predicts rank only` if Spearman's interval is above 0; else `does not predict`; `too few to say` below "
+    "five interventions. Windows of different length are told apart: over many updates groups move far.",
     caption="**Findings on proportionality.** Measured effects of interventions against the effects that the scores predict, "
-    "over all windows of updates.",
+    "over all windows of updates of a length.",
     inputs={"findings": "proportionality", "points": "proportionality.points"},
     requires="study.proportionality",
     across=True,
@@ -45,6 +46,7 @@ TABLE = Table(
             "embedding of one layer), `layer`, `head` (query heads with their outputs, and key-value heads), `tensor`; "
             "`language` (the batch's sequences of a training language)",
         ),
+        "updates": ("", "in a window"),
         "count": ("", "interventions"),
         "windows": ("", "of updates, from which they are"),
         "spearman": ("−1…1", "rank correlation of measured and predicted effects"),
@@ -65,7 +67,7 @@ TABLE = Table(
         "noise": ("nats", "largest effect of repeating a window without any change"),
         "verdict": (
             "",
-            "`predicts`, `predicts rank only` or `does not predict`, decided by code from the intervals",
+            "`predicts`, `predicts rank only`, `does not predict` or `too few to say`, decided by code from the intervals",
         ),
     },
     also={"points_output": "proportionality"},

@@ -15,7 +15,7 @@ from explaind.config.jobs import JOBS
 from explaind.errors import ConfigError
 from explaind.figures import interventions
 from explaind.studies import intervention, proportionality
-from explaind.studies.proportionality import NO, PREDICTS, RANK, describe
+from explaind.studies.proportionality import FEW, NO, PREDICTS, RANK, describe
 from explaind.tables import findings_proportionality
 
 CONFIG = {"study": {"proportionality": {"seed": 1, "resamples": 200}}, "figure": {"dpi": 60}}
@@ -85,9 +85,20 @@ def test_windows_of_different_size_alone_do_not_correlate_within() -> None:
     assert found["spearman"] > 0.6 and abs(found["within"]) < 0.3
 
 
-def test_too_few_interventions_have_no_interval(x: np.ndarray) -> None:
+def test_too_few_interventions_have_no_interval(x: np.ndarray, tmp_path: Path) -> None:
+    """Of a kind altogether that is refused; of windows of one length it leaves the verdict open."""
+    few, many = frame(x[:4], x[:4]), frame(x, x)
+    unchanged = frame(np.zeros(1), np.zeros(1), intervention="none", term="", kind="")
+    outputs = {"points": tmp_path / "points.csv", "output": tmp_path / "output.csv"}
+    pd.concat([few, unchanged]).to_csv(tmp_path / "few.csv", index=False)
     with pytest.raises(ConfigError, match="too few interventions.*at least 5.*4 of 'reset' on 'layer'"):
-        describe(frame(x[:4], x[:4]), 100, 0)
+        proportionality.write(CONFIG, interventions=[tmp_path / "few.csv"], **outputs)
+    pd.concat([many, few.assign(stop=20), unchanged]).to_csv(tmp_path / "both.csv", index=False)
+    proportionality.write(CONFIG, interventions=[tmp_path / "both.csv"], **outputs)
+    found = pd.read_csv(outputs["output"]).set_index("updates")
+    assert found.verdict.to_dict() == {5: PREDICTS, 20: FEW} and np.isnan(found.slope_low[20])
+    assert found["count"].to_dict() == {5: 60, 20: 4} and found.spearman[20] == pytest.approx(1)
+    interventions.draw(CONFIG, points=outputs["points"], findings=outputs["output"], stem=tmp_path / "f")
 
 
 def written(folder: Path, x: np.ndarray) -> dict[str, Path]:

@@ -11,7 +11,7 @@ import torch
 from explaind.checkpoints import open_checkpoint
 from explaind.config import compose
 from explaind.config.jobs import JOBS
-from explaind.config.update_interventions import TAKEN, UNIT_KINDS
+from explaind.config.studies import TAKEN, UNIT_KINDS
 from explaind.errors import ConfigError
 from explaind.experiments.language.pretraining import load
 from explaind.features.units import make_units

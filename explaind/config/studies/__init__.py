@@ -11,6 +11,7 @@ from explaind.config.studies.quadrature import Quadrature
 from explaind.config.studies.runs import Runs
 from explaind.config.studies.sparse import Sparse
 from explaind.config.studies.transplants import PHASES, Swap, Transplant
+from explaind.config.studies.update_proportionality import TAKEN, UNIT_KINDS, UpdateProportionality
 from explaind.config.studies.windows import Kernel, Periodicity, Windows
 
 __all__ = [
@@ -19,6 +20,8 @@ __all__ = [
     "PART_KINDS",
     "PHASES",
     "PRUNING_METHODS",
+    "TAKEN",
+    "UNIT_KINDS",
     "Attribution",
     "Datamodel",
     "Examples",
@@ -35,5 +38,6 @@ __all__ = [
     "Sparse",
     "Swap",
     "Transplant",
+    "UpdateProportionality",
     "Windows",
 ]

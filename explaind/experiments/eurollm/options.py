@@ -11,8 +11,7 @@ from explaind.config.fields import Count, Names, Part, Positive, Several, Text
 from explaind.config.from_checkpoints import FromCheckpoints
 from explaind.config.group import Group, Wrong
 from explaind.config.shared import Architecture
-from explaind.config.studies import Intervals, Languages
-from explaind.config.update_interventions import UpdateProportionality
+from explaind.config.studies import Intervals, Languages, UpdateProportionality
 
 __all__ = ["Llama", "MultilingualText", "Options"]
 
