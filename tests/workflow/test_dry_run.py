@@ -79,13 +79,13 @@ def test_one_seed_plans_one_training(project: Project) -> None:
 
 
 def test_overrides_as_an_unquoted_string(project: Project) -> None:
-    result = project.run("figures", "-n", config=("experiment=grokking", "overrides=train.seed=7"))
+    result = project.dry_run("figures", config=("experiment=grokking", "overrides=train.seed=7"))
     assert result.returncode == 0, result.stdout
     assert "seeds/7/" in result.stdout
 
 
 def test_results_go_where_they_are_told(project: Project) -> None:
-    result = project.run("figures", "-n", config=("results=elsewhere", "scale=smoke", "experiment=grokking"))
+    result = project.dry_run("figures", config=("results=elsewhere", "scale=smoke", "experiment=grokking"))
     assert "output: elsewhere/figures/fig12_lasso.pdf" in result.stdout
     assert "results/figures" not in result.stdout
 
@@ -118,7 +118,7 @@ def test_planning_never_imports_torch(project: Project, tmp_path: Path) -> None:
     ],
 )
 def test_bad_requests_are_refused_in_a_sentence(project: Project, config: tuple[str, ...], says: str) -> None:
-    result = project.run("figures", "-n", config=config)
+    result = project.dry_run("figures", config=config)
     assert result.returncode == 1
     assert says in result.stdout
     assert "Remedy:" in result.stdout

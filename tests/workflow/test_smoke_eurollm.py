@@ -110,7 +110,7 @@ def test_checkpoints_of_a_folder_take_the_same_path(finished: Project, tmp_path:
     assert open_checkpoint(folder / "step-000004").hyperparameters.step == 4
     elsewhere = tmp_path / "results"
     config = ("scale=smoke", "experiment=eurollm", f"results={elsewhere}", _of_folder(finished, folder))
-    planned = finished.run("tables", "-n", config=config).stdout
+    planned = finished.dry_run("tables", config=config).stdout
     tables = {name for name in TABLES if f"{elsewhere}/tables/{name}.csv" in planned}
     assert tables == TABLES - {"subsampling", "extrapolation"}
     result = finished.run(f"{elsewhere}/tables/reconstruction.csv", config=config)
