@@ -86,12 +86,7 @@ class Project:
         listed = ", ".join(f'"{override}"' for override in overrides)
         chosen = (f"experiment={experiment}",) if experiment else ()
         result = self.dry_run(*targets, config=(f"scale={scale}", *chosen, f"overrides=[{listed}]"))
-        assert result.returncode == 0, result.stdout
-        table = re.search(r"^job +count\n-+ +-+\n(.*?)^total", result.stdout, re.MULTILINE | re.DOTALL)
-        if table is None:
-            assert "Nothing to be done" in result.stdout, result.stdout
-            return {}
-        return {name: int(count) for name, count in (line.split() for line in table[1].splitlines())}
+        return counts(result)
 
     def to_do(self, *overrides: str, experiment: str = "grokking") -> set[str]:
         """The rules that figures and tables still need at scale smoke."""
@@ -114,6 +109,16 @@ class Project:
         assert all(f"{name}.png" in html for name in pictures)
         assert all(f"{one.file}.html" in html for one in declared)
         assert all(one.product.shows in html for one in (*declared, *made(figures(), configs)))
+
+
+def counts(result: subprocess.CompletedProcess[str]) -> dict[str, int]:
+    """How many jobs of each rule a dry run planned."""
+    assert result.returncode == 0, result.stdout
+    table = re.search(r"^job +count\n-+ +-+\n(.*?)^total", result.stdout, re.MULTILINE | re.DOTALL)
+    if table is None:
+        assert "Nothing to be done" in result.stdout, result.stdout
+        return {}
+    return {name: int(count) for name, count in (line.split() for line in table[1].splitlines())}
 
 
 def _command_line(arguments: tuple[str, ...], config: tuple[str, ...]) -> list[str]:

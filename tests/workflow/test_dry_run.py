@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workflow.conftest import Project
+from tests.workflow.conftest import Project, counts
 
 #: A module that Python imports at start-up: from then on importing torch fails.
 BLOCKER = """
@@ -93,7 +93,8 @@ def test_results_go_where_they_are_told(project: Project) -> None:
 def test_planning_never_imports_torch(project: Project, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(BLOCKER)
     path = {"PYTHONPATH": f"{tmp_path}:{project.root}"}
-    assert project.run("all", "-n", environment=path).returncode == 0
+    alone = project.run("all", "-n", environment=path)
+    assert counts(alone) == project.planned("all"), "as in the process of all dry runs, after others"
     # The blocker itself works: the first job of all fails on it.
     blocked = project.run("results/grokking/seeds/0/summary.json", environment=path)
     assert blocked.returncode != 0
