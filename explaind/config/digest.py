@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -100,7 +101,7 @@ def _read(module: str) -> tuple[str, tuple[str, ...]]:
     tree.body = [node for node in tree.body if not declares(node)]
     imported: set[str] = set()
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         _drop_docstring(node)
         if isinstance(node, ast.Import):
             imported.update(alias.name for alias in node.names)
@@ -119,6 +120,16 @@ def _read(module: str) -> tuple[str, tuple[str, ...]]:
         name for name in imported | parents if name.split(".")[0] == "explaind" and _path(name) is not None
     }
     return digest, tuple(sorted(followed))
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """The module and every statement in it, inner ones too: only these import or have docstrings, and expressions are many."""
+    pending: list[ast.AST] = [tree]
+    while pending:
+        node = pending.pop()
+        yield node
+        for block in ("body", "orelse", "finalbody", "handlers", "cases"):
+            pending.extend(getattr(node, block, ()))
 
 
 def _drop_docstring(node: ast.AST) -> None:

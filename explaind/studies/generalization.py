@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 __all__ = ["COLUMNS", "TRAINING", "mean_curve", "outcomes"]
 
@@ -58,6 +57,8 @@ def mean_curve(part: pd.DataFrame, column: str) -> pd.DataFrame:
     Returns:
         Columns `mean`, `low`, `high`, the interval cut off at 0 and 1; the index is `update`.
     """
+    from scipy import stats  # takes longer than all of `outcomes`
+
     values = part.pivot(index="update", columns="seed", values=column)
     mean, error = values.mean(axis=1), stats.sem(values.to_numpy(), axis=1)
     half = stats.t.ppf(0.975, values.shape[1] - 1) * error

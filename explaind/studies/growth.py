@@ -10,8 +10,6 @@ The thresholds decide verdicts, not results, and each is stated in the finding i
 from __future__ import annotations
 
 import numpy as np
-from scipy.signal import find_peaks
-from scipy.stats import spearmanr
 
 from explaind.studies.finding import Finding, verdict
 
@@ -44,6 +42,8 @@ def smooth(curve: np.ndarray, width: int | None = None) -> np.ndarray:
 
 def grow_together(kernel: np.ndarray, regularization: np.ndarray, onset: int) -> Finding:
     """Claim: kernel and regularization importance grow together from memorisation on."""
+    from scipy.stats import spearmanr  # takes as long as drawing a figure, which needs `smooth` alone
+
     a, b = smooth(kernel), smooth(regularization)
     peak = onset + int(a[onset:].argmax())
     growth_a, growth_b = a[peak] / a[onset], b[peak] / b[onset]
@@ -179,6 +179,8 @@ def _end(steps: int) -> int:
 
 def _peaks(curve: np.ndarray) -> list[int]:
     """Steps of the peaks that stand out by `PROMINENCE` of the curve's largest value."""
+    from scipy.signal import find_peaks  # likewise
+
     return find_peaks(curve, prominence=PROMINENCE * curve.max())[0].tolist()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy.stats import spearmanr
 
 from explaind.studies.finding import Finding, verdict
 
@@ -51,6 +50,8 @@ def moves_to_low(summary: pd.DataFrame, quantity: str, since: int) -> Finding:
         quantity: whose power.
         since: the update of memorisation; the claim is about those after it.
     """
+    from scipy.stats import spearmanr  # takes longer than all of `summarise`
+
     rows = summary[(summary.quantity == quantity) & (summary.step >= since)].sort_values("step")
     first, last = rows.iloc[0], rows.iloc[-1]
     rank = float(spearmanr(rows.step, rows.mean_frequency).statistic) if len(rows) > 2 else float("nan")

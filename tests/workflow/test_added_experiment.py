@@ -29,7 +29,7 @@ def extended(project: Project) -> Project:
 
 
 def test_it_is_one_of_all_experiments(extended: Project) -> None:
-    result = extended.run("tables", "-n", config=("scale=smoke",))
+    result = extended.dry_run("tables", config=("scale=smoke",))
     assert result.returncode == 0, result.stdout
     assert "results/parity/trajectory.zarr" in result.stdout and "results/grokking" in result.stdout
 
@@ -53,5 +53,5 @@ def test_it_runs_to_figures_tables_and_report(extended: Project) -> None:
 
 def test_its_options_are_checked_like_all_others(extended: Project) -> None:
     config = ("scale=smoke", "experiment=parity", "overrides=data.bits=5")
-    result = extended.run("tables", "-n", config=config)
+    result = extended.dry_run("tables", config=config)
     assert result.returncode == 1 and "enough for 40 + 20 words" in result.stdout

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workflow.conftest import Project
+from tests.workflow.conftest import Project, counts
 
 #: A module that Python imports at start-up: from then on importing torch fails.
 BLOCKER = """
@@ -85,13 +85,13 @@ def test_one_seed_plans_one_training(project: Project) -> None:
 
 
 def test_overrides_as_an_unquoted_string(project: Project) -> None:
-    result = project.run("figures", "-n", config=("experiment=grokking", "overrides=train.seed=7"))
+    result = project.dry_run("figures", config=("experiment=grokking", "overrides=train.seed=7"))
     assert result.returncode == 0, result.stdout
     assert "seeds/7/" in result.stdout
 
 
 def test_results_go_where_they_are_told(project: Project) -> None:
-    result = project.run("figures", "-n", config=("results=elsewhere", "scale=smoke", "experiment=grokking"))
+    result = project.dry_run("figures", config=("results=elsewhere", "scale=smoke", "experiment=grokking"))
     assert "output: elsewhere/figures/fig12_lasso.pdf" in result.stdout
     assert "results/figures" not in result.stdout
 
@@ -99,7 +99,8 @@ def test_results_go_where_they_are_told(project: Project) -> None:
 def test_planning_never_imports_torch(project: Project, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(BLOCKER)
     path = {"PYTHONPATH": f"{tmp_path}:{project.root}"}
-    assert project.run("all", "-n", environment=path).returncode == 0
+    alone = project.run("all", "-n", environment=path)
+    assert counts(alone) == project.planned("all"), "as in the process of all dry runs, after others"
     # The blocker itself works: the first job of all fails on it.
     blocked = project.run("results/grokking/seeds/0/summary.json", environment=path)
     assert blocked.returncode != 0
@@ -124,7 +125,7 @@ def test_planning_never_imports_torch(project: Project, tmp_path: Path) -> None:
     ],
 )
 def test_bad_requests_are_refused_in_a_sentence(project: Project, config: tuple[str, ...], says: str) -> None:
-    result = project.run("figures", "-n", config=config)
+    result = project.dry_run("figures", config=config)
     assert result.returncode == 1
     assert says in result.stdout
     assert "Remedy:" in result.stdout

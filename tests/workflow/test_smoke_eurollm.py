@@ -28,6 +28,12 @@ def finished(project: Project) -> Project:
     return project
 
 
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results about others' checkpoints, which share text and tokens."""
+    return tmp_path_factory.mktemp("elsewhere") / "results"
+
+
 def _of_folder(project: Project, folder: Path) -> str:
     """Overrides that read checkpoints of a folder, with the tokenizer that they were trained with."""
     tokenizer = project.root / "results/eurollm/tokenizer.json"
@@ -50,7 +56,7 @@ def test_updates_add_up_and_intervals_are_the_runs_own(finished: Project) -> Non
     total = updates["score"].sum(("term", "unit")) + updates["residual"]
     np.testing.assert_allclose(total, updates["change"], rtol=1e-9)
     table = pd.read_csv(results / "tables/reconstruction.csv")
-    assert table.step.tolist() == [2, 4, 6, 8] and (table.relative_error <= 1e-3).all()
+    assert table.step.tolist() == [2, 4, 6] and (table.relative_error <= 1e-3).all()
     assert (pd.read_csv(results / "tables/subsampling.csv").arrival == 0).all()
     by_language = read_dataset(results / "eurollm/update_languages/step-000002.zarr", kind="update-languages")
     assert by_language["batch"].sizes == {"train_language": 3, "heldout_language": 3, "component": 5}
@@ -140,15 +146,14 @@ def test_a_changed_training_keeps_the_text(finished: Project) -> None:
     assert not {"corpus", "tokens"} & planned
 
 
-def test_checkpoints_of_a_folder_take_the_same_path(finished: Project, tmp_path: Path) -> None:
-    own = finished.root / "results/eurollm/checkpoints"
+def test_checkpoints_of_a_folder_take_the_same_path(
+    finished: Project, elsewhere: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "others"
-    for name in ("step-000004", "step-000008"):
-        shutil.copytree(own / name, folder / name)
+    shutil.copytree(finished.root / "results/eurollm/checkpoints/step-000004", folder / "step-000004")
     assert open_checkpoint(folder / "step-000004").hyperparameters.step == 4
-    elsewhere = tmp_path / "results"
     config = ("scale=smoke", "experiment=eurollm", f"results={elsewhere}", _of_folder(finished, folder))
-    planned = finished.run("tables", "-n", config=config).stdout
+    planned = finished.dry_run("tables", config=config).stdout
     tables = {name for name in TABLES if f"{elsewhere}/tables/{name}.csv" in planned}
     assert tables == TABLES - {"subsampling", "extrapolation"}
     result = finished.run(f"{elsewhere}/tables/reconstruction.csv", config=config)
@@ -158,16 +163,17 @@ def test_checkpoints_of_a_folder_take_the_same_path(finished: Project, tmp_path:
         for root in (finished.root / "results", elsewhere)
     ]
     assert not (elsewhere / "eurollm/checkpoints").exists()
-    for name in ("step-000004", "step-000008"):
-        assert both[1].loc[name, "change"] == both[0].loc[name, "change"], "the same update, from other files"
+    assert both[1].index.tolist() == ["step-000004"]
+    assert both[1].change["step-000004"] == both[0].change["step-000004"], "the same update, from other files"
 
 
-def test_a_damaged_checkpoint_stops_its_job_with_a_sentence(finished: Project, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_stops_its_job_with_a_sentence(
+    finished: Project, elsewhere: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "damaged"
     shutil.copytree(finished.root / "results/eurollm/checkpoints/step-000004", folder / "step-000004")
     path = folder / "step-000004" / "optimizer.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
-    elsewhere = tmp_path / "results"
     config = ("scale=smoke", "experiment=eurollm", f"results={elsewhere}", _of_folder(finished, folder))
     result = finished.run(f"{elsewhere}/eurollm/updates/step-000004.zarr", config=config)
     assert result.returncode != 0
