@@ -17,7 +17,7 @@ from explaind.checkpoints import Checkpoint
 from explaind.config.studies import UNIT_KINDS
 from explaind.errors import ConfigError
 from explaind.features.units import Cut, Units
-from explaind.studies.parts import enough
+from explaind.studies.parts import LEAST, enough
 
 __all__ = ["Piece", "UnitGroup", "choose_parts", "is_decayed", "unit_parts"]
 
@@ -92,7 +92,7 @@ def unit_parts(kind: str, units: Units, shapes: Mapping[str, tuple[int, ...]]) -
 def choose_parts(
     checkpoint: Checkpoint, units: Units, options: Mapping[str, Any], windows: int
 ) -> dict[str, dict[str, UnitGroup]]:
-    """Kind → its groups in one window: all of them, or as many as are drawn.
+    """Kind → its groups in one window: all of them, or as many as are drawn, of which the first `LEAST` are decayed.
 
     Args:
         checkpoint: at the window's start; its step makes draws of windows independent.
@@ -110,8 +110,10 @@ def choose_parts(
     for kind in options["kinds"]:
         groups = list(unit_parts(kind, units, shapes).items())
         generator = torch.Generator().manual_seed(options["seed"] * 1_000_003 + step)
-        order = torch.randperm(len(groups), generator=generator)[: options["groups"]]
-        chosen[kind] = dict(groups[i] for i in order.tolist())
+        order = [groups[i] for i in torch.randperm(len(groups), generator=generator).tolist()]
+        first = [name for name, group in order if is_decayed(checkpoint, group)][:LEAST]
+        order.sort(key=lambda pair: pair[0] not in first)
+        chosen[kind] = dict(order[: options["groups"]])
         # If every window has its share of them, all windows together have enough.
         enough(kind, len(chosen[kind]), windows)
         decayed = sum(is_decayed(checkpoint, group) for group in chosen[kind].values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from explaind.errors import ConfigError
 from explaind.experiments.language.pretraining import load
 from explaind.features.units import make_units
 from explaind.studies import interval_intervention, update_intervention
-from explaind.studies.unit_parts import choose_parts, unit_parts
+from explaind.studies.unit_parts import choose_parts, is_decayed, unit_parts
 from explaind.training.pretraining import Trainer
 from explaind.training.reproducible import reproducible
 from explaind.updates.terms import TERMS
@@ -76,6 +77,8 @@ def test_windows_draw_their_own_groups(shapes: Any) -> None:
     }  # fmt: skip
     again = choose_parts(checkpoint, units, OPTIONS, 2)
     assert [list(groups) for groups in again.values()] == [list(groups) for groups in chosen.values()]
+    for group in chosen["tensor"].values():
+        assert is_decayed(checkpoint, group), "five that every term moves come first"
     later, _, _ = make(updates=5)
     assert list(choose_parts(later, units, OPTIONS, 2)["tensor"]) != list(chosen["tensor"])
 
@@ -94,8 +97,10 @@ def test_unknown_kinds_and_too_few_groups_are_refused(shapes: Any) -> None:
         unit_parts("head", make_units(sizes), sizes)
     with pytest.raises(ConfigError, match="too few groups of the kind 'layer'.*at least 5.*4 in 1 windows"):
         choose_parts(checkpoint, units, {**OPTIONS, "kinds": ["layer"]}, 1)
-    with pytest.raises(ConfigError, match="'component, without its regularization'"):
-        choose_parts(checkpoint, units, {**OPTIONS, "kinds": ["component"]}, 1)
+    undecayed = tuple(name for name in units.names if "q_proj" not in name)
+    checkpoint.hyperparameters = replace(checkpoint.hyperparameters, undecayed=undecayed)
+    with pytest.raises(ConfigError, match="'tensor, without its regularization'.*2 in 1 windows"):
+        choose_parts(checkpoint, units, {**OPTIONS, "kinds": ["tensor"]}, 1)
 
 
 @pytest.mark.parametrize(

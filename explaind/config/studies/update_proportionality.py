@@ -25,7 +25,7 @@ class UpdateProportionality(Group):
 
     kinds: Distinct[UnitKind] = Field(description="groups of parameters that are acted on")
     groups: AtLeastFive = Field(
-        description="groups of a kind and window, drawn at random; all if there are fewer"
+        description="groups of a kind and window, drawn at random, among them five that are decayed; all if there are fewer"
     )
     stride: Count = Field(
         description="checkpoints from one whose simulated update is acted on to the next, from the first on"
