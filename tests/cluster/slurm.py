@@ -1,8 +1,8 @@
 """A Slurm of one node on this machine: written, started and stopped by the tests, on loopback addresses alone.
 
-Steps inside of a job read the system-wide configuration and no other, so this writes one: it refuses where there is one that it did
-not write, and removes its own when it stops. Everything else (key, sockets, state, logs, two devices that pass for GPUs) lies in one
-folder below /run. The three daemons run in the foreground as children of the tests, and end with them, killed or not.
+Steps inside of a job read the system-wide configuration and no other, so this writes one. It refuses where there is one that it did
+not write, and removes its own when it stops. All else (key, sockets, state, logs, two devices that pass for GPUs) lies in one folder
+below /run. The three daemons run in the foreground as children of the tests, and are told to end with them, however these end.
 """
 
 from __future__ import annotations
@@ -71,7 +71,9 @@ def obstacle() -> str | None:
     """Why no Slurm can be started here; None where nothing is in the way."""
     if missing := [name for name in PROGRAMS if shutil.which(name) is None]:
         packages = "munge slurmctld slurmd slurm-client"
-        return f"{', '.join(missing)} not found: apt-get install {packages} (make test-cluster does so for root)"
+        return (
+            f"{', '.join(missing)} not found: apt-get install {packages} (make test-cluster does so for root)"
+        )
     if os.geteuid() != 0:
         return "Slurm's daemons start jobs as root, and these tests run as another user: run them as root"
     if "SLURM_CONF" in os.environ:
@@ -96,7 +98,9 @@ def call(*command: str, check: bool = True) -> str:
     """What a command of Slurm prints, within a minute."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     if check and done.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)} ended with status {done.returncode}: {done.stderr or done.stdout}")
+        raise RuntimeError(
+            f"{' '.join(command)} ended with status {done.returncode}: {done.stderr or done.stdout}"
+        )
     return done.stdout.strip()
 
 
@@ -121,7 +125,9 @@ class Slurm:
         for folder in (FOLDER, FOLDER / "state", FOLDER / "spool"):
             folder.mkdir(mode=0o755)
         for number in range(GPUS):
-            os.mknod(FOLDER / f"gpu{number}", 0o20666, os.makedev(1, 3))  # the null device, under another name
+            os.mknod(
+                FOLDER / f"gpu{number}", 0o20666, os.makedev(1, 3)
+            )  # the null device, under another name
         key = FOLDER / "munge.key"
         key.touch(mode=0o400)
         key.write_bytes(os.urandom(128))
@@ -139,17 +145,16 @@ class Slurm:
         (SYSTEM / "slurm.conf").write_text(MARK + CONFIGURATION.format(**values))
         munge = [f"--{name}-file={FOLDER}/munged.{name}" for name in ("pid", "log", "seed")]
         self._launch("munged", "--foreground", f"--key-file={key}", f"--socket={FOLDER}/munge.socket", *munge)
-        self._wait((FOLDER / "munge.socket").exists, "munged")
+        self.wait((FOLDER / "munge.socket").exists, "munged")
         self._launch("slurmctld", "-D", "-c")
         self._launch("slurmd", "-D", "-c", "-N", NODE)
-        self._wait(lambda: "idle" in self.node_state(), "an idle node")
+        self.wait(lambda: "idle" in self.node_state(), "an idle node")
 
     def stop(self) -> None:
         """Cancel all jobs, end the daemons and remove the configuration."""
         try:
-            if self.daemons:
-                call("scancel", "--user=root", check=False)
-                self._wait(lambda: not self.jobs(), "the last jobs to end", seconds=30)
+            if "slurmd" in self.daemons:
+                self.cancel_all()
         finally:
             for daemon in reversed(self.daemons.values()):
                 daemon.terminate()
@@ -163,6 +168,13 @@ class Slurm:
             for name in ("slurm.conf", "gres.conf"):
                 (SYSTEM / name).unlink(missing_ok=True)
             shutil.rmtree(FOLDER, ignore_errors=True)
+
+    def cancel_all(self) -> None:
+        """Cancel what is left, and have the node serve again."""
+        if "idle" not in self.node_state():
+            call("scancel", "--user=root", check=False)
+            call("scontrol", "update", f"NodeName={NODE}", "State=RESUME", check=False)
+            self.wait(lambda: not self.jobs() and "idle" in self.node_state(), "the last jobs to end")
 
     def node_state(self) -> str:
         """The node's state: idle, mixed, allocated, down, drained, …"""
@@ -182,12 +194,8 @@ class Slurm:
             found[:] = [job for job in self.jobs("RUNNING") if f"rule_{rule}" in job.comment]
             return bool(found)
 
-        self._wait(look, f"a running job of {rule}")
+        self.wait(look, f"a running job of {rule}")
         return found[0]
-
-    def wait_for_no_jobs(self, seconds: float = 60) -> None:
-        """Return when all jobs have ended."""
-        self._wait(lambda: not self.jobs(), "all jobs to end", seconds=seconds)
 
     def state(self) -> str:
         """Queue, node and the ends of the logs, for messages of failed tests."""
@@ -199,7 +207,9 @@ class Slurm:
             parts.append(f"{path.name}:\n" + "\n".join(path.read_text(errors="replace").splitlines()[-25:]))
         return "\n\n".join(parts)
 
-    def _wait(self, true: Callable[[], object], what: str, *, seconds: float = 60) -> None:
+    def wait(self, true: Callable[[], object], what: str, *, seconds: float = 120) -> None:
+        """Return as soon as `true()` is; a daemon that ended, or the time, stops it with the state of all."""
+
         def met() -> object:
             for name, daemon in self.daemons.items():
                 if daemon.poll() is not None:
