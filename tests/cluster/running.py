@@ -30,7 +30,7 @@ class Run:
     log: Path
     slurm: Slurm
 
-    def finish(self, *, status: int = 0, seconds: float = 600) -> str:
+    def finish(self, *, status: int = 0, seconds: float = 900) -> str:
         """Wait for its end, with this status; its output."""
         try:
             found = self.process.wait(seconds)
@@ -95,7 +95,7 @@ class Cluster:
         path = self.toys / f"{name}.begun"
         return [int(line) for line in path.read_text().split()] if path.exists() else []
 
-    def wait_for_attempts(self, name: str, count: int, seconds: float = 180) -> None:
+    def wait_for_attempts(self, name: str, count: int, seconds: float = 300) -> None:
         """Return when a toy job has begun so many times."""
         wait_until(
             lambda: len(self.attempts(name)) >= count,

@@ -1,7 +1,7 @@
 """A Slurm of one node on this machine: written, started and stopped by the tests, on loopback addresses alone.
 
 Steps inside of a job read the system-wide configuration and no other, so this writes one. It refuses where there is one that it did
-not write, and removes its own when it stops. All else (key, sockets, state, logs, two devices that pass for GPUs) lies in one folder
+not write, and removes its own when it stops. All else (key, sockets, state, logs, two devices that pass for GPUs) is in one folder
 below /run. The three daemons run in the foreground as children of the tests, and are told to end with them, however these end.
 """
 
@@ -171,7 +171,7 @@ class Slurm:
 
     def cancel_all(self) -> None:
         """Cancel what is left, and have the node serve again."""
-        if "idle" not in self.node_state():
+        if self.jobs() or "idle" not in self.node_state():
             call("scancel", "--user=root", check=False)
             call("scontrol", "update", f"NodeName={NODE}", "State=RESUME", check=False)
             self.wait(lambda: not self.jobs() and "idle" in self.node_state(), "the last jobs to end")
@@ -197,6 +197,13 @@ class Slurm:
         self.wait(look, f"a running job of {rule}")
         return found[0]
 
+    def start_again(self, number: str) -> None:
+        """Have a job that was put back into the queue start now; Slurm holds it for two minutes, which no test need wait for."""
+        self.wait(
+            lambda: number in [job.number for job in self.jobs("PENDING")], "the job to be in the queue again"
+        )
+        call("scontrol", "update", f"JobId={number}", "StartTime=now")
+
     def state(self) -> str:
         """Queue, node and the ends of the logs, for messages of failed tests."""
         parts = [
@@ -207,7 +214,7 @@ class Slurm:
             parts.append(f"{path.name}:\n" + "\n".join(path.read_text(errors="replace").splitlines()[-25:]))
         return "\n\n".join(parts)
 
-    def wait(self, true: Callable[[], object], what: str, *, seconds: float = 120) -> None:
+    def wait(self, true: Callable[[], object], what: str, *, seconds: float = 300) -> None:
         """Return as soon as `true()` is; a daemon that ended, or the time, stops it with the state of all."""
 
         def met() -> object:

@@ -24,9 +24,9 @@ def test_jobs_of_a_group_ask_for_what_one_of_them_asks(cluster: Cluster) -> None
     cluster.start_toys(*names, options=("--group-components=toys=3",)).finish()
     (job,) = [one for one in cluster.slurm.jobs("all") if "toys" in one.comment]
     shown = call("scontrol", "show", "job", job.number)
-    assert "NumCPUs=1 " in shown and "MinMemoryNode=1000M" in shown, shown
-    assert "TimeLimit=00:15:00" in shown, "five minutes each, one after another"
-    assert [cluster.seen(name)["memory"] for name in names] == [1000] * 3
+    assert "NumCPUs=1 " in shown and "MinMemoryNode=1500M" in shown, shown
+    assert "TimeLimit=03:00:00" in shown, "an hour each, one after another"
+    assert [cluster.seen(name)["memory"] for name in names] == [1500] * 3
 
 
 def test_an_interrupted_run_cancels_its_jobs_and_resumes(cluster: Cluster) -> None:
@@ -56,7 +56,7 @@ def test_a_killed_run_is_unlocked_when_its_jobs_have_ended(cluster: Cluster) -> 
     )
     cluster.release("long-killed")
     cluster.slurm.wait(lambda: not cluster.slurm.jobs(), "all jobs to end")
-    cluster.start_toys(options=("--unlock",)).finish()
+    cluster.start_toys("long-killed", options=("--unlock",)).finish()
     cluster.start_toys("long-killed").finish()
     assert cluster.seen("long-killed")["threads"] == 1
 
@@ -64,11 +64,11 @@ def test_a_killed_run_is_unlocked_when_its_jobs_have_ended(cluster: Cluster) -> 
 def test_a_node_that_goes_down_takes_its_job_back_when_it_returns(cluster: Cluster) -> None:
     run = cluster.start_toys("long-down")
     cluster.wait_for_attempts("long-down", 1)
+    number = cluster.slurm.running("long").number
     call("scontrol", "update", f"NodeName={NODE}", "State=DOWN", "Reason=test")
     cluster.slurm.wait(lambda: cluster.slurm.jobs("PENDING"), "the job to be in the queue again")
-    number = cluster.slurm.jobs()[0].number
     call("scontrol", "update", f"NodeName={NODE}", "State=RESUME")
-    call("scontrol", "update", f"JobId={number}", "StartTime=now")
+    cluster.slurm.start_again(number)
     cluster.wait_for_attempts("long-down", 2)
     cluster.release("long-down")
     run.finish()

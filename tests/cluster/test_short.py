@@ -25,9 +25,7 @@ def test_a_job_put_back_into_the_queue_runs_again(cluster: Cluster) -> None:
     cluster.wait_for_attempts("long-requeued", 1)
     number = cluster.slurm.running("long").number
     call("scontrol", "requeue", number)
-    # Slurm holds it for two minutes, which the test need not wait for.
-    cluster.slurm.wait(lambda: cluster.slurm.jobs("PENDING"), "the job to be in the queue again")
-    call("scontrol", "update", f"JobId={number}", "StartTime=now")
+    cluster.slurm.start_again(number)
     cluster.wait_for_attempts("long-requeued", 2)
     assert cluster.slurm.running("long").number == number, "the same job, not another submission"
     cluster.release("long-requeued")

@@ -29,7 +29,7 @@ rule large:
         f"{TOYS}/large-{{name}}.log",
     resources:
         mem_mb=memory(900),
-        runtime=5,
+        runtime=60,
     params:
         config="{}",
         begun=1,
@@ -45,7 +45,7 @@ rule long:
     log:
         f"{TOYS}/long-{{name}}.log",
     resources:
-        **asks("select"),
+        **asks("train"),
     params:
         config="{}",
         begun=1,
@@ -63,7 +63,7 @@ rule short:
     group:
         "toys"
     resources:
-        **asks("select"),
+        **asks("train"),
     params:
         config="{}",
         begun=1,
