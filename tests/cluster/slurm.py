@@ -1,8 +1,8 @@
 """A Slurm of one node on this machine: written, started and stopped by the tests, on loopback addresses alone.
 
-Steps inside of a job read the system-wide configuration and no other, so this writes one. It refuses where there is one that it did
-not write, and removes its own when it stops. All else (key, sockets, state, logs, two devices that pass for GPUs) is in one folder
-below /run. The three daemons run in the foreground as children of the tests, and are told to end with them, however these end.
+Steps inside of a job read the system-wide configuration and no other, so this writes one. It refuses where there is one that it
+did not write, and removes its own when it stops. All else (key, sockets, state, logs, two devices that pass for GPUs) is in one
+folder below /run. The three daemons run in the foreground as children of the tests, and are told to end with them.
 """
 
 from __future__ import annotations
