@@ -13,7 +13,7 @@ from tests.cluster.running import Cluster, make_cluster
 from tests.cluster.slurm import NoCluster, Slurm, obstacle
 
 
-def _without(reason: str) -> None:
+def without_cluster(reason: str) -> None:
     """Skip, and say why; where a cluster is required, fail."""
     if os.environ.get("EXPLAIND_REQUIRE_CLUSTER"):
         pytest.fail(f"EXPLAIND_REQUIRE_CLUSTER is set, and there is no Slurm here: {reason}")
@@ -24,19 +24,19 @@ def _without(reason: str) -> None:
 def slurm() -> Iterator[Slurm]:
     """Slurm with one node, two processors and two devices that pass for GPUs."""
     if reason := obstacle():
-        _without(reason)
+        without_cluster(reason)
     lock = FileLock("/run/explaind-test-cluster.lock", timeout=0)
     try:
         lock.acquire()
     except Timeout:
-        _without("these tests run already on this machine: wait for them to end")
+        without_cluster("these tests run already on this machine: wait for them to end")
     cluster = Slurm()
     with lock:
         try:
             cluster.start()
             yield cluster
         except NoCluster as error:
-            _without(str(error))
+            without_cluster(str(error))
         finally:
             cluster.stop()
 

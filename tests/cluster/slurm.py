@@ -19,6 +19,8 @@ from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol", "setpriv")
 SYSTEM = Path("/etc/slurm")
+#: Where a machine that belongs to a cluster may have its configuration.
+FOREIGN = (SYSTEM, Path("/etc/slurm-llnl"), Path("/run/slurm/conf"))
 FOLDER = Path("/run/explaind-test-cluster")
 MARK = "# Written by ExPLAIND's tests (tests/cluster/slurm.py), which remove it when they end.\n"
 NODE = "loopback"
@@ -49,7 +51,7 @@ GresTypes=gpu
 ReturnToService=2
 SlurmdTimeout=60
 # squeue --states=all shows ended jobs for so long; Snakemake asks it for the state of its jobs.
-MinJobAge=300
+MinJobAge=3600
 KillWait=2
 SchedulerParameters=sched_interval=2,bf_interval=2,batch_sched_delay=0
 # A job that uses more memory than it asked for is killed.
@@ -78,8 +80,7 @@ def obstacle() -> str | None:
         return "Slurm's daemons start jobs as root, and these tests run as another user: run them as root"
     if "SLURM_CONF" in os.environ:
         return f"SLURM_CONF names a cluster ({os.environ['SLURM_CONF']}): unset it, on a machine that is part of none"
-    for name in ("slurm.conf", "gres.conf", "cgroup.conf"):
-        path = SYSTEM / name
+    for path in (folder / name for folder in FOREIGN for name in ("slurm.conf", "gres.conf", "cgroup.conf")):
         if path.exists() and not path.read_text(errors="replace").startswith(MARK):
             return f"{path} was not written by these tests: use a machine that belongs to no cluster"
     return None
