@@ -11,7 +11,7 @@ if [ "$(id -u)" != 0 ] || ! command -v apt-get > /dev/null; then
     echo "Not found:$missing. Installing them needs root and apt-get: the tests on a cluster will say that they are skipped." >&2
     exit 0
 fi
-# The packages' services stay off: the tests start their own, on loopback.
-export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
+# The packages' own services find no configuration, and do not start; munge may, on a socket that the tests do not use.
+export DEBIAN_FRONTEND=noninteractive
 apt-get update --quiet --quiet
 apt-get install --quiet --quiet --yes --no-install-recommends munge slurmctld slurmd slurm-client > /dev/null

@@ -31,7 +31,7 @@ class Run:
     slurm: Slurm
 
     def finish(self, *, status: int = 0, seconds: float = 900) -> str:
-        """Wait for its end, with this status; its output."""
+        """Wait for its end, with this status; the end of what it printed."""
         try:
             found = self.process.wait(seconds)
         except subprocess.TimeoutExpired:

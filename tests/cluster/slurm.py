@@ -92,7 +92,7 @@ def wait_until(true: Callable[[], object], what: str, *, seconds: float, state: 
     while not true():
         if time.monotonic() > deadline:
             raise TimeoutError(f"after {seconds:g} s still waiting for {what}\n{state()}")
-        time.sleep(0.2)
+        time.sleep(0.5)
 
 
 def call(*command: str, check: bool = True) -> str:
