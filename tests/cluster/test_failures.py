@@ -17,6 +17,10 @@ def test_a_job_killed_for_its_memory_comes_back_with_more(cluster: Cluster) -> N
     assert cluster.attempts("large-a") == [900, 1800]
     assert cluster.seen("large-a")["memory"] == 1800
     assert "Trying to restart job" in text
+    first, *_ = sorted((cluster.project.root / ".snakemake/slurm_logs/rule_large").rglob("*.log"))
+    assert "exceeded memory limit" in first.read_text(), (
+        "of the job that was killed; that of the other is removed"
+    )
 
 
 def test_jobs_of_a_group_ask_for_what_one_of_them_asks(cluster: Cluster) -> None:
