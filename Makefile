@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/default --cores $(CORES)
 
 .DEFAULT_GOAL := help
-.PHONY: help figures test bench docs lint wheel-check clean
+.PHONY: help figures test test-cluster bench docs lint wheel-check clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -15,7 +15,7 @@ help: ## show this list
 # Installed once, and again when the dependencies change.
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test,cluster]'
 	touch $@
 
 figures: $(STAMP) ## every figure and table of the paper that is implemented, and results/report.html
@@ -23,6 +23,10 @@ figures: $(STAMP) ## every figure and table of the paper that is implemented, an
 
 test: $(STAMP) ## all tests, the whole workflow at toy size included
 	$(BIN)/python -m pytest -n $(or $(WORKERS),auto) --dist loadfile --no-loadscope-reorder
+
+test-cluster: $(STAMP) ## the workflow on a real Slurm of one node, which root can install and start here
+	tests/cluster/install.sh
+	$(BIN)/python -m pytest -m cluster -n 0 $(or $(TESTS),tests/cluster)
 
 bench: $(STAMP) ## time and memory of the parts that cost most
 	$(BIN)/python -m benchmarks

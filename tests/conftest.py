@@ -10,6 +10,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The workflow's long runs first, so that none of them is the last that everybody waits for."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The workflow's long runs first, so that none of them is the last that everybody waits for.
+
+    A cluster is started for who asks for one: these tests are left out of all others.
+    """
+    if "cluster" not in config.option.markexpr:
+        unasked = [item for item in items if item.get_closest_marker("cluster")]
+        config.hook.pytest_deselected(items=unasked)
+        items[:] = [item for item in items if item not in unasked]
     items.sort(key=lambda item: item.get_closest_marker("smoke") is None)

@@ -23,7 +23,8 @@ CONDA = {"torch": "pytorch", "matplotlib": "matplotlib-base", "snakemake": "snak
 
 
 def _needed() -> list[Requirement]:
-    return [Requirement(line) for line in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]]
+    groups = PROJECT["optional-dependencies"]
+    return [Requirement(line) for line in PROJECT["dependencies"] + groups["test"] + groups["cluster"]]
 
 
 def _pins() -> dict[str, Version]:
@@ -76,4 +77,4 @@ def test_installed_versions_are_the_pinned_ones() -> None:
         for name, pin in pins.items()
         if name in installed and installed[name].public != pin.public
     }
-    assert not different, "install them again: pip install -c constraints.txt -e '.[test]'"
+    assert not different, "install them again: pip install -c constraints.txt -e '.[test,cluster]'"

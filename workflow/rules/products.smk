@@ -34,9 +34,9 @@ def params_of(one):
     first = one.experiments[0]
     return {
         "experiment": first,
-        # Functions: Snakemake looks for wildcards in the braces of texts.
+        # Functions: Snakemake looks for wildcards in the braces of texts, and a digest is taken for the jobs there are alone.
         "config": lambda wildcards: product_settings(one, CONFIGS),
-        "source": source(CONFIGS[first], one.name),
+        "source": lambda wildcards: source(CONFIGS[first], one.name),
         "module": module_of(one.name),
         "columns": lambda wildcards: columns_of(one.product),
     }
@@ -48,6 +48,11 @@ def columns_of(product):
     return ",".join(
         [*getattr(product, "columns", ()), *(name for columns in also.values() for name in columns)]
     )
+
+
+def group_of(one):
+    """Figures and tables take seconds: a cluster runs several of an experiment as one job, how many says its profile."""
+    return "products" if one.product.across else f"products_{one.experiments[0]}"
 
 
 def log_of(one):
@@ -72,6 +77,8 @@ for one in TABLES:
             ),
         log:
             log_of(one),
+        group:
+            group_of(one)
         threads: 1
         resources:
             mem_mb=memory(one.product.memory),
@@ -99,6 +106,8 @@ for one in FIGURES:
             ),
         log:
             log_of(one),
+        group:
+            group_of(one)
         threads: 1
         resources:
             mem_mb=memory(one.product.memory),
