@@ -36,17 +36,19 @@ Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
 class _Job:
-    """The state of one job: its folder, and when it was last written."""
+    """The state of one job: its folder, and the time that went into it."""
 
     def __init__(self, output: Path, identity: str, every: float) -> None:
         self.folder = output.with_name(f".{output.name}.resume")
         self.output, self.every, self.prefix = output, every, ""
         self.count: Counter[str] = Counter()
-        self.last, self.cost, self.broken = time.monotonic(), 0.0, False
+        self.begun, self.spent, self.broken = time.monotonic(), 0.0, False
         own = {"identity": identity}
         mark, left = self.folder / "job.json", _left_over(output)
         if left and not (mark.is_file() and _read_mark(mark) == own):
-            print(f"Of {output}, the state of other inputs, code or options is discarded; the job starts over.")
+            print(
+                f"Of {output}, the state of other inputs, code or options is discarded; the job starts over."
+            )
             for path in left:
                 _remove(path)
         for path in _half_written(output):
@@ -89,7 +91,9 @@ class Section:
         job = self._job
         if job is None:
             return
-        if not job.every or time.monotonic() - job.last >= max(job.every, job.cost / SHARE):
+        now = time.monotonic()
+        affordable = job.spent <= SHARE * (now - job.begun)
+        if not job.every or (affordable and now - self._last >= job.every):
             self._save(content())
 
     def close(self, content: Callable[[], Any]) -> None:
@@ -106,8 +110,8 @@ class Section:
         except OSError as error:  # the job can do without; its output will tell if the disk is full
             job.broken = True
             print(f"The state of the job cannot be kept any more: {error}.")
-        job.last = self._last = time.monotonic()
-        job.cost = job.last - begin
+        self._last = time.monotonic()
+        job.spent += self._last - begin
 
 
 _present: _Job | None = None
@@ -219,7 +223,9 @@ def workspace(output: Path) -> Iterator[Path]:
 
 def _left_over(output: Path) -> list[Path]:
     """What attempts leave to go on from: this module's folder, and what stages let grow beside their output."""
-    pattern = re.compile(rf"\.{re.escape(output.name)}\.(resume|[0-9a-f]{{12}})|{re.escape(output.name)}\.partial")
+    pattern = re.compile(
+        rf"\.{re.escape(output.name)}\.(resume|[0-9a-f]{{12}})|{re.escape(output.name)}\.partial"
+    )
     return _beside(output, pattern)
 
 

@@ -12,7 +12,8 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from explaind.errors import ExplaindError
+from explaind.errors import ExplaindError, StoreError
+from explaind.runtime.locks import hold
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 NUMBERS = ("seed", "start", "stop", "nodes", "split")  # wildcards that count; all others are names
@@ -40,8 +41,14 @@ def job(snakemake: Any) -> Iterator[dict[str, Any]]:
         config["files"] = {"data": str(snakemake.input.data)}
     path = Path(snakemake.log[0])
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", buffering=1) as log, redirect_stdout(log), redirect_stderr(log):
+    with path.open("a", buffering=1) as log, redirect_stdout(log), redirect_stderr(log):
         try:
+            if not hold(log):
+                raise StoreError(
+                    f"Another process runs this job: it writes {path}.",
+                    remedy="wait until it has ended, as it does when its workflow was killed, and start again",
+                )
+            log.truncate(0)
             yield config
         except ExplaindError as error:
             print(error, file=log)
