@@ -52,7 +52,7 @@ def read_piece(path: Path) -> Any:
         StoreError: the file is missing, truncated or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         return _nested(json.loads(arrays["tree"].tobytes()), arrays)
     except Exception as error:  # zip, NumPy and JSON have their own exceptions for damaged bytes
