@@ -12,21 +12,23 @@ from typing import TextIO
 
 from explaind.errors import StoreError
 
-__all__ = ["hold", "hold_folder"]
+__all__ = ["hold_folder", "hold_log"]
 
 HELD_BY_ANOTHER = (errno.EAGAIN, errno.EACCES)
 
 
-def hold(stream: TextIO) -> bool:
-    """Lock an open file until it is closed; False if another process holds it.
+def hold_log(log: TextIO) -> None:
+    """Lock a job's log, opened for appending, until it is closed; what an earlier attempt wrote is removed.
 
-    A file system without locks (some network file systems are mounted so) locks nothing, and the answer is True.
+    Raises:
+        StoreError: another process, such as a job that outlived its workflow, writes it.
     """
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return error.errno not in HELD_BY_ANOTHER
-    return True
+    if not _hold(log):
+        raise StoreError(
+            f"Another process still does this job: it writes {log.name}.",
+            remedy="wait until it has ended, and start again; jobs may outlive a workflow that was killed",
+        )
+    log.truncate(0)
 
 
 def hold_folder(folder: Path) -> TextIO:
@@ -41,7 +43,7 @@ def hold_folder(folder: Path) -> TextIO:
     folder.mkdir(parents=True, exist_ok=True)
     stream = (folder / ".lock").open("a+")
     stream.seek(0)
-    if not hold(stream):
+    if not _hold(stream):
         holder = stream.read().strip()
         stream.close()
         raise StoreError(
@@ -56,3 +58,15 @@ def hold_folder(folder: Path) -> TextIO:
     )
     stream.flush()
     return stream
+
+
+def _hold(stream: TextIO) -> bool:
+    """Lock an open file until it is closed; False if another process holds it.
+
+    A file system without locks (some network file systems are mounted so) locks nothing, and the answer is True.
+    """
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in HELD_BY_ANOTHER
+    return True

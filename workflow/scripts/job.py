@@ -12,8 +12,9 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from explaind.errors import ExplaindError, StoreError
-from explaind.runtime.locks import hold
+from explaind.errors import ExplaindError
+from explaind.runtime.advice import advice
+from explaind.runtime.locks import hold_log
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 NUMBERS = ("seed", "start", "stop", "nodes", "split")  # wildcards that count; all others are names
@@ -43,16 +44,11 @@ def job(snakemake: Any) -> Iterator[dict[str, Any]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", buffering=1) as log, redirect_stdout(log), redirect_stderr(log):
         try:
-            if not hold(log):
-                raise StoreError(
-                    f"Another process runs this job: it writes {path}.",
-                    remedy="wait until it has ended, as it does when its workflow was killed, and start again",
-                )
-            log.truncate(0)
+            hold_log(log)
             yield config
         except ExplaindError as error:
-            print(error, file=log)
-            print(error, file=sys.__stderr__)
+            for stream in (log, sys.__stderr__):
+                print(advice(error, snakemake.input), file=stream)
             raise SystemExit(2) from error
         except Exception as error:
             traceback.print_exc(file=log)
