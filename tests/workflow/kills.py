@@ -28,17 +28,17 @@ TIMED = {
 
 
 def interrupt(
-    project: Project, targets: tuple[str, ...], config: tuple[str, ...], kills: int, seed: int
+    project: Project, targets: tuple[str, ...], config: tuple[str, ...], kills: int, seed: int, most: int = 25
 ) -> int:
     """Run targets to their end, although the workflow and its jobs are killed; how often they were.
 
-    A moment is a number of files that have appeared since the last start: a seeded one, so that it lies within jobs,
-    and does not depend on how fast the machine is. SIGKILL and SIGTERM take turns, and go to all processes.
+    A moment is a number of files that have appeared since the last start: a seeded one of at most `most`, so that it lies
+    within jobs, and does not depend on how fast the machine is. SIGKILL and SIGTERM take turns, and go to all processes.
     """
     chance = random.Random(seed)
     for number in range(kills):
         kind = (signal.SIGKILL, signal.SIGTERM)[number % 2]
-        if not _killed(project, targets, config, chance.randint(1, 25), kind):
+        if not _killed(project, targets, config, chance.randint(1, most), kind):
             return number
     last = project.run(*targets, "--rerun-incomplete", config=config)
     assert last.returncode == 0, last.stdout[-6000:]

@@ -39,7 +39,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, bytes]:
 @pytest.fixture(scope="module")
 def resumed(project: Project) -> Project:
     """The project after three attempts that were killed, and the one that ended."""
-    assert interrupt(project, (CERTIFICATE,), SHORT, kills=3, seed=1) == 3
+    assert interrupt(project, (CERTIFICATE,), SHORT, kills=3, seed=1, most=12) == 3
     return project
 
 
