@@ -88,7 +88,7 @@ class _Adjoint:
                 walk.advance(partial(self._state, s, psi, None))
         if psi is not None:
             self._tail(psi, start, tail, lambda done: walk.within(partial(self._state, start, psi, done)))
-        steps, kernel, regularization = credits.gathered()
+        steps, kernel, regularization, others = credits.gathered()
         return contracted(
             self._problem,
             self._tests,
@@ -96,6 +96,7 @@ class _Adjoint:
             totals=None,
             kernel=kernel,
             regularization=regularization,
+            others=others,
             carried=self._carried[None],
             explained=self._explained[None],
             change=self._change[None],

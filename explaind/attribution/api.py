@@ -39,6 +39,7 @@ def influence(
     max_nodes: int = 81,
     nodes: int | None = None,
     tail_tolerance: float = 1e-5,
+    samples: slice | Sequence[int] | None = None,
     replay: str = "refuse",
     replay_tolerance: float | None = None,
 ) -> xr.Dataset:
@@ -71,22 +72,25 @@ def influence(
             other numbers, the next lower power acts.
         nodes: a fixed number of midpoint nodes instead, as the paper does.
         tail_tolerance: momentum weight, a number between 0 and 1, below which gradients from before the window are left out.
+        samples: with "train" kept, the training samples on this axis: a slice, or their numbers; the others are summed in
+            the variable `others`, which costs nothing for each of them. All samples by default.
         replay: "refuse" the run if an update does not follow from what was recorded, or "warn" and answer all the same; the
             attribute `replay_failed` then counts them.
         replay_tolerance: accepted length of (rebuilt − observed update), relative to the update (1e-3 for float32 runs, 1e-8
             for float64 runs), beyond what rounding of the stored parameters explains.
 
     Returns:
-        Dataset with `kernel`, `regularization` (and `carried`, for a resumed optimizer) over the kept axes, `initial`,
+        Dataset with `kernel`, `regularization` (and `others`, where `samples` are chosen; `carried`, for a resumed optimizer)
+        over the kept axes, `initial`,
         `final`, `residual` = `quadrature` + `replay` (and `omitted`), `nodes` and `quadrature_error` per step, such that
-        initial + Σ kernel + Σ regularization + Σ carried + Σ residual + omitted = final. Importances have no residual;
+        initial + Σ kernel + Σ others + Σ regularization + Σ carried + Σ residual + omitted = final. Importances have no residual;
         `kernel_all` and `regularization_all` are taken at the level of all groups together.
 
     Raises:
         StoreError, QueryError, DataError, LedgerError: see each; always before the first long loop.
     """
     query = Query(
-        keep, importance, steps, groups, target, lineage, tolerance, max_nodes, nodes, tail_tolerance,
+        keep, importance, steps, groups, target, lineage, tolerance, max_nodes, nodes, tail_tolerance, samples,
     )  # fmt: skip
     problem = make_problem(run, model, loss_fn, query, train=train, test=test, forward=forward)
     keep_memory()

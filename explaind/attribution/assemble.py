@@ -1,7 +1,8 @@
 """From collected numbers to a labelled dataset, with the three errors apart.
 
-initial + Σ kernel + Σ regularization (+ Σ carried) + Σ residual (+ omitted) = final          (completeness)
+initial + Σ kernel (+ Σ others) + Σ regularization (+ Σ carried) + Σ residual (+ omitted) = final          (completeness)
 
+others         training samples that the query does not keep one by one, where it chooses some
 residual     = quadrature + replay
 quadrature     what the nodes miss: exact change − Φ·u
 replay         what recomputed gradients miss: Φ·u − Σ of the parts; zero where no gradient is recomputed
@@ -84,6 +85,8 @@ def _labelled(problem: Problem, collected: Collected, without: Collection[str] =
             coords[name] = list(problem.partition.names)
         elif name == "step":
             coords[name] = np.asarray(collected.steps, dtype=np.int64)
+        elif name == "train" and problem.chosen is not None:
+            coords[name] = problem.chosen.indices.numpy()
         else:
             coords[name] = np.arange(size)
     return xr.DataArray(array[tuple(index)], dims=dims, coords=coords)
@@ -110,7 +113,7 @@ def _additive(
 
     Args:
         problem: the query.
-        terms: kernel, regularization (and carried), over their own kept axes.
+        terms: kernel, regularization (and others, carried), over their own kept axes.
         totals: `change` over kept step, test and output; where gradients were recomputed, also `explained` and `bound`.
         ends: values at the first and after the last explained update, [N, O].
     """

@@ -7,7 +7,7 @@ kept on the training side, for a block of samples at a time: M_{s+1} = μ M_s + 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -44,13 +44,15 @@ def buffered(problem: Problem, tests: slice, walk: Walk, rows: FeatureRows) -> I
         error.append(integrated.residual.abs().max().double())
         nodes.append(integrated.nodes.double().mean())
         walk.advance()
+    kernel, others = _kernel(problem, tests, rows, credits)
     yield contracted(
         problem,
         tests,
         steps=problem.steps,
         totals=problem.steps,
-        kernel=_kernel(problem, tests, rows, credits),
+        kernel=kernel,
         regularization=torch.stack(regularization),
+        others=others,
         carried=torch.stack(carried),
         explained=torch.stack(explained),
         change=torch.stack(change),
@@ -60,17 +62,36 @@ def buffered(problem: Problem, tests: slice, walk: Walk, rows: FeatureRows) -> I
     )
 
 
-def _kernel(problem: Problem, tests: slice, rows: FeatureRows, credits: Credits) -> Tensor:
-    """The kernel of every explained update, [S, G, N, R]."""
-    steps, count, size = problem.steps, len(problem.gradients.train), problem.model.layout.size
+def _kernel(
+    problem: Problem, tests: slice, rows: FeatureRows, credits: Credits
+) -> tuple[Tensor, Tensor | None]:
+    """The kernel of every explained update, [S, G, N, R], and what samples that are not kept contribute, [S, G, R]."""
+    kernel = _rolled(problem, tests, rows, credits, problem.kept_samples, credits.width, credits.entering)
+    if problem.chosen is None:
+        return kernel, None
+    together = _rolled(problem, tests, rows, credits, 1, 1, lambda s, part: credits.whole(s)[None])
+    return kernel, together.squeeze(2) - kernel.sum(2)
+
+
+def _rolled(
+    problem: Problem,
+    tests: slice,
+    rows: FeatureRows,
+    credits: Credits,
+    count: int,
+    width: int,
+    entering_of: Callable[[int, slice], Tensor | None],
+) -> Tensor:
+    """The kernel of `count` samples, `width` of them at a time, whose gradients `entering_of` gives, [S, G, count, R]."""
+    steps, size = problem.steps, problem.model.layout.size
     position = {s: i for i, s in enumerate(steps)}
     result: Tensor | None = None
-    for part in blocks(count, credits.width):
+    for part in blocks(count, width):
         step_rows = StepRows(problem, tests, rows)
         buffer = torch.zeros(part.stop - part.start, size, dtype=problem.dtype)
         for s in range(_first(problem), steps[-1] + 1):
             c, expand = problem.ledger.coefficients(s), problem.ledger.expand
-            entering = credits.entering(s, part)
+            entering = entering_of(s, part)
             buffer.mul_(expand(c.mu))
             if entering is not None:
                 buffer += entering * expand(c.kappa)

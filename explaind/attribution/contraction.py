@@ -33,12 +33,13 @@ class Credits:
         self._by_step = problem.query.keeps("step")
         self._batch_gradient = problem.batch_gradient()
         self._credited: dict[int | None, tuple[Tensor, Tensor]] = {}
+        self._whole: dict[int | None, Tensor] = {}  # of all samples, where only some are kept
 
     def at(self, s: int) -> tuple[Tensor, Tensor]:
         """Where update s is credited: (kernel, regularization)."""
         key = s if self._by_step else None
         if key not in self._credited:
-            samples = len(self._problem.gradients.train) if self._per_sample else 1
+            samples = self._problem.kept_samples if self._per_sample else 1
             kernel = torch.zeros(len(self.index), samples, self._rows, dtype=self._problem.dtype)
             regularization = torch.zeros(len(self.index), self._rows, dtype=self._problem.dtype)
             self._credited[key] = (kernel, regularization)
@@ -46,19 +47,26 @@ class Credits:
 
     def state(self) -> Any:
         """What has been credited so far, by reference, for `restore`."""
-        return self._credited
+        return self._credited, self._whole
 
     def restore(self, state: Any) -> None:
         """Go on from the state of credits of the same problem and rows."""
-        self._credited = state
+        self._credited, self._whole = state
 
-    def gathered(self) -> tuple[tuple[int, ...] | None, Tensor, Tensor]:
-        """Credited updates (None for their sum), kernel [S', G, N, R] and regularization [S', G, R]."""
+    def gathered(self) -> tuple[tuple[int, ...] | None, Tensor, Tensor, Tensor | None]:
+        """Credited updates (None for their sum), kernel [S', G, N, R], regularization [S', G, R], and what the samples that
+        are not kept contribute together, [S', G, R]; None where all are kept."""
         if not self._credited:
             self.at(self._problem.window[0])
         steps = tuple(sorted(self._credited)) if self._by_step else None
-        kernels, decays = zip(*(self._credited[s] for s in steps or (None,)), strict=True)
-        return steps, kernels[0][None] if len(kernels) == 1 else torch.stack(kernels), torch.stack(decays)
+        keys = steps or (None,)
+        kernels, decays = zip(*(self._credited[s] for s in keys), strict=True)
+        kernel = kernels[0][None] if len(kernels) == 1 else torch.stack(kernels)
+        others = None
+        if self._per_sample and self._problem.chosen is not None:
+            nothing = torch.zeros_like(decays[0])
+            others = torch.stack([self._whole.get(s, nothing) for s in keys]) - kernel.sum(2)
+        return steps, kernel, torch.stack(decays), others
 
     def add(self, target: Tensor, rows: Tensor, vector: Tensor | float, sign: float = 1.0) -> None:
         """target [G, R] += sign · Σ_{p∈G} rows[:, p] vector[p], rows [R, D]."""
@@ -70,14 +78,12 @@ class Credits:
         """Credit update s's batch: −⟨adjoint, factor ⊙ (± c_s g_{s,k})⟩ for each of its samples k."""
         kernel, scale = self.at(s)[0], factor * self._problem.ledger.entering(s)
         if not self._per_sample:
-            self.add(kernel[:, 0], adjoint, scale * self._batch_gradient(s), -1.0)
+            self.add(kernel[:, 0], adjoint, factor * self.whole(s), -1.0)
             return
-        gradients = self._problem.gradients
-        theta = gradients.parameters(s)
-        for indices, x, delta in gradients.cotangents(s):
-            for part in blocks(len(indices), BLOCK):
-                pulled = gradients.samples(theta, x[part], delta[part])
-                self._product(kernel, adjoint, indices[part], pulled.mul_(-scale))
+        for places, pulled in self._pulled(s, slice(0, kernel.shape[1])):
+            self._product(kernel, adjoint, places, pulled.mul_(-scale))
+        if self._problem.chosen is not None:
+            self._add_whole(s, adjoint, factor * self.whole(s))
 
     def batches_summed(
         self,
@@ -94,7 +100,7 @@ class Credits:
             advance: called with the number of credited blocks after each.
         """
         kernel = self.at(0)[0]
-        parts = blocks(len(self._problem.gradients.train), self.width)
+        parts = blocks(kernel.shape[1], self.width)
         for number, part in enumerate(parts[first:], start=first):
             total: Tensor | None = None
             for s, factor in factors:
@@ -105,6 +111,20 @@ class Credits:
             if total is not None:
                 self._product(kernel, adjoint, torch.arange(part.start, part.stop), total)
             advance(number + 1)
+        if self._problem.chosen is not None:
+            for s, factor in factors:
+                self._add_whole(s, adjoint, factor * self.whole(s))
+
+    def _add_whole(self, s: int, adjoint: Tensor, gradient: Tensor) -> None:
+        """Credit a whole batch: −⟨adjoint, gradient⟩."""
+        key = s if self._by_step else None
+        if key not in self._whole:
+            self._whole[key] = torch.zeros(len(self.index), self._rows, dtype=self._problem.dtype)
+        self.add(self._whole[key], adjoint, gradient, -1.0)
+
+    def whole(self, s: int) -> Tensor:
+        """± c_s g_s of all samples of update s together, [D]."""
+        return self._problem.ledger.entering(s) * self._batch_gradient(s)
 
     @property
     def width(self) -> int:
@@ -112,7 +132,7 @@ class Credits:
         return max(BLOCK, SUMMED_BYTES // (self._problem.model.layout.size * self._problem.dtype.itemsize))
 
     def entering(self, s: int, part: slice) -> Tensor | None:
-        """± c_s g_{s,k} of the samples in `part` of the training set, [n, D]; None if update s saw none of them."""
+        """± c_s g_{s,k} of the samples in `part` of the train axis, [n, D]; None if update s saw none of them."""
         total: Tensor | None = None
         for indices, pulled in self._pulled(s, part):
             if total is None:
@@ -121,13 +141,14 @@ class Credits:
         return None if total is None else total.mul_(self._problem.ledger.entering(s))
 
     def _pulled(self, s: int, part: slice) -> Iterator[tuple[Tensor, Tensor]]:
-        """(indices [n], g_k [n, D]) of update s's samples in `part`, a block at a time."""
+        """(places [n] on the train axis, g_k [n, D]) of update s's samples in `part` of it, a block at a time."""
         gradients = self._problem.gradients
         theta = gradients.parameters(s)
         for indices, x, delta in gradients.cotangents(s):
-            inside = torch.nonzero((indices >= part.start) & (indices < part.stop)).squeeze(1)
+            places = indices if self._problem.chosen is None else self._problem.chosen.places(indices)
+            inside = torch.nonzero((places >= part.start) & (places < part.stop)).squeeze(1)
             for few in inside.split(BLOCK):
-                yield indices[few], gradients.samples(theta, x[few], delta[few])
+                yield places[few], gradients.samples(theta, x[few], delta[few])
 
     def _product(self, kernel: Tensor, adjoint: Tensor, indices: Tensor, gradients: Tensor) -> None:
         """kernel [G, N, R] += ⟨adjoint [R, D], gradients [n, D]⟩ per group, at the samples `indices`."""
@@ -155,6 +176,7 @@ def contracted(
     totals: tuple[int, ...] | None,
     kernel: Tensor,
     regularization: Tensor,
+    others: Tensor | None,
     carried: Tensor,
     explained: Tensor,
     change: Tensor,
@@ -170,6 +192,7 @@ def contracted(
         totals: the S'' updates of what is credited to no single one where `steps` are those of samples; None for their sum.
         kernel: [S', G, N or 1, R].
         regularization: [S', G, R].
+        others: the training samples that are not kept, together, [S', G, R]; None where all are.
         carried: momentum from before the recording, [S'', G, R].
         explained, change, bound: see `explaind.attribution.block.Quantity`, [S'', R].
         error, nodes: worst |quadrature residual| and mean nodes of every explained update, [S].
@@ -184,11 +207,15 @@ def contracted(
         quantity("kernel", steps, kernel),
         quantity("regularization", steps, regularization.unsqueeze(2)),
     ]
+    if others is not None:
+        quantities.append(quantity("others", steps, others.unsqueeze(2)))
     if bool((problem.trajectory.initial_buffer != 0).any()):
         quantities.append(quantity("carried", totals, carried.unsqueeze(2)))
     rest = {"explained": explained, "change": change, "bound": bound}
     if problem.query.importance:
         parts = [kernel.sum((1, 2)), regularization.sum(1), carried.sum(1)]
+        if others is not None:
+            parts.append(others.sum(1))
         if len(explained) == 1:
             parts = [part.sum(0, keepdim=True) for part in parts]
         rest["replay"] = explained - sum(parts)

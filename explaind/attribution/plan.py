@@ -82,7 +82,7 @@ def make_plan(problem: Problem, *, timed: bool = True) -> Plan:
         algorithm = "reverse" if problem.partition.single or reverse < forward else "forward"
     row_bytes = 3 * size * itemsize * columns
     if query.contracts:  # a block's kernel, before absolute values and sums over its tests
-        samples = len(problem.gradients.train) if query.keeps("train") else 1
+        samples = problem.kept_samples if query.keeps("train") else 1
         row_bytes += (steps if query.keeps("step") else 1) * groups * samples * itemsize * columns
     if algorithm == "forward":
         per_test = 4 * groups * terms * outputs * itemsize
@@ -99,7 +99,8 @@ def make_plan(problem: Problem, *, timed: bool = True) -> Plan:
     count = -(-tests // block)
     block = -(-tests // count)
     batch = _batch_size(problem.trajectory, problem.steps)
-    flop = 2.0 * rows * batch * size * steps if query.keeps("train") else 0.0
+    share = problem.kept_samples / len(problem.gradients.train) if query.keeps("train") else 0.0
+    flop = 2.0 * rows * batch * share * size * steps
     passes = steps * (NODES_GUESS * per_node + 1)
     result = _result_bytes(problem)
     _fits(result + peak)
@@ -120,7 +121,7 @@ def _result_bytes(problem: Problem) -> int:
     for axis, size in (("test", len(problem.test)), ("output", problem.outputs)):
         entries *= size if query.keeps(axis) else 1
     if query.keeps("train"):
-        entries *= len(problem.gradients.train)
+        entries *= problem.kept_samples
     return entries * 8
 
 

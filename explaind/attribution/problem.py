@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from explaind.attribution.chosen import Chosen, choose
 from explaind.attribution.query import Query, select_steps
 from explaind.attribution.replay_errors import Replay
 from explaind.errors import QueryError
@@ -40,6 +41,7 @@ class Problem:
         gradients: of the training samples; None if no training set was given.
         outputs: O, the number of columns of the target.
         replay: how far the updates are from what was recorded; None before that was checked.
+        chosen: the training samples on the train axis; None for all.
     """
 
     trajectory: Trajectory
@@ -54,6 +56,7 @@ class Problem:
     gradients: TrainingGradients | None
     outputs: int
     replay: Replay | None = None
+    chosen: Chosen | None = None
 
     @property
     def window(self) -> tuple[int, int]:
@@ -61,6 +64,11 @@ class Problem:
         if isinstance(self.query.steps, slice) or self.query.steps is None:
             return (self.steps[0], self.steps[-1] + 1) if self.steps else (0, 0)
         return (0, self.trajectory.n_steps)
+
+    @property
+    def kept_samples(self) -> int:
+        """Length of a kept train axis."""
+        return len(self.gradients.train if self.chosen is None else self.chosen)
 
     def values(self, s: int, x: Tensor, y: Tensor | None) -> Tensor:
         """The target's values at θ_s, [n, O]."""
@@ -124,12 +132,24 @@ def make_problem(
     if train is not None and loss is not None:
         gradients = TrainingGradients(trajectory, pure, loss, Samples(train, "train"))
     steps = select_steps(query.steps, trajectory.n_steps)
+    chosen = choose(query, 0 if gradients is None else len(gradients.train))
     outputs = _columns(value, pure.layout.unflatten(ledger.parameters(0)), samples, query.target)
     _check_independence(
         trajectory, pure, value, samples, gradients if query.contracts else None, ledger, steps
     )
     return Problem(
-        trajectory, query, samples, steps, dtype, ledger, pure, value, partition, gradients, outputs
+        trajectory,
+        query,
+        samples,
+        steps,
+        dtype,
+        ledger,
+        pure,
+        value,
+        partition,
+        gradients,
+        outputs,
+        chosen=chosen,
     )
 
 

@@ -36,6 +36,7 @@ class Query:
         max_nodes: most midpoint nodes of a step and row; the largest power of three up to it acts.
         nodes: a fixed number of nodes in place of the certified adaptive rule.
         tail_tolerance: momentum weight below which gradients from before the window are left out (0: none is).
+        samples: training samples on a kept train axis: a slice, or their numbers; the others are summed. None for all.
     """
 
     keep: Sequence[str] = ("step", "layer")
@@ -48,6 +49,7 @@ class Query:
     max_nodes: int = 81
     nodes: int | None = None
     tail_tolerance: float = 1e-5
+    samples: slice | Sequence[int] | None = None
     _resolved: tuple[str, ...] = field(init=False, repr=False, default=())
 
     def __post_init__(self) -> None:
@@ -128,7 +130,7 @@ def select_steps(steps: slice | Sequence[int] | None, total: int) -> tuple[int, 
     if steps is None:
         return tuple(range(total))
     if isinstance(steps, slice):
-        if not all(bound is None or _whole(bound) for bound in (steps.start, steps.stop)):
+        if not all(bound is None or whole(bound) for bound in (steps.start, steps.stop)):
             raise QueryError("The steps are not whole numbers.", expected="slice(200, 250)", got=repr(steps))
         if steps.step not in (None, 1):
             raise QueryError(
@@ -143,7 +145,7 @@ def select_steps(steps: slice | Sequence[int] | None, total: int) -> tuple[int, 
             )
         return tuple(range(start, stop))
     steps = list(steps) if isinstance(steps, Iterable) else [steps]
-    if not all(_whole(s) for s in steps):
+    if not all(whole(s) for s in steps):
         raise QueryError(
             "The steps are not whole numbers.",
             expected="a slice, or a list of update numbers such as [3, 7, 9]",
@@ -178,6 +180,6 @@ def _is_target(target: object) -> bool:
     return isinstance(target, str) or callable(target)
 
 
-def _whole(number: object) -> bool:
+def whole(number: object) -> bool:
     """A whole number; True and False are none, so that a mask is not taken for update numbers."""
     return isinstance(number, Integral) and not isinstance(number, bool)

@@ -182,6 +182,11 @@ def _query(parser: argparse.ArgumentParser) -> None:
         help="momentum weight (a number between 0 and 1) below which gradients from before the steps are left out (0.00001)",
     )
     parser.add_argument(
+        "--samples",
+        metavar="A:B",
+        help="with the axis train: the training samples on it, A ≤ k < B or a list (3,7,9); the others are summed as `others`",
+    )
+    parser.add_argument(
         "--replay",
         choices=["refuse", "warn"],
         default="refuse",

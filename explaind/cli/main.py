@@ -70,7 +70,7 @@ def _verify(options: Namespace) -> int:
         loss,
         train=train,
         test=None if options.replay_only else test,
-        steps=_steps(options.steps),
+        steps=_numbers(options.steps),
         tolerance=options.tolerance,
         max_nodes=options.max_nodes,
         replay_tolerance=options.replay_tolerance,
@@ -160,7 +160,7 @@ def _query_options(options: Namespace) -> dict[str, Any]:
     return {
         "keep": tuple(options.keep),
         "importance": tuple(options.importance),
-        "steps": _steps(options.steps),
+        "steps": _numbers(options.steps),
         "groups": None if options.groups in (None, "layers") else options.groups,
         "target": options.target,
         "lineage": options.lineage,
@@ -168,12 +168,14 @@ def _query_options(options: Namespace) -> dict[str, Any]:
         "max_nodes": options.max_nodes,
         "nodes": options.nodes,
         "tail_tolerance": options.tail_tolerance,
+        "samples": _numbers(options.samples),
         "replay": options.replay,
         "replay_tolerance": options.replay_tolerance,
     }
 
 
-def _steps(text: str | None) -> slice | list[int] | None:
+def _numbers(text: str | None) -> slice | list[int] | None:
+    """Of updates, or of samples."""
     if text is None:
         return None
     try:
@@ -183,5 +185,5 @@ def _steps(text: str | None) -> slice | list[int] | None:
         return [int(part) for part in text.split(",")]
     except ValueError as error:
         raise QueryError(
-            "The steps are not understood.", expected="A:B or a list such as 3,7,9", got=text
+            "The numbers are not understood.", expected="A:B or a list such as 3,7,9", got=text
         ) from error

@@ -2,7 +2,7 @@
 
 The Snakefile imports this package at every parse, so nothing here may import torch. The values themselves live in `conf/`.
 What an option means and which values it may have stands beside what it configures: in `experiments/<name>/options.py`,
-`config/studies.py`, `datasets/options.py`, and here for what experiments share.
+`config/studies/`, `datasets/options.py`, and here for what experiments share.
 """
 
 from __future__ import annotations

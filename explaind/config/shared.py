@@ -43,6 +43,9 @@ class Architecture(Group):
     """Which model. An experiment's own adds its sizes and narrows the name."""
 
     layer_names: ClassVar[tuple[str, ...]] = ()  # In the order of the model; (): no option names one.
+    module_names: ClassVar[
+        tuple[str, ...]
+    ] = ()  # Paths of modules that options name; (): no option names one.
 
     name: Text = Field(description="which model; the other keys are its sizes")
 

@@ -15,7 +15,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from explaind.config.declarations import Figure
-from explaind.figures.style import TERM_COLOURS, layer_colour, mark_phases, new_figure
+from explaind.figures.run_panels import run_panels
+from explaind.figures.style import TERM_COLOURS, layer_colour, mark_phases
 from explaind.store import read_dataset
 from explaind.store.files import read_json
 from explaind.studies.growth import smooth
@@ -47,23 +48,11 @@ def draw(config: Mapping[str, Any], *, runs: Sequence[Path], stem: Path) -> None
         runs: folders `<setting>/<seed>` of `explaind.studies.explain_run`.
         stem: output path without its suffix.
     """
-    paths = [Path(run) for run in runs]
-    settings = list(dict.fromkeys(path.parts[-2] for path in paths))
-    columns = max(sum(path.parts[-2] == name for path in paths) for name in settings)
-    with new_figure(0.6 + 1.25 * len(settings), stem, config["figure"]["dpi"]) as figure:
-        grid = figure.subplots(len(settings), columns, sharey=True, squeeze=False)
-        for row, name in zip(grid, settings, strict=True):
-            chosen = [path for path in paths if path.parts[-2] == name]
-            for axes, path in zip(row, chosen, strict=False):
-                _run(axes, path)
-                axes.set_title(f"seed {path.name}", fontsize="medium")
-            for axes in row[len(chosen) :]:
-                axes.set_axis_off()
-            row[0].set_ylabel(name.replace("_", " "), fontweight="bold")
-        for axes in grid[-1]:
-            axes.set_xlabel("training step")
+    with run_panels(runs, stem, config["figure"]["dpi"]) as (figure, panels):
+        for axes, path in panels:
+            _run(axes, path)
         figure.supylabel("importance (largest: 1), accuracy", fontsize="medium")
-        handles, names = grid[0, 0].get_legend_handles_labels()
+        handles, names = panels[0][0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=4, columnspacing=1.2)
 
 

@@ -16,7 +16,7 @@ from explaind.figures.style import LAYER_COLOURS, TERM_COLOURS, mark_phases, new
 from explaind.store.files import read_json
 from explaind.studies.spectrum import summarise
 
-__all__ = ["FIGURE", "draw"]
+__all__ = ["FIGURE", "draw", "share_map"]
 
 FIGURE = Figure(
     label="frequencies",
@@ -52,11 +52,10 @@ def draw(config: Mapping[str, Any], *, frequencies: Path, phases: Path, stem: Pa
             len(quantities) + 1, 1, sharex=True, height_ratios=[2] * len(quantities) + [1.3]
         )
         for position, (axes, quantity) in enumerate(zip(column[:-1], quantities, strict=True)):
-            image = _map(axes, table[table.quantity == quantity], summary[summary.quantity == quantity])
+            chosen = (each[each.quantity == quantity] for each in (table, summary))
+            image = share_map(axes, *chosen, run)
+            axes.set_ylabel("frequency $k$")
             panel(axes, "abcdefgh"[position], quantity)
-            for key in ("memorization_step", "generalization_step"):
-                if run[key] is not None:
-                    axes.axvline(run[key], color="white", linewidth=0.7, linestyle=(0, (4, 2)))
         figure.colorbar(image, ax=column[:-1], label="share of the power", extend="min", pad=0.01, aspect=40)
         for quantity, colour in zip(quantities, (*TERM_COLOURS, *LAYER_COLOURS), strict=False):
             rows = summary[summary.quantity == quantity]
@@ -67,8 +66,15 @@ def draw(config: Mapping[str, Any], *, frequencies: Path, phases: Path, stem: Pa
         panel(column[-1], "abcdefgh"[len(quantities)], "How many frequencies share the power")
 
 
-def _map(axes: Axes, rows: pd.DataFrame, summary: pd.DataFrame) -> AxesImage:
-    """Shares by frequency and update, and their mean frequency."""
+def share_map(axes: Axes, rows: pd.DataFrame, summary: pd.DataFrame, phases: Mapping[str, Any]) -> AxesImage:
+    """Shares by frequency and update, and their mean frequency; memorised and generalised are marked.
+
+    Args:
+        axes: where.
+        rows: of one quantity, columns of `explaind.studies.frequencies`.
+        summary: of these rows (`explaind.studies.spectrum.summarise`).
+        phases: of the run.
+    """
     shares = rows.pivot(index="frequency", columns="step", values="share")
     image = axes.pcolormesh(
         shares.columns,
@@ -81,5 +87,7 @@ def _map(axes: Axes, rows: pd.DataFrame, summary: pd.DataFrame) -> AxesImage:
     )
     axes.plot(summary.step, summary.mean_frequency, color="white", linewidth=1.4)
     axes.axhline((len(shares) + 1) / 2, color="white", linewidth=0.8, linestyle=":")
-    axes.set_ylabel("frequency $k$")
+    for key in ("memorization_step", "generalization_step"):
+        if phases[key] is not None:
+            axes.axvline(phases[key], color="white", linewidth=0.7, linestyle=(0, (4, 2)))
     return image

@@ -82,7 +82,7 @@ def rebuild(ledger: Ledger, gradient: BatchGradient, start: int, stop: int) -> I
     From start = 0 the buffer is the recorded initial one. Later starts infer it from the observed update before, which
     makes a check in the middle of a run cheap and loses no accuracy in units of u.
     """
-    kept = section("replay")
+    kept = section(f"replay-{start}-{stop}")  # the same range is rebuilt once in a job, or found to be known
     errors, buffer = kept.load() or ([], None)
     yield from (ReplayError(*error) for error in errors)
     for update in rebuilt_updates(ledger, gradient, start + len(errors), stop, buffer):

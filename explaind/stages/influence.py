@@ -33,7 +33,13 @@ STAGE = Stage(
 
 
 def write(
-    config: Mapping[str, Any], *, trajectory: Path, certificate: Path, start: int, stop: int, output: Path
+    config: Mapping[str, Any],
+    *,
+    trajectory: Path,
+    certificate: Path | None,
+    start: int,
+    stop: int,
+    output: Path,
 ) -> None:
     """Layer influences of the updates [start, stop) on test samples and all outputs, as a store "influence-part".
 
@@ -43,7 +49,7 @@ def write(
     Args:
         config: `influence.{tolerance,max_nodes,tests,groups}`.
         trajectory: the recorded run.
-        certificate: of the run, in which every update was rebuilt.
+        certificate: of the run, in which every update was rebuilt; None: each update is checked by the gradient it implies.
         start, stop: the range of updates; cut at the end of the run.
         output: the store to write.
     """

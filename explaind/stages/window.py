@@ -36,7 +36,13 @@ STAGE = Stage(
 
 
 def write(
-    config: Mapping[str, Any], *, trajectory: Path, certificate: Path, phases: Path, window: str, output: Path
+    config: Mapping[str, Any],
+    *,
+    trajectory: Path,
+    certificate: Path | None,
+    phases: Path,
+    window: str,
+    output: Path,
 ) -> None:
     """Kernel (layer, test, train) and similarity (layer, test, test_other) over one window, as a store "window".
 
@@ -45,7 +51,7 @@ def write(
     Args:
         config: `study.kernel.{train,tests,tolerance,max_nodes,tail_tolerance}`.
         trajectory: the recorded run.
-        certificate: of the run, in which every update was rebuilt.
+        certificate: of the run, in which every update was rebuilt; None: those that the window rests on are rebuilt here.
         phases: JSON with the windows of this run.
         window: name of the window.
         output: the store to write.
@@ -62,6 +68,7 @@ def write(
         tolerance=options["tolerance"],
         max_nodes=options["max_nodes"],
         tail_tolerance=options["tail_tolerance"],
+        samples=slice(options["train"]),
     )
     problem = make_problem(
         run, experiment.model, experiment.loss, query, train=experiment.training, test=tests
@@ -69,7 +76,7 @@ def write(
     problem = certified(problem, certificate)
     scores = _Scores(problem)
     dataset = answer(problem, make_plan(problem, timed=False), observe=scores)
-    dataset = dataset.isel(train=slice(0, options["train"])).drop_vars("quadrature")
+    dataset = dataset.drop_vars("quadrature")
     dataset = dataset.transpose("layer", "test", "train", ...)
     dataset["similarity"] = (("layer", "test", "test_other"), scores.cosines().cpu().numpy())
     dataset.attrs |= {"window": [start, stop], "name": window}

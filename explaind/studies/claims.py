@@ -11,7 +11,7 @@ import pandas as pd
 
 from explaind.store import read_dataset
 from explaind.store.files import read_json
-from explaind.studies import exactness, geometry, growth
+from explaind.studies import exactness, geometry, growth, spectrum
 from explaind.studies.finding import Finding
 
 __all__ = ["ONSET_ACCURACY", "measure_run"]
@@ -29,6 +29,7 @@ def measure_run(run: Path, modulus: int) -> list[Finding]:
     """
     metrics, phases = pd.read_csv(run / "metrics.csv"), read_json(run / "phases.json")
     structure, periodicity = pd.read_csv(run / "structure.csv"), pd.read_csv(run / "periodicity.csv")
+    frequencies = pd.read_csv(run / "frequencies.csv")
     identical = read_json(run / "summary.json")["identical_to_unrecorded"]
     return [
         *_exactness(run),
@@ -39,21 +40,26 @@ def measure_run(run: Path, modulus: int) -> list[Finding]:
         geometry.cycles_slow_down(structure),
         geometry.higher_layers_cyclic(structure),
         geometry.one_cosine_dominates(periodicity, modulus),
+        *_frequencies(spectrum.summarise(frequencies), phases["memorization_step"]),
     ]
 
 
 def _exactness(run: Path) -> list[Finding]:
     scores = read_dataset(run / "influence.zarr", kind="influence").astype(np.float64)
-    ledger = read_dataset(run / "certificate.zarr", kind="certificate")
     change = (scores["kernel"] + scores["regularization"]).sum("layer").transpose("test", "output")
     return [
         exactness.completeness(
             scores["initial"].values, change.values, scores["residual"].values, scores["final"].values
         ),
-        exactness.updates_are_rebuilt(
-            ledger["replay_relative"].values, float(ledger.attrs["tolerance"]), ledger.attrs["passed"]
-        ),
+        exactness.updates_are_rebuilt(pd.read_csv(run / "replay.csv")),
     ]
+
+
+def _frequencies(summary: pd.DataFrame, memorised: int | None) -> list[Finding]:
+    """Claims about the power of frequencies after memorisation; of a run that never memorises, from its start."""
+    since = min(memorised or 0, int(summary.step.max()))
+    quantities = list(dict.fromkeys(summary.quantity))
+    return [claim(summary, name, since) for claim in spectrum.CLAIMS for name in quantities]
 
 
 def _growth(influence: Path, metrics: pd.DataFrame, phases: Mapping[str, Any]) -> list[Finding]:

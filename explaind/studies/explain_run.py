@@ -1,34 +1,41 @@
 """One seed in one setting, explained from its training to its windows; only what is small is kept.
 
-The stages of the explained run are called one after another in a folder of their own: recording, certificate, phases, influence
-per layer and update, kernels and similarities of the windows, and the periods of the last one. The recording and the matrices
+The stages of the explained run are called one after another in a folder of their own: recording, phases, influence per layer and
+update, kernels and similarities of the windows, the periods of the last one, and frequencies. The recording and the matrices
 (up to several GB) are removed at the end.
+
+Where the explained run has a certificate of every update, these have the check that any answer makes of what it rests on: of
+each update, the length of the gradient that it implies; and each update of a window, and of the momentum in it, is rebuilt from
+its batch.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from explaind.config.changes import changed
 from explaind.config.declarations import Stage
 from explaind.runtime.durable import once, workspace
-from explaind.stages import accumulate, certify, influence, phases, record, window
-from explaind.store.files import read_json, write_json
-from explaind.studies import bands, periodicity
+from explaind.stages import accumulate, influence, phases, record, window
+from explaind.store import read_dataset
+from explaind.store.files import read_json, write_csv, write_json
+from explaind.studies import bands, frequencies, periodicity
 
-__all__ = ["KEPT", "write"]
+__all__ = ["CHECKED", "KEPT", "write"]
 
 STAGE = Stage(
     options=(
-        "name", "data", "model", "optimizer", "train", "verify", "influence",
-        "study.windows", "study.kernel", "study.periodicity", "study.runs",
+        "name", "data", "model", "optimizer", "train", "influence", "study.windows", "study.kernel", "study.periodicity",
+        "study.frequencies", "study.outputs.module", "study.runs",
     ),
     without=("train.seeds", "train.seed", "study.runs.seeds"),
-    requires="study.runs",
+    requires=("study.runs", "study.frequencies", "study.outputs"),
     each="runs",
     threads="train.threads",
     memory=3000,
@@ -38,8 +45,12 @@ STAGE = Stage(
 
 #: What is kept of a run: of the same kinds as the explained run's own files.
 KEPT = (
-    "metrics.csv", "summary.json", "phases.json", "certificate.zarr", "influence.zarr", "structure.csv", "periodicity.csv",
+    "metrics.csv", "summary.json", "phases.json", "replay.csv", "influence.zarr", "structure.csv", "periodicity.csv",
+    "frequencies.csv",
 )  # fmt: skip
+#: Columns of replay.csv: how an update was checked ("norms", or "gradients" for those of windows), the relative error that was
+#: found, and the largest that was accepted.
+CHECKED = ("check", "step", "relative", "accepted")
 
 _TRAINING = ("data", "model", "optimizer", "train")  # what decides the parameters
 
@@ -57,7 +68,7 @@ def write(
         unrecorded: summary of the experiment's own run of this seed without a recorder; compared with where training is the same.
 
     Raises:
-        CertificateError: the recorded run does not follow from its batches.
+        LedgerError: the recorded run does not follow from its gradients, or a window's updates not from their batches.
         TrainingError: the loss became NaN or infinite.
     """
     runs = config["study"]["runs"]
@@ -91,12 +102,7 @@ def _explain(config: Mapping[str, Any], at: Path) -> None:
         list(files.values()),
         lambda: record.write(config, selection=at / "selection.json", **files),
     )
-    run = {"trajectory": trajectory, "certificate": at / "certificate.zarr"}
-    once(
-        "certify",
-        [run["certificate"]],
-        lambda: certify.write(config, trajectory=trajectory, output=run["certificate"]),
-    )
+    run = {"trajectory": trajectory, "certificate": None}
     phases.write(config, summary=at / "summary.json", output=at / "phases.json")
     steps = read_json(at / "summary.json")["steps"]
     part, whole = at / "part.zarr", at / "influence.zarr"
@@ -112,3 +118,17 @@ def _explain(config: Mapping[str, Any], at: Path) -> None:
     periodicity.write(
         config, window=windows["late"], phases=at / "phases.json", output=at / "periodicity.csv"
     )
+    at_steps = at / "frequencies.csv"
+    once("frequencies", [at_steps], lambda: frequencies.write(config, trajectory=trajectory, output=at_steps))
+    _note_checks(at / "influence.zarr", list(windows.values()), at / "replay.csv")
+
+
+def _note_checks(influences: Path, windows: Sequence[Path], output: Path) -> None:
+    """What was found of the updates that the answers rest on, a row for each, with the columns `CHECKED`."""
+    stores = [(influences, "influence"), *((path, "window") for path in windows)]
+    rows = []
+    for dataset in (read_dataset(path, kind=kind) for path, kind in stores):
+        found = dataset[["replay_relative", "replay_accepted"]].to_dataframe().reset_index()
+        found.insert(0, "check", dataset.attrs["replay_checked"])
+        rows.append(found.set_axis(list(CHECKED), axis=1))
+    write_csv(pd.concat(rows).drop_duplicates(["check", "step"]), output)

@@ -1,4 +1,4 @@
-"""Frequencies over training in a few numbers, and the claim that they move from high to low (`explaind.studies.frequencies`)."""
+"""Frequencies over training in a few numbers, and what they do after memorisation (`explaind.studies.frequencies`)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from scipy.stats import spearmanr
 
 from explaind.studies.finding import Finding, verdict
 
-__all__ = ["SUMMARY", "moves_to_low", "summarise"]
+__all__ = ["CLAIMS", "SUMMARY", "concentrates", "moves_to_low", "summarise"]
 
 SUMMARY = (
     "quantity",
@@ -70,4 +70,27 @@ def moves_to_low(summary: pd.DataFrame, quantity: str, since: int) -> Finding:
         f"{last.effective_frequencies:.1f}",
         "falling; by symmetry of the task in which frequencies are high, no direction is preferred over seeds",
         verdict(bool(falls and slower and np.nan_to_num(rank) <= -0.5), bool(falls or slower)),
+        float(last.mean_frequency - first.mean_frequency),
     )
+
+
+def concentrates(summary: pd.DataFrame, quantity: str, since: int) -> Finding:
+    """Claim: power concentrates on few frequencies once the training set is memorised; arguments as for `moves_to_low`."""
+    rows = summary[(summary.quantity == quantity) & (summary.step >= since)].sort_values("step")
+    first, last = rows.iloc[0], rows.iloc[-1]
+    ratio = last.effective_frequencies / first.effective_frequencies
+    return Finding(
+        "frequencies",
+        f"Power concentrates on few frequencies after memorisation: {quantity}.",
+        "Effective number of frequencies, 1/Σ share², at memorisation and after the last update. Reproduced: it at least halves; "
+        "partly: it falls.",
+        f"{first.effective_frequencies:.1f} at step {first.step:.0f}, {last.effective_frequencies:.1f} at step {last.step:.0f}; "
+        f"the strongest is then {last.strongest_frequency:.0f}, with {last.strongest_share:.0%} of the power",
+        "falling",
+        verdict(ratio <= 0.5, ratio < 1),
+        float(ratio),
+    )
+
+
+#: Each of (summary, quantity, step of memorisation).
+CLAIMS = (moves_to_low, concentrates)

@@ -14,7 +14,7 @@ from explaind.store.files import read_json, write_csv
 from explaind.studies import geometry, growth
 from explaind.studies.claims import ONSET_ACCURACY
 from explaind.studies.finding import COLUMNS, Finding
-from explaind.studies.spectrum import moves_to_low
+from explaind.studies.spectrum import CLAIMS
 
 __all__ = ["TABLE", "write"]
 
@@ -81,7 +81,8 @@ def write(
         found += [(choice, geometry.equal_labels_only(rows)), (choice, geometry.few_frequencies(rows))]
     summary = pd.read_csv(frequencies)
     since = min(memorised or 0, int(summary.step.max()))
-    found += [("", moves_to_low(summary, name, since)) for name in dict.fromkeys(summary.quantity)]
+    quantities = list(dict.fromkeys(summary.quantity))
+    found += [("", claim(summary, name, since)) for claim in CLAIMS for name in quantities]
     table = pd.DataFrame([{"choice": choice, **asdict(one)} for choice, one in found])
     write_csv(table[["choice", *COLUMNS]], output)
 

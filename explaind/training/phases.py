@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from torch import nn
 
-from explaind.config.transplants import PHASES
+from explaind.config.studies import PHASES
 from explaind.errors import ConfigError
 from explaind.experiments.experiment import Experiment
 
@@ -85,7 +85,7 @@ def step_of(checkpoint: str, phases: Mapping[str, Any]) -> int:
     """The step of a named checkpoint: so many updates come before it.
 
     Args:
-        checkpoint: one of `explaind.config.transplants.PHASES`, where "transition" is halfway from memorisation to
+        checkpoint: one of `explaind.config.studies.PHASES`, where "transition" is halfway from memorisation to
             generalisation (rounded down); the name of a window, for its first update; or a number of updates.
         phases: JSON of the recorded run, as `explaind.stages.phases` writes it.
 

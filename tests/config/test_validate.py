@@ -13,6 +13,8 @@ from explaind.config.group import Group, members
 from explaind.config.listing import listing
 from explaind.config.validate import options_of
 from explaind.errors import ConfigError
+from explaind.experiments.grokking.model import ModuloTransformer
+from explaind.experiments.mnist.model import DigitNet
 
 
 def _groups(group: type[Group]) -> list[type[Group]]:
@@ -22,7 +24,7 @@ def _groups(group: type[Group]) -> list[type[Group]]:
 
 @pytest.fixture(scope="module")
 def composed() -> dict[str, dict[str, Any]]:
-    return {name: compose(name, "smoke") for name in ("grokking", "eurollm")}
+    return {name: compose(name, "smoke") for name in ("grokking", "mnist", "eurollm")}
 
 
 def remove(key: str) -> Callable[[dict[str, Any]], None]:
@@ -93,6 +95,26 @@ def remove(key: str) -> Callable[[dict[str, Any]], None]:
             "'study.windows.positions' has a value that is not allowed. Expected: names of letters",
         ),
         ("eurollm", lambda config: config["data"].update(heldout=1), "'data.heldout' has a value"),
+        *(
+            (name, change, f"Expected: one of {modules}")
+            for name, change, modules in (
+                (
+                    "grokking",
+                    lambda config: config["study"]["outputs"].update(module="head"),
+                    "embedding, linear1, linear2, decoder. Got: 'head'",
+                ),
+                (
+                    "grokking",
+                    lambda config: config["study"]["frequencies"].update(parameters=["decoders.0.weight"]),
+                    "embedding, linear1, linear2, decoder. Got: 'decoders.0'",
+                ),
+                (
+                    "mnist",
+                    lambda config: config["study"]["proportionality"].update(units=["conv3"]),
+                    "conv1, conv2, linear1, linear2. Got: 'conv3'",
+                ),
+            )
+        ),
     ],
 )
 def test_mistakes(
@@ -125,3 +147,13 @@ def test_every_option_says_what_it_means(name: str) -> None:
     silent = [option.name for option, _ in listing(name, "smoke") if not (option.meaning and option.allowed)]
     assert not silent
     assert all(group.__doc__ for group in _groups(options_of(name)))
+
+
+def test_modules_that_options_may_name_are_modules() -> None:
+    models = {
+        "grokking": ModuloTransformer(tokens=9, width=4, heads=2, hidden=4),
+        "mnist": DigitNet(channels=[2, 2], hidden=4),
+    }
+    for name, model in models.items():
+        named = options_of(name).model_fields["model"].annotation.module_names
+        assert named and set(named) <= set(dict(model.named_modules()))

@@ -56,6 +56,7 @@ def write_results(folder: Path, config: dict) -> SimpleNamespace:
         summary=folder / "summary.json",
         influence=folder / "influence.zarr",
         certificate=folder / "certificate.zarr",
+        replay=folder / "replay.csv",
         windows={name: folder / "windows" / f"{name}.zarr" for name in FREQUENCY},
         quadratures=[folder / "quadrature" / f"{nodes}.zarr" for nodes in (100, 10)],
         periodicity=folder / "periodicity.csv",
@@ -155,6 +156,9 @@ def _write_influence(paths: SimpleNamespace, experiment, rng: np.random.Generato
     write_dataset(
         certificate.assign_attrs(passed=True, tolerance=1e-3), paths.certificate, kind="certificate"
     )
+    checks = {"check": "norms", "step": np.arange(STEPS), "relative": error, "accepted": 1e-3}
+    table = pd.DataFrame(checks)
+    pd.concat([table, table.head(20).assign(check="gradients")]).to_csv(paths.replay, index=False)
 
 
 def _write_window(
@@ -223,12 +227,12 @@ def _write_outputs(paths: SimpleNamespace) -> None:
     spectra.write(paths.config, **inputs, output=paths.spectra)
     stores = {"kernels": list(paths.kernels.values()), "similarities": list(paths.similarities.values())}
     structure_outputs.write(paths.config, **stores, phases=paths.phases, output=paths.structure_outputs)
-    rows = [
-        (quantity, step, k, float(k == 1 + step % 11) + 0.1, (float(k == 1 + step % 11) + 0.1) / 2.1)
-        for quantity in ("decoder.weight", "logits")
-        for step in range(0, STEPS + 1, 20)
-        for k in range(1, 12)
-    ]
+    rows = []
+    for step in range(0, STEPS + 1, 20):  # power concentrates, and moves to lower and lower frequencies
+        peak, strongest = 0.02 * np.exp(step / 60), 11 - 10 * step // STEPS
+        power = [0.1 + peak * (k == strongest) for k in range(1, 12)]
+        for quantity in ("decoder.weight", "logits"):
+            rows += [(quantity, step, k, one, one / sum(power)) for k, one in enumerate(power, 1)]
     pd.DataFrame(rows, columns=["quantity", "step", "frequency", "power", "share"]).to_csv(
         paths.frequencies, index=False
     )

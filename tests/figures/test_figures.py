@@ -26,6 +26,7 @@ from explaind.figures import (
     fig13,
     fig13_outputs,
     frequencies_figure,
+    frequencies_runs,
     style,
 )  # fmt: skip
 from explaind.figures.matrices import Picture, block_mean, load_pictures, scale_ticks, show, signed_log
@@ -36,7 +37,7 @@ from explaind.studies.labels import samples_of
 PUBLISHED = (fig03a, fig04, fig05, fig09, fig12, fig13)
 DRAWN = (
     *PUBLISHED, fig03a_runs, fig03a_outputs, fig04_outputs, fig05_outputs, fig09_outputs, fig12_outputs, fig13_outputs,
-    frequencies_figure,
+    frequencies_figure, frequencies_runs,
 )  # fmt: skip
 DRAW = {module.__name__.rpartition(".")[2]: module for module in DRAWN}
 

@@ -15,7 +15,7 @@ from scipy import stats
 
 from benchmarks.transplanting import as_a_batch, difference, one_by_one
 from explaind.config import compose
-from explaind.config.transplants import PHASES
+from explaind.config.studies import PHASES
 from explaind.errors import ConfigError
 from explaind.experiments.build import load
 from explaind.experiments.runs import open_run

@@ -75,9 +75,9 @@ def write_findings(results, folder, *, runs=None):
 
 def test_planted_findings_are_reproduced(results, tmp_path):
     whole, each = write_findings(results, tmp_path)
-    assert len(whole) == 15 and (whole.verdict == REPRODUCED).all(), whole[whole.verdict != REPRODUCED]
+    assert len(whole) == 19 and (whole.verdict == REPRODUCED).all(), whole[whole.verdict != REPRODUCED]
     assert (whole.runs == 3).all() and (whole.reproduced == 3).all()
-    assert len(each) == 45 and sorted(set(each.seed)) == [3, 4, 5] and (each.verdict == REPRODUCED).all()
+    assert len(each) == 57 and sorted(set(each.seed)) == [3, 4, 5] and (each.verdict == REPRODUCED).all()
 
 
 def test_findings_can_fail(results, tmp_path):
@@ -102,7 +102,7 @@ def test_findings_can_fail(results, tmp_path):
         "memorises first",
         "Vertical bands",
         "appear in the kernel",
-        "high to low",
+        "cycles move from high to low",
         "higher layers",
         "does not change",
     )

@@ -20,9 +20,10 @@ from explaind.config.studies import (
     Proportionality,
     Quadrature,
     Runs,
+    Swap,
+    Transplant,
     Windows,
 )
-from explaind.config.transplants import Swap, Transplant
 from explaind.experiments.grokking.layers import LAYERS
 
 __all__ = ["Options"]
@@ -51,6 +52,7 @@ class ModularTransformer(Architecture):
     """One attention block and one MLP."""
 
     layer_names: ClassVar[tuple[str, ...]] = LAYERS
+    module_names: ClassVar[tuple[str, ...]] = ("embedding", "linear1", "linear2", "decoder")
 
     name: Literal["modular_transformer"]
     d_model: Count = Field(description="width of the embedding")

@@ -29,6 +29,7 @@ class Network(Architecture):
     """Two convolutions and two linear maps."""
 
     layer_names: ClassVar[tuple[str, ...]] = ("conv1", "conv2", "linear1", "linear2")
+    module_names: ClassVar[tuple[str, ...]] = layer_names
 
     name: Literal["mnist_cnn"]
     channels: Pair[Count] = Field(description="channels of the two convolutions")
