@@ -6,7 +6,7 @@ from pathlib import Path
 
 from explaind.config.checkpoints import checkpoint_names
 from explaind.stages import explain_interval, pretrain
-from tests.resume.attempts import FIRST, check_resumes
+from tests.runtime.attempts import FIRST, check_resumes
 from tests.updates.small_run import configuration, write_tokens
 
 

@@ -9,7 +9,7 @@ import pytest
 from explaind.config import compose
 from explaind.studies import pruning, retrain
 from tests.experiments.fake_images import configured, recorded, write_images
-from tests.resume.attempts import FIRST, check_resumes
+from tests.runtime.attempts import FIRST, check_resumes
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from explaind.config import compose
 from explaind.stages import certify, influence, phases, record, train, window
 from explaind.store.files import write_json
 from explaind.studies import attribution, explain_run, intervention, outputs, quadrature, transplant
-from tests.resume.attempts import FIRST, check_resumes
+from tests.runtime.attempts import FIRST, check_resumes
 
 SMALL = (
     "data.modulus=5", "data.train=12", "data.test=6", "study.proportionality.tests=4", "study.runs.reduced=[]",
