@@ -13,8 +13,6 @@ would have gone on anyway, on the same machine with the same number of threads.
 from __future__ import annotations
 
 import json
-import re
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,6 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from explaind.errors import StoreError
+from explaind.runtime.leftovers import remove, unfinished
 from explaind.store.manifest import write_atomic
 from explaind.store.pieces import read_piece, write_piece
 
@@ -44,21 +43,19 @@ class _Job:
         self.count: Counter[str] = Counter()
         self.begun, self.spent, self.broken = time.monotonic(), 0.0, False
         own = {"identity": identity}
-        mark, left = self.folder / "job.json", _left_over(output)
+        mark, left = self.folder / "job.json", unfinished(output)
         if left and not (mark.is_file() and _read_mark(mark) == own):
             print(
                 f"Of {output}, the state of other inputs, code or options is discarded; the job starts over."
             )
             for path in left:
-                _remove(path)
-        for path in _half_written(output):
-            _remove(path)
+                remove(path)
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomic(mark, json.dumps(own).encode())
 
     def empty(self) -> bool:
         """Is there nothing to go on from?"""
-        return _left_over(self.output) == [self.folder] and [p.name for p in self.folder.iterdir()] == [
+        return unfinished(self.output) == [self.folder] and [p.name for p in self.folder.iterdir()] == [
             "job.json"
         ]
 
@@ -132,11 +129,11 @@ def durable(output: Path, identity: str, *, every: float) -> Iterator[None]:
         yield
     except BaseException:
         if _present.empty():
-            _remove(_present.folder)
+            remove(_present.folder)
         raise
     else:
-        for path in _left_over(_present.output):
-            _remove(path)
+        for path in unfinished(_present.output):
+            remove(path)
     finally:
         _present = before
 
@@ -200,7 +197,7 @@ def once(name: str, outputs: Sequence[Path], work: Callable[[], None]) -> None:
         if all(path.exists() for path in outputs):
             return
         for path in outputs:
-            _remove(path)
+            remove(path)
     with scope(name):
         work()
         if _present is not None:
@@ -221,36 +218,8 @@ def workspace(output: Path) -> Iterator[Path]:
     yield folder
 
 
-def _left_over(output: Path) -> list[Path]:
-    """What attempts leave to go on from: this module's folder, and what stages let grow beside their output."""
-    pattern = re.compile(
-        rf"\.{re.escape(output.name)}\.(resume|[0-9a-f]{{12}})|{re.escape(output.name)}\.partial"
-    )
-    return _beside(output, pattern)
-
-
-def _half_written(output: Path) -> list[Path]:
-    """Files and stores that a killed process was writing."""
-    name, stem = re.escape(output.name), re.escape(output.stem)
-    pattern = rf"\.{name}\.(partial|old)-\d+|\.{stem}\.\d+{re.escape(output.suffix)}"
-    return _beside(output, re.compile(pattern))
-
-
-def _beside(output: Path, pattern: re.Pattern[str]) -> list[Path]:
-    if not output.parent.is_dir():
-        return []
-    return sorted(path for path in output.parent.iterdir() if pattern.fullmatch(path.name))
-
-
 def _read_mark(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
     except ValueError:
         return None
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

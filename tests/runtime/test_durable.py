@@ -13,6 +13,7 @@ import xarray as xr
 from explaind.errors import StoreError
 from explaind.runtime import durable
 from explaind.runtime.identity import identity
+from explaind.runtime.leftovers import remove_half_written
 from explaind.store.pieces import read_piece, write_piece
 
 
@@ -81,15 +82,14 @@ def test_a_damaged_mark_means_another_job(tmp_path: Path) -> None:
 
 
 def test_what_stages_let_grow_beside_their_output_is_part_of_the_state(tmp_path: Path) -> None:
-    """A recording grows in <output>.partial, checkpoints in .<output>.<digest>; a killed writer leaves temporary files."""
+    """A recording grows in <output>.partial, checkpoints in .<output>.<digest>."""
     output = tmp_path / "o.zarr"
     ours = [tmp_path / "o.zarr.partial", tmp_path / ".o.zarr.0123456789ab"]
-    temporary = [tmp_path / ".o.zarr.partial-77", tmp_path / ".o.zarr.old-77", tmp_path / ".o.77.zarr"]
     others = [tmp_path / name for name in ("oxzarr.partial", "o.zarr.partially", ".o.zarr.other", "p.zarr")]
-    for path in (*ours, *temporary, *others):
+    for path in (*ours, *others):
         path.mkdir()
     killed(output, stop=0)
-    assert not any(path.exists() for path in (*ours, *temporary)), "of nobody knows which configuration"
+    assert not any(path.exists() for path in ours), "of nobody knows which configuration"
     assert all(path.exists() for path in others)
     killed(output, stop=5)
     ours[0].mkdir()
@@ -97,6 +97,22 @@ def test_what_stages_let_grow_beside_their_output_is_part_of_the_state(tmp_path:
     assert ours[0].exists(), "of this configuration"
     killed(output, stop=5, owner="another")
     assert not ours[0].exists()
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
+    names = (
+        ".o.zarr.partial-77",
+        ".o.zarr.old-77",
+        ".o.77.zarr",
+        "o.zarr.partial",
+        ".o.zarr.resume",
+        "o.zarr",
+        ".p.77.zarr",
+    )
+    for name in names:
+        (tmp_path / name).mkdir()
+    remove_half_written([tmp_path / "o.zarr", tmp_path / "missing" / "o"])
+    assert {path.name for path in tmp_path.iterdir()} == set(names[3:])
 
 
 def test_time_decides_when_something_is_kept(tmp_path: Path, monkeypatch) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from explaind.errors import ExplaindError
 from explaind.runtime.advice import advice
+from explaind.runtime.leftovers import remove_half_written
 from explaind.runtime.locks import hold_log
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -45,6 +46,7 @@ def job(snakemake: Any) -> Iterator[dict[str, Any]]:
     with path.open("a", buffering=1) as log, redirect_stdout(log), redirect_stderr(log):
         try:
             hold_log(log)
+            remove_half_written(map(Path, snakemake.output))
             yield config
         except ExplaindError as error:
             for stream in (log, sys.__stderr__):
