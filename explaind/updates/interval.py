@@ -81,7 +81,6 @@ def explain_interval(
         distance between the interval's end and the next checkpoint, as a share of the distance between the two checkpoints.
     """
     check_samples_per_pass(samples_per_pass)
-    options = run.optimizer.param_groups[0]
     explained: list[xr.Dataset] = []
     origin = {name: p.detach().clone() for name, p in run.model.named_parameters()}
     steps = range(run.done, following.hyperparameters.step)
@@ -90,6 +89,7 @@ def explain_interval(
     if (state := kept.load()) is not None:
         explained, first, run.done = state["explained"], _Followed(*state["followed"]), state["done"]
         restore_training_state(run.model, run.optimizer, state["training"])
+    options = run.optimizer.param_groups[0]
 
     def present() -> dict[str, Any]:
         return {
