@@ -23,7 +23,7 @@ def training_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[s
 
 
 def restore_training_state(model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Bring a model and an optimizer that were made in the same way to such a state. The optimizer's groups are new objects then."""
+    """Bring a model and an optimizer, made in the same way, to such a state; the optimizer has new groups then."""
     model.load_state_dict(state["model"])
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": state["optimizer"], "param_groups": groups})
