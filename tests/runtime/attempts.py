@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from explaind.runtime import durable
+from explaind.runtime.leftovers import remove
 
 Work = Callable[[Path], None]
 """Writes the outputs of one stage into a folder."""
@@ -49,6 +50,9 @@ def check_resumes(work: Work, folder: Path, monkeypatch: pytest.MonkeyPatch, *, 
 
 def _attempt(work: Work, folder: Path, monkeypatch: pytest.MonkeyPatch, kill: int | None = None) -> int:
     """One attempt in a folder, killed after its `kill`-th piece; how many pieces it kept."""
+    for output in folder.iterdir():  # Snakemake removes the outputs of a job before each attempt
+        if not output.name.startswith(".") and not output.name.endswith(".partial"):
+            remove(output)
     kept, write = [0], durable.write_piece
 
     def counted(path: Path, content: object) -> None:

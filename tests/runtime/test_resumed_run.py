@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,9 +17,9 @@ from explaind.studies import attribution, explain_run, intervention, outputs, qu
 from tests.runtime.attempts import FIRST, check_resumes
 
 SMALL = (
-    "data.modulus=5", "data.train=12", "data.test=6", "study.proportionality.tests=4", "study.runs.reduced=[]",
-    "model.d_model=8", "model.hidden=8", "study.kernel.tests=4", "study.kernel.train=12", "train.max_steps=9", "train.seeds=[3]",
-    "study.outputs.tests=4", "study.outputs.kernel_tests=3", "study.windows.reference_stop=60", "study.quadrature.tests=[6,6]",
+    "data.modulus=7", "data.train=18", "data.test=8", "study.proportionality.tests=4", "study.runs.reduced=[]",
+    "model.d_model=8", "model.hidden=8", "study.kernel.tests=4", "study.kernel.train=18", "train.max_steps=9", "train.seeds=[3]",
+    "study.outputs.tests=4", "study.outputs.kernel_tests=3", "study.windows.reference_stop=60", "study.quadrature.tests=[8,8]",
     "study.windows.width=4", "study.outputs.width=3",
 )  # fmt: skip
 DATA = {"tests": 3, "tolerance": 0.01, "max_nodes": 3, "tail_tolerance": 1e-5}
@@ -84,8 +85,9 @@ STAGES: dict[str, Callable[[SimpleNamespace, Path], Any]] = {
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_goes_on_bit_by_bit(toy: SimpleNamespace, tmp_path: Path, monkeypatch, stage: str) -> None:
     if stage in ("influence", "window"):  # several blocks of test samples
-        monkeypatch.setattr("explaind.attribution.plan.ROW_BYTES", 60_000)
-        monkeypatch.setattr("explaind.attribution.plan.FORWARD_BYTES", 10_000)
+        plan = import_module("explaind.attribution.plan")  # the package's own `plan` is the function
+        monkeypatch.setattr(plan, "ROW_BYTES", 60_000)
+        monkeypatch.setattr(plan, "FORWARD_BYTES", 10_000)
     check_resumes(lambda at: STAGES[stage](toy, at), tmp_path / "work", monkeypatch)
 
 
