@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/default --cores $(CORES)
 
 .DEFAULT_GOAL := help
-.PHONY: help figures test test-cluster bench docs lint wheel-check clean
+.PHONY: help figures test test-cluster test-kill bench docs lint wheel-check clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -27,6 +27,9 @@ test: $(STAMP) ## all tests, the whole workflow at toy size included
 test-cluster: $(STAMP) ## the workflow on a real Slurm of one node, which root can install and start here
 	tests/cluster/install.sh
 	$(BIN)/python -m pytest -m cluster -n 0 $(or $(TESTS),tests/cluster)
+
+test-kill: $(STAMP) ## the whole workflow at toy size, killed twenty times and started again
+	$(BIN)/python -m pytest -m kill tests/workflow/test_kill.py
 
 bench: $(STAMP) ## time and memory of the parts that cost most
 	$(BIN)/python -m benchmarks

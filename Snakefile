@@ -90,6 +90,11 @@ localrules:
     report,
 
 
+# Not of dry runs, nor of jobs: the process that plans and sends them.
+onstart:
+    lock_results()
+
+
 rule all:
     default_target: True
     input:

@@ -10,13 +10,17 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 
 
+#: Markers of tests that run when they are named with -m alone.
+ON_REQUEST = ("cluster", "kill")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The workflow's long runs first, so that none of them is the last that everybody waits for.
 
-    A cluster is started for who asks for one: these tests are left out of all others.
+    What starts a cluster, or takes longest, is for who asks for it: these tests are left out of all others.
     """
-    if "cluster" not in config.option.markexpr:
-        unasked = [item for item in items if item.get_closest_marker("cluster")]
-        config.hook.pytest_deselected(items=unasked)
-        items[:] = [item for item in items if item not in unasked]
+    asked = config.getoption("markexpr")
+    unasked = [item for item in items if any(item.get_closest_marker(name) and name not in asked for name in ON_REQUEST)]
+    config.hook.pytest_deselected(items=unasked)
+    items[:] = [item for item in items if item not in unasked]
     items.sort(key=lambda item: item.get_closest_marker("smoke") is None)

@@ -13,31 +13,37 @@ Shapes: R rows (tests × outputs of one block), N training samples, G groups, D 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from explaind.attribution.block import Advance, Block
-from explaind.attribution.contraction import Credits, Observer, contracted, replay_bound
+from explaind.attribution.block import Block
+from explaind.attribution.contraction import Credits, contracted, replay_bound
+from explaind.attribution.kept import Observer, Walk
 from explaind.attribution.problem import Problem
 from explaind.attribution.reverse import StepRows
 from explaind.features.rows import FeatureRows
 
+SUMS = ("_carried", "_explained", "_change", "_bound", "_error", "_nodes")
+
 
 def adjoint(
-    problem: Problem, tests: slice, advance: Advance, rows: FeatureRows, observe: Observer | None = None
+    problem: Problem, tests: slice, walk: Walk, rows: FeatureRows, observe: Observer | None = None
 ) -> Iterator[Block]:
     """Contract a block of test samples with the training samples of the window.
 
     Args:
         problem: with training gradients.
         tests: the block of test samples.
-        advance: called once for each update.
+        walk: knows how far it has been walked, and is told.
         rows: the feature map's rows.
         observe: called with every Φ_s.
     """
-    yield _Adjoint(problem, tests, rows, observe).run(advance)
+    if not walk.done:
+        yield _Adjoint(problem, tests, rows, observe).run(walk)
 
 
 class _Adjoint:
@@ -54,13 +60,17 @@ class _Adjoint:
         )
         self._error, self._nodes = (torch.zeros(len(problem.steps), dtype=torch.float64) for _ in range(2))
 
-    def run(self, advance: Advance) -> Block:
+    def run(self, walk: Walk) -> Block:
         """Backwards over the window, then over its tail."""
         start, stop = self._problem.window
         ledger, credits = self._ledger, self._credits
         position = {s: i for i, s in enumerate(self._problem.steps)}
         psi: Tensor | None = None
         later = None  # coefficients of the update after
+        tail: int | None = None  # how much of the tail is credited
+        if walk.inside is not None:
+            stop, psi, tail = self._restore(walk.inside)
+            later = ledger.coefficients(stop)
         for s in range(stop - 1, start - 1, -1):
             c, expand, weighted = ledger.coefficients(s), ledger.expand, None
             if psi is not None:
@@ -71,12 +81,13 @@ class _Adjoint:
                 weighted = phi.mul_(ledger.preconditioner(s))
                 psi = torch.zeros_like(weighted) if psi is None else psi
                 _add_scaled(psi, weighted, expand(c.rho))
-                advance()
             if psi is not None:
                 self._contract(s, psi, weighted)
             later = c
+            if s in position:
+                walk.advance(partial(self._state, s, psi, None))
         if psi is not None:
-            self._tail(psi, start)
+            self._tail(psi, start, tail, lambda done: walk.within(partial(self._state, start, psi, done)))
         steps, kernel, regularization, others = credits.gathered()
         return contracted(
             self._problem,
@@ -93,6 +104,17 @@ class _Adjoint:
             error=self._error,
             nodes=self._nodes,
         )
+
+    def _state(self, s: int, psi: Tensor, tail: int | None) -> dict[str, Any]:
+        """All of it after update s, or after so many pieces of the tail."""
+        sums = {name: getattr(self, name) for name in SUMS}
+        return {"step": s, "psi": psi, "tail": tail, "credits": self._credits.state(), "sums": sums}
+
+    def _restore(self, state: Mapping[str, Any]) -> tuple[int, Tensor, int | None]:
+        self._credits.restore(state["credits"])
+        for name in SUMS:
+            setattr(self, name, state["sums"][name])
+        return state["step"], state["psi"], state["tail"]
 
     def _integrated(self, s: int, position: int) -> Tensor:
         """Φ_s [R, D], with its sums and certificate noted."""
@@ -119,8 +141,14 @@ class _Adjoint:
             self._credits.add(self._credits.at(s)[1], adjoint, decay, -1.0)
         self._credits.batch(s, adjoint, factor)
 
-    def _tail(self, psi: Tensor, start: int) -> None:
-        """Gradients from before the window: Λ_i = κ_i (Π μ) Ψ."""
+    def _tail(self, psi: Tensor, start: int, done: int | None, advance: Callable[[int], None]) -> None:
+        """Gradients from before the window: Λ_i = κ_i (Π μ) Ψ.
+
+        Args:
+            psi, start: Ψ after the first update of the window.
+            done: how much of it is credited: pieces of the batches; None: not even decay and the first buffer.
+            advance: called with this number after each piece.
+        """
         ledger, expand, credits = self._ledger, self._ledger.expand, self._credits
         weight: Tensor | float = expand(ledger.coefficients(start).mu)
         factors: list[tuple[int, Tensor | float]] = []
@@ -129,18 +157,21 @@ class _Adjoint:
                 break
             c = ledger.coefficients(i)
             factors.append((i, weight * expand(c.kappa)))
-            if any(c.coupled):
+            if any(c.coupled) and done is None:
                 decay = factors[-1][1] * expand(c.coupled) * ledger.parameters(i)
                 credits.add(credits.at(i)[1], psi, decay, -1.0)
             weight = weight * expand(c.mu)
         else:
             carried = weight * ledger.converted(ledger.trajectory.initial_buffer)
-            credits.add(self._carried, psi, carried, -1.0)
+            if done is None:
+                credits.add(self._carried, psi, carried, -1.0)
+        done = done or 0
         if self._per_sample and not self._problem.query.keeps("step"):
-            credits.batches_summed(psi, factors)
+            credits.batches_summed(psi, factors, done, advance)
             return
-        for i, factor in factors:
+        for number, (i, factor) in enumerate(factors[done:], start=done + 1):
             credits.batch(i, psi, factor)
+            advance(number)
 
 
 def _add_scaled(target: Tensor, rows: Tensor, scale: Tensor | float) -> None:

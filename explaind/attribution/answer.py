@@ -12,11 +12,11 @@ from torch import Tensor
 
 from explaind.attribution.adjoint import adjoint
 from explaind.attribution.assemble import assemble
-from explaind.attribution.block import Advance, Block
+from explaind.attribution.block import Block
 from explaind.attribution.buffered import buffered
 from explaind.attribution.collector import Collector
-from explaind.attribution.contraction import Observer
 from explaind.attribution.forward import forward
+from explaind.attribution.kept import Kept, Observer, Walk
 from explaind.attribution.plan import Plan
 from explaind.attribution.problem import Problem, blocks
 from explaind.attribution.query import Query
@@ -25,7 +25,7 @@ from explaind.errors import QueryError
 from explaind.runtime.device import on
 from explaind.runtime.progress import track
 
-Algorithm = Callable[[Problem, slice, Advance], Iterator[Block]]
+Algorithm = Callable[[Problem, slice, Walk], Iterator[Block]]
 
 
 def answer(problem: Problem, plan: Plan, *, observe: Observer | None = None) -> xr.Dataset:
@@ -35,6 +35,8 @@ def answer(problem: Problem, plan: Plan, *, observe: Observer | None = None) -> 
         problem: its replay was checked.
         plan: how.
         observe: sees every Φ_s [R, D] of the adjoint's walk, rows of one block of tests at a time.
+
+    Within a job that has a state (`explaind.runtime.durable`), what an earlier attempt has done is not done again.
 
     Raises:
         QueryError: no update is explained, where samples are contracted.
@@ -54,23 +56,31 @@ def answer_views(
         views: queries that differ in `keep` and `importance` only. A contraction has one view, the problem's own query.
     """
     with on(problem.model.device):
-        return _answer(problem, plan, views, _algorithm(problem, plan, observe))
+        return _answer(problem, plan, views, observe)
 
 
 def _answer(
-    problem: Problem, plan: Plan, views: Mapping[str, Query], algorithm: Algorithm
+    problem: Problem, plan: Plan, views: Mapping[str, Query], observe: Observer | None
 ) -> dict[str, xr.Dataset]:
+    algorithm = _algorithm(problem, plan, observe)
     viewed = {name: replace(problem, query=view) for name, view in views.items()}
     collectors = {name: Collector(each) for name, each in viewed.items()}
+    kept = Kept(collectors, observe)
     parts = blocks(len(problem.test), plan.block)
     description = "contraction" if problem.query.contracts else "influence"
     with track(None, total=len(parts) * len(problem.steps), description=description, unit="step") as bar:
-        for tests in parts:
-            for block in algorithm(problem, tests, bar.advance):
+        for number, tests in enumerate(parts):
+            walk = kept.walk(number, bar.advance)
+            if walk is None:
+                continue
+            for block in algorithm(problem, tests, walk):
                 for collector in collectors.values():
                     collector.add(block)
+                kept.collected()
             for collector in collectors.values():
                 collector.close(tests)
+            kept.completed()
+    kept.close()
     signed = any(not view.importance for view in views.values())
     ends = _ends(problem, parts) if signed else None
     return {name: assemble(viewed[name], plan, collector, ends) for name, collector in collectors.items()}

@@ -61,7 +61,7 @@ class Block:
 
 
 Advance = Callable[[], None]
-"""Called once for each update of a block that is done."""
+"""Called once for each update of a block that is done, to show the progress."""
 
 
 def single(names: tuple[str, ...], s: int, groups: Sequence[Tensor] | Tensor) -> Quantity:

@@ -12,16 +12,22 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from explaind.attribution.block import Advance, Block
+from explaind.attribution.block import Block
 from explaind.attribution.contraction import Credits, contracted, replay_bound
+from explaind.attribution.kept import Walk
 from explaind.attribution.problem import Problem, blocks
 from explaind.attribution.reverse import StepRows
 from explaind.features.rows import FeatureRows
 from explaind.ledger import UpdateTerms
 
 
-def buffered(problem: Problem, tests: slice, advance: Advance, rows: FeatureRows) -> Iterator[Block]:
-    """Every explained update of one block of test samples, apart; arguments as for `explaind.attribution.adjoint.adjoint`."""
+def buffered(problem: Problem, tests: slice, walk: Walk, rows: FeatureRows) -> Iterator[Block]:
+    """Every explained update of one block of test samples, apart; arguments as for `explaind.attribution.adjoint.adjoint`.
+
+    The block is made at once: what a job keeps of it is the whole block or nothing.
+    """
+    if walk.done:
+        return
     credits = Credits(problem, 0, per_sample=True)
     index = credits.index
     step_rows, terms_of = StepRows(problem, tests, rows), UpdateTerms(problem.ledger)
@@ -37,7 +43,7 @@ def buffered(problem: Problem, tests: slice, advance: Advance, rows: FeatureRows
         change.append(integrated.change.flatten())
         error.append(integrated.residual.abs().max().double())
         nodes.append(integrated.nodes.double().mean())
-        advance()
+        walk.advance()
     kernel, others = _kernel(problem, tests, rows, credits)
     yield contracted(
         problem,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -63,6 +65,18 @@ class Collector:
         for each in self._reductions.values():
             each.close(tests)
 
+    def state(self) -> dict[str, Any]:
+        """What has been collected so far, by reference, for `restore`."""
+        reductions = {names: each.state() for names, each in self._reductions.items()}
+        return {"error": self.error, "nodes": self.nodes, "reductions": reductions}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state of a collector of the same problem."""
+        self.error, self.nodes = state["error"], state["nodes"]
+        for names, reduced in state["reductions"].items():
+            self._reductions[names] = self._labelled(reduced["steps"])
+            self._reductions[names].restore(reduced)
+
     def finish(self) -> dict[str, Collected]:
         """Every quantity by name; zeros for the terms and the change where no update is explained."""
         if not self._reductions:
@@ -92,5 +106,7 @@ class Collector:
     def _reduction(self, steps: tuple[int, ...] | None) -> Reduction:
         query = self._problem.query
         labels = self._problem.steps if query.lineage == "update" and steps is not None else steps
-        tests = len(self._problem.test)
-        return Reduction(query, labels if query.keeps("step") else None, tests, self._with_all)
+        return self._labelled(labels if query.keeps("step") else None)
+
+    def _labelled(self, labels: tuple[int, ...] | None) -> Reduction:
+        return Reduction(self._problem.query, labels, len(self._problem.test), self._with_all)

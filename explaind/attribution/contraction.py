@@ -6,6 +6,7 @@ Shapes: R rows (tests × outputs of one block), N training samples, G groups, D 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,10 +16,6 @@ from explaind.attribution.problem import Problem, blocks
 from explaind.features.batched import BLOCK
 
 SUMMED_BYTES = 1 << 28  # of the gradients that a block of samples sums before one product
-
-
-Observer = Callable[[int, Tensor], None]
-"""Sees (s, Φ_s [R, D]) of every step before it is contracted; for views that need Φ too."""
 
 
 class Credits:
@@ -47,6 +44,14 @@ class Credits:
             regularization = torch.zeros(len(self.index), self._rows, dtype=self._problem.dtype)
             self._credited[key] = (kernel, regularization)
         return self._credited[key]
+
+    def state(self) -> Any:
+        """What has been credited so far, by reference, for `restore`."""
+        return self._credited, self._whole
+
+    def restore(self, state: Any) -> None:
+        """Go on from the state of credits of the same problem and rows."""
+        self._credited, self._whole = state
 
     def gathered(self) -> tuple[tuple[int, ...] | None, Tensor, Tensor, Tensor | None]:
         """Credited updates (None for their sum), kernel [S', G, N, R], regularization [S', G, R], and what the samples that
@@ -80,10 +85,23 @@ class Credits:
         if self._problem.chosen is not None:
             self._add_whole(s, adjoint, factor * self.whole(s))
 
-    def batches_summed(self, adjoint: Tensor, factors: list[tuple[int, Tensor | float]]) -> None:
-        """Credit several updates that share one adjoint: sum each sample's gradients first, then one product."""
+    def batches_summed(
+        self,
+        adjoint: Tensor,
+        factors: list[tuple[int, Tensor | float]],
+        first: int,
+        advance: Callable[[int], None],
+    ) -> None:
+        """Credit several updates that share one adjoint: sum each sample's gradients first, then one product.
+
+        Args:
+            adjoint, factors: Ψ [R, D], and what it is multiplied by for each of the updates.
+            first: blocks of samples that are credited already.
+            advance: called with the number of credited blocks after each.
+        """
         kernel = self.at(0)[0]
-        for part in blocks(kernel.shape[1], self.width):
+        parts = blocks(kernel.shape[1], self.width)
+        for number, part in enumerate(parts[first:], start=first):
             total: Tensor | None = None
             for s, factor in factors:
                 pulled = self.entering(s, part)
@@ -92,6 +110,7 @@ class Credits:
                     total = pulled if total is None else total.add_(pulled)
             if total is not None:
                 self._product(kernel, adjoint, torch.arange(part.start, part.stop), total)
+            advance(number + 1)
         if self._problem.chosen is not None:
             for s, factor in factors:
                 self._add_whole(s, adjoint, factor * self.whole(s))

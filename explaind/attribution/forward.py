@@ -11,20 +11,21 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from explaind.attribution.block import Advance, Block, single
+from explaind.attribution.block import Block, single
+from explaind.attribution.kept import Walk
 from explaind.attribution.problem import Problem
 from explaind.features.quadrature import Integral, adaptive, fixed
 from explaind.features.tangents import GroupTangents
 from explaind.ledger import UpdateTerms
 
 
-def forward(problem: Problem, tests: slice, advance: Advance) -> Iterator[Block]:
+def forward(problem: Problem, tests: slice, walk: Walk) -> Iterator[Block]:
     """Walk over the explained updates for the test samples `tests`."""
     query = problem.query
     x, y = problem.test.take(tests)
     tangents, terms_of = GroupTangents(problem.value, problem.partition), UpdateTerms(problem.ledger)
     before: tuple[int, Tensor] | None = None
-    for s in problem.steps:
+    for s in problem.steps[walk.done :]:
         theta, terms = problem.ledger.parameters(s), terms_of.at(s)
         update = problem.ledger.update(s)
         start = before[1] if before is not None and before[0] == s else problem.values(s, x, y)
@@ -40,7 +41,7 @@ def forward(problem: Problem, tests: slice, advance: Advance) -> Iterator[Block]
             problem, tests, s, terms_of.names, integral.parts,
             change=stop - start, residual=integral.residual, nodes=integral.nodes,
         )  # fmt: skip
-        advance()
+        walk.advance()
 
 
 def one_update(

@@ -10,7 +10,8 @@ updates themselves, in the precision of the evaluation.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from explaind.attribution.query import Query
 
 FLUSH = 32  # float32 additions before a partial sum moves into the float64 one: rounding stays near one float32 rounding
 AXES = {"test": -2, "output": -1}
+STATE = ("_result", "_sum", "_recent", "_count", "_blocks")  # what grows
 
 
 class Reduction:
@@ -71,6 +73,15 @@ class Reduction:
         if self._query.importance and not self._query.resolves("test"):
             self._result = self._absolute(self._result)
         return self._steps, self._result
+
+    def state(self) -> dict[str, Any]:
+        """What has been reduced so far, by reference, for `restore`."""
+        return {"steps": self._steps, **{name: getattr(self, name) for name in STATE}}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state of a reduction of the same query and tests."""
+        for name in STATE:
+            setattr(self, name, state[name])
 
     def _accumulate(self, parts: Sequence[Tensor]) -> None:
         """Add one update's block to the sum over updates."""

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from explaind.attribution.block import Advance, Block
+from explaind.attribution.block import Block
 from explaind.attribution.forward import integrate, one_update
+from explaind.attribution.kept import Walk
 from explaind.attribution.problem import Problem
 from explaind.features.rows import FeatureRows
 from explaind.ledger import UpdateTerms
@@ -78,13 +79,13 @@ def reduce_groups(problem: Problem, phi: Tensor, terms: Tensor) -> Tensor | list
     return [(phi[..., part] @ terms[:, part].T).movedim(-1, 0) for part in groups]
 
 
-def reverse(problem: Problem, tests: slice, advance: Advance) -> Iterator[Block]:
+def reverse(problem: Problem, tests: slice, walk: Walk) -> Iterator[Block]:
     """Walk over the explained updates for the test samples `tests`."""
     step_rows, terms_of = StepRows(problem, tests, feature_rows(problem)), UpdateTerms(problem.ledger)
-    for s in problem.steps:
+    for s in problem.steps[walk.done :]:
         rows = step_rows(s)
         yield one_update(
             problem, tests, s, terms_of.names, reduce_groups(problem, rows.phi, terms_of.at(s)),
             change=rows.change, residual=rows.residual, nodes=rows.nodes,
         )  # fmt: skip
-        advance()
+        walk.advance()

@@ -18,8 +18,16 @@ from explaind.errors import ConfigError
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
-#: Modules that shape messages and command lines, never a number: following them would rerun all for a typo.
-IGNORED = ("explaind", "explaind.errors", "explaind.runtime.progress", "explaind.config", "explaind.cli")
+#: Modules that shape messages and command lines, or let a killed job go on, never a number: following them would rerun all for a
+#: typo.
+IGNORED = (
+    "explaind",
+    "explaind.errors",
+    "explaind.runtime.progress",
+    "explaind.runtime.durable",
+    "explaind.config",
+    "explaind.cli",
+)
 
 
 @cache

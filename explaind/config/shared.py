@@ -75,6 +75,10 @@ class Execution(Group):
     )
     rows_mb: Count = Field(description="gradients by language held at once, in MB")
     gpu: Natural = Field(description="GPUs of each job that profits from one")
+    save_every: NotNegative = Field(
+        description="seconds of work after which a long job keeps its state, to go on from there if it is killed; "
+        "0: after every piece"
+    )
 
 
 class Common(Group):

@@ -7,13 +7,14 @@ that is not the recorded one shows here, in the units of the update, as a number
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import torch
 from torch import Tensor
 
 from explaind.features.gradients import BatchGradient
 from explaind.ledger.terms import Ledger
+from explaind.runtime.durable import section
 
 DECISIVE = 0.1  # relative rounding above this hides what the comparison should show
 
@@ -52,6 +53,7 @@ class Rebuilt:
         theta: θ_s, [D].
         observed, rebuilt: u_s and û_s, [D].
         response: ∂û_s/∂g_s, elementwise, [D]: what a change of the gradient does to the update.
+        buffer: b_{s+1}, the momentum buffer after the update, [D].
     """
 
     step: int
@@ -59,6 +61,7 @@ class Rebuilt:
     observed: Tensor
     rebuilt: Tensor
     response: Tensor
+    buffer: Tensor
 
     def error(self, stored: torch.dtype) -> ReplayError:
         """The difference, for parameters that were stored in this dtype."""
@@ -79,13 +82,23 @@ def rebuild(ledger: Ledger, gradient: BatchGradient, start: int, stop: int) -> I
     From start = 0 the buffer is the recorded initial one. Later starts infer it from the observed update before, which
     makes a check in the middle of a run cheap and loses no accuracy in units of u.
     """
-    for update in rebuilt_updates(ledger, gradient, start, stop):
-        yield update.error(ledger.trajectory.layout.dtype)
+    kept = section(f"replay-{start}-{stop}")  # the same range is rebuilt once in a job, or found to be known
+    errors, buffer = kept.load() or ([], None)
+    yield from (ReplayError(*error) for error in errors)
+    for update in rebuilt_updates(ledger, gradient, start + len(errors), stop, buffer):
+        error = update.error(ledger.trajectory.layout.dtype)
+        yield error
+        errors.append(astuple(error))
+        kept.offer(lambda so_far=(errors, update.buffer): so_far)
+    kept.close(lambda: (errors, None))
 
 
-def rebuilt_updates(ledger: Ledger, gradient: BatchGradient, start: int, stop: int) -> Iterator[Rebuilt]:
-    """The updates of `rebuild` themselves."""
-    buffer = buffer_before(ledger, gradient, start, stop)
+def rebuilt_updates(
+    ledger: Ledger, gradient: BatchGradient, start: int, stop: int, buffer: Tensor | None = None
+) -> Iterator[Rebuilt]:
+    """The updates of `rebuild` themselves; `buffer` [D] is that before update `start`, if it is known."""
+    if buffer is None:
+        buffer = buffer_before(ledger, gradient, start, stop)
     for s in range(start, stop):
         c, expand, theta = ledger.coefficients(s), ledger.expand, ledger.parameters(s)
         factor = ledger.entering(s)
@@ -99,6 +112,7 @@ def rebuilt_updates(ledger: Ledger, gradient: BatchGradient, start: int, stop: i
             rebuilt=scaled * (expand(c.rho) * buffer + expand(c.sigma) * entering)
             - expand(c.decoupled) * theta,
             response=scaled * (expand(c.rho) * expand(c.kappa) + expand(c.sigma)) * factor,
+            buffer=buffer,
         )
 
 

@@ -144,10 +144,11 @@ class _Log:
         """Rename everything to its final path."""
         write_csv(pd.DataFrame(self._rows["metrics"]), metrics)
         write_csv(pd.DataFrame(self._rows["losses"]), losses)
-        for path in self._folder.glob("*.csv"):
-            path.unlink()
         shutil.rmtree(checkpoints, ignore_errors=True)
         self._folder.replace(checkpoints)
+        # Last: a folder of checkpoints without its logs could not be gone on from.
+        for path in checkpoints.glob("*.csv"):
+            path.unlink()
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

@@ -16,9 +16,10 @@ from explaind.config.declarations import Stage
 from explaind.experiments.build import load, make_optimizer
 from explaind.runtime.device import find_device
 from explaind.store.files import write_csv, write_json
-from explaind.training.loop import METRICS, train_rows
+from explaind.training.loop import METRICS
 from explaind.training.phases import summarise
 from explaind.training.reproducible import reproducible
+from explaind.training.unrecorded import train_unrecorded
 
 __all__ = ["write"]
 
@@ -49,6 +50,6 @@ def write(config: Mapping[str, Any], *, seed: int, metrics: Path, summary: Path)
     with reproducible(config["train"]["threads"]):
         experiment = load(config, seed=seed).to(find_device())
         optimizer = make_optimizer(config, experiment.model)
-        table = pd.DataFrame(train_rows(experiment, optimizer, config["train"]), columns=METRICS)
+        table = pd.DataFrame(train_unrecorded(experiment, optimizer, config["train"]), columns=METRICS)
     write_csv(table, metrics)
     write_json(summarise(table, experiment, config["train"]), summary)

@@ -75,7 +75,7 @@ def write(
     )
     problem = certified(problem, certificate)
     scores = _Scores(problem)
-    dataset = answer(problem, make_plan(problem, timed=False), observe=scores.add)
+    dataset = answer(problem, make_plan(problem, timed=False), observe=scores)
     dataset = dataset.drop_vars("quadrature")
     dataset = dataset.transpose("layer", "test", "train", ...)
     dataset["similarity"] = (("layer", "test", "test_other"), scores.cosines().cpu().numpy())
@@ -93,12 +93,20 @@ class _Scores:
         self._partition = problem.partition
         self._blocks: list[Tensor] = []
 
-    def add(self, s: int, phi: Tensor) -> None:
+    def __call__(self, s: int, phi: Tensor) -> None:
         """One step of one block of rows; each block begins at the last step."""
         if s == self._last:
             self._blocks.append(phi * self._kernel[s])
         else:
             self._blocks[-1].addcmul_(phi, self._kernel[s].expand_as(phi))
+
+    def state(self) -> list[Tensor]:
+        """What was added up so far, for `restore`."""
+        return self._blocks
+
+    def restore(self, state: list[Tensor]) -> None:
+        """Go on from there."""
+        self._blocks = state
 
     def cosines(self) -> Tensor:
         """Cosines between all rows per group, [G, R, R]."""

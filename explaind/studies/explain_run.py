@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
 
 from explaind.config.changes import changed
 from explaind.config.declarations import Stage
+from explaind.runtime.durable import once, workspace
 from explaind.stages import accumulate, influence, phases, record, window
 from explaind.store import read_dataset
 from explaind.store.files import read_json, write_csv, write_json
@@ -76,42 +77,49 @@ def write(
     if unrecorded is not None and all(own[key] == config[key] for key in _TRAINING):
         selection["parameters_sha256"] = read_json(unrecorded)["parameters_sha256"]
     output = Path(output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=output.parent, prefix=f"{output.name}.") as folder:
-        write_json(selection, Path(folder) / "selection.json")
-        _explain(config, Path(folder))
-        partial = output.with_name(f"{output.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
+    with workspace(output) as folder:
+        write_json(selection, folder / "selection.json")
+        _explain(config, folder)
+        copied = output.with_name(f"{output.name}.partial")
+        shutil.rmtree(copied, ignore_errors=True)
+        copied.mkdir()
         for name in KEPT:
-            (Path(folder) / name).rename(partial / name)
-        partial.rename(output)
+            # Copied, not moved: an attempt that is killed here leaves the next one nothing to do but this.
+            copy = shutil.copytree if (folder / name).is_dir() else shutil.copy2
+            copy(folder / name, copied / name)
+        copied.rename(output)
 
 
 def _explain(config: Mapping[str, Any], at: Path) -> None:
-    """Every stage, with its files in one folder, from the selection of a seed on."""
+    """Every stage, with its files in one folder, from the selection of a seed on; not again what an earlier attempt finished."""
     if "data" in config.get("files", {}):  # the stages look for the data beside the recording
+        (at / "data.zarr").unlink(missing_ok=True)
         (at / "data.zarr").symlink_to(Path(config["files"]["data"]).resolve())
     trajectory = at / "trajectory.zarr"
-    record.write(
-        config, selection=at / "selection.json", trajectory=trajectory, summary=at / "summary.json",
-        metrics=at / "metrics.csv",
-    )  # fmt: skip
+    files = {"trajectory": trajectory, "summary": at / "summary.json", "metrics": at / "metrics.csv"}
+    once(
+        "record",
+        list(files.values()),
+        lambda: record.write(config, selection=at / "selection.json", **files),
+    )
     run = {"trajectory": trajectory, "certificate": None}
     phases.write(config, summary=at / "summary.json", output=at / "phases.json")
     steps = read_json(at / "summary.json")["steps"]
-    influence.write(config, **run, start=0, stop=steps, output=at / "part.zarr")
-    accumulate.write(parts=[at / "part.zarr"], output=at / "influence.zarr")
+    part, whole = at / "part.zarr", at / "influence.zarr"
+    once("influence", [part], lambda: influence.write(config, **run, start=0, stop=steps, output=part))
+    once("accumulate", [whole], lambda: accumulate.write(parts=[part], output=whole))
     windows = {name: at / f"{name}.zarr" for name in config["study"]["windows"]["positions"]}
     for name, path in windows.items():
-        window.write(config, **run, phases=at / "phases.json", window=name, output=path)
+        explain = partial(window.write, config, **run, phases=at / "phases.json", window=name, output=path)
+        once(f"window-{name}", [path], explain)
     bands.write(
         config, windows=list(windows.values()), phases=at / "phases.json", output=at / "structure.csv"
     )
     periodicity.write(
         config, window=windows["late"], phases=at / "phases.json", output=at / "periodicity.csv"
     )
-    frequencies.write(config, trajectory=trajectory, output=at / "frequencies.csv")
+    at_steps = at / "frequencies.csv"
+    once("frequencies", [at_steps], lambda: frequencies.write(config, trajectory=trajectory, output=at_steps))
     _note_checks(at / "influence.zarr", list(windows.values()), at / "replay.csv")
 
 

@@ -29,6 +29,7 @@ from explaind.config.declarations import Stage
 from explaind.errors import ConfigError
 from explaind.experiments.runs import open_run
 from explaind.recording.trajectory import Trajectory
+from explaind.runtime.durable import each
 from explaind.runtime.progress import track
 from explaind.store.files import read_json, write_csv
 from explaind.studies.counterfactual import TERMS, Counterfactual
@@ -147,8 +148,11 @@ def act_on_groups(
         for name, where in list(groups.items())[: options["retrained"]]
         for term in TERMS
     ]
-    for kind, name, where, term in track(jobs, description="retraining without a term", unit="run"):
-        effect = loss(counterfactual(term=term, group=where).double()) - recorded
+    effects = each(
+        "terms", jobs, lambda job: loss(counterfactual(term=job[3], group=job[2]).double()) - recorded
+    )
+    effects = track(effects, total=len(jobs), description="retraining without a term", unit="run")
+    for (kind, name, where, term), effect in zip(jobs, effects, strict=True):
         yield RETRAINED, term, kind, name, len(where), -score[term][where].sum().item(), effect, None
 
 
@@ -160,6 +164,9 @@ def act_on_samples(counterfactual: Counterfactual, options: Mapping[str, Any]) -
     sets = make_sets(score, counterfactual, options)
     loss = MeanLoss(run, experiment, tests)
     recorded = loss(run.parameters(counterfactual.stop).double())
-    for (kind, name), samples in track(sets.items(), description="retraining without samples", unit="run"):
-        effect = loss(counterfactual(without=samples).double()) - recorded
+    effects = each(
+        "samples", sets.values(), lambda samples: loss(counterfactual(without=samples).double()) - recorded
+    )
+    effects = track(effects, total=len(sets), description="retraining without samples", unit="run")
+    for ((kind, name), samples), effect in zip(sets.items(), effects, strict=True):
         yield LEFT_OUT, "kernel", kind, name, len(samples), -score[samples].sum().item(), effect, None

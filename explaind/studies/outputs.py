@@ -27,6 +27,7 @@ from explaind.config.declarations import Stage
 from explaind.experiments.runs import open_run
 from explaind.ledger import UpdateTerms
 from explaind.runtime.allocator import keep_memory
+from explaind.runtime.durable import section
 from explaind.stages.window import cosines
 from explaind.store import write_dataset
 from explaind.store.files import read_json
@@ -120,8 +121,12 @@ def _similarities(problem: Problem, choices: Sequence[str]) -> xr.Dataset:
 
 def _scores(problem: Problem, tests: slice, rows: Any, terms: UpdateTerms) -> Tensor:
     """Σ_s Φ_s ⊙ kernel term of u_s for a block of tests, [n, C, D]."""
-    step_rows, total = StepRows(problem, tests, rows), None
-    for s in problem.steps:
+    step_rows, kept = StepRows(problem, tests, rows), section("scores")
+    total, done = kept.load() or (None, 0)
+    for s in problem.steps[done:]:
         weighted = step_rows(s).phi * terms.at(s)[0]
         total = weighted if total is None else total.add_(weighted)
+        done += 1
+        kept.offer(lambda so_far=(total, done): so_far)
+    kept.close(lambda: (total, done))
     return total

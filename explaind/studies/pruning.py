@@ -26,6 +26,7 @@ from explaind.experiments.experiment import Experiment
 from explaind.experiments.runs import open_run
 from explaind.recording.trajectory import Trajectory
 from explaind.runtime.device import find_device
+from explaind.runtime.durable import each
 from explaind.runtime.progress import track
 from explaind.store.files import write_csv
 from explaind.studies.agreement import fidelity
@@ -77,28 +78,39 @@ def write(config: Mapping[str, Any], *, trajectory: Path, split: int, output: Pa
         scored, evaluated = split_tests(len(experiment.test[1]), options["part"], options["seed"], split)
         tests, labels = (part[evaluated] for part in experiment.test)
         original = experiment.outputs(tests).cpu()
-        rows = []
-        models = _pruned(run, experiment, names, initial, scored[: options["tests"]], options, split)
-        count = len(options["methods"] + options["reset"]) * len(options["fractions"])
-        for method, rest, fraction, model, kept in track(
-            models, total=count, description="pruning", unit="model"
-        ):
-            with torch.no_grad():
-                outputs = torch.cat([model(part) for part in tests.split(BLOCK)]).cpu()
-            measures = fidelity(outputs.numpy(), original.numpy())
-            row = {
-                "method": method,
-                "rest": rest,
-                "fraction": fraction,
-                "split": split,
-                "kept": kept,
-                "accuracy": _accuracy(outputs, labels),
-                "agreement": measures["agreement"],
-                "kl": measures["kl"],
-                "original": _accuracy(original, labels),
-            }
-            rows.append(row)
-    write_csv(pd.DataFrame(rows, columns=COLUMNS), output)
+        random = _Random(options["seed"] * 1_000_003 + split)
+        saliency = Saliency(run, experiment, scored[: options["tests"]], options, random.generator)
+
+        def rows(method: str) -> list[dict[str, Any]]:
+            return [
+                {"method": method, "split": split, **row}
+                for row in _measured(
+                    _pruned(method, saliency, run, experiment, names, initial, options, random.seed),
+                    tests,
+                    labels,
+                    original,
+                )
+            ]
+
+        methods = each("methods", options["methods"], rows, random)
+        methods = track(methods, total=len(options["methods"]), description="pruning", unit="method")
+        table = pd.DataFrame([row for of_method in methods for row in of_method], columns=COLUMNS)
+    write_csv(table, output)
+
+
+class _Random:
+    """The generator that the methods share, one after the other."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed, self.generator = seed, torch.Generator().manual_seed(seed)
+
+    def state(self) -> Tensor:
+        """Where it stands, for `restore`."""
+        return self.generator.get_state()
+
+    def restore(self, state: Tensor) -> None:
+        """Go on from there."""
+        self.generator.set_state(state)
 
 
 def split_tests(count: int, part: float, seed: int, split: int) -> tuple[Tensor, Tensor]:
@@ -109,34 +121,47 @@ def split_tests(count: int, part: float, seed: int, split: int) -> tuple[Tensor,
     return order[:size], order[size:]
 
 
+def _measured(
+    models: Iterator[tuple[str, float, nn.Module, float]], tests: Tensor, labels: Tensor, original: Tensor
+) -> Iterator[dict[str, Any]]:
+    """What becomes of the predictions: the columns of each pruned model, but for method and split."""
+    for rest, fraction, model, kept in models:
+        with torch.no_grad():
+            outputs = torch.cat([model(part) for part in tests.split(BLOCK)]).cpu()
+        measures = fidelity(outputs.numpy(), original.numpy())
+        yield {
+            "rest": rest,
+            "fraction": fraction,
+            "kept": kept,
+            "accuracy": _accuracy(outputs, labels),
+            "agreement": measures["agreement"],
+            "kl": measures["kl"],
+            "original": _accuracy(original, labels),
+        }
+
+
 def _pruned(
+    method: str,
+    saliency: Saliency,
     run: Trajectory,
     experiment: Experiment,
     names: Sequence[str],
     initial: Mapping[str, Tensor],
-    tests: Tensor,
     options: Mapping[str, Any],
-    split: int,
-) -> Iterator[tuple[str, str, float, nn.Module, float]]:
-    """(method, "zero" or "initial", fraction, model, kept share), method after method."""
-    seed = options["seed"] * 1_000_003 + split
-    saliency = Saliency(run, experiment, tests, options, torch.Generator().manual_seed(seed))
+    seed: int,
+) -> Iterator[tuple[str, float, nn.Module, float]]:
+    """("zero" or "initial", fraction, model, kept share) of one method."""
     fractions = sorted(options["fractions"], reverse=True)
-    for method in options["methods"]:
-        if method.startswith("filters"):
-            how = {
-                "updates": options["retraining"] if method == "filters" else 0,
-                "seed": seed * len(fractions),
-            }
-            for fraction, model, kept in prune_filters(experiment, names, fractions, run.config, **how):
-                yield method, "zero", fraction, model, kept
-            continue
-        scores = saliency(method)
-        for fraction in fractions:
-            yield method, "zero", fraction, *keep_largest(experiment.model, names, scores, fraction)
-        for fraction in fractions if method in options["reset"] else ():
-            reset = keep_largest(experiment.model, names, scores, fraction, rest=initial)
-            yield method, "initial", fraction, *reset
+    if method.startswith("filters"):
+        how = {"updates": options["retraining"] if method == "filters" else 0, "seed": seed * len(fractions)}
+        for fraction, model, kept in prune_filters(experiment, names, fractions, run.config, **how):
+            yield "zero", fraction, model, kept
+        return
+    scores = saliency(method)
+    for fraction in fractions:
+        yield "zero", fraction, *keep_largest(experiment.model, names, scores, fraction)
+    for fraction in fractions if method in options["reset"] else ():
+        yield "initial", fraction, *keep_largest(experiment.model, names, scores, fraction, rest=initial)
 
 
 def _accuracy(outputs: Tensor, labels: Tensor) -> float:

@@ -20,6 +20,7 @@ from explaind.experiments.runs import open_run
 from explaind.features.quadrature import fixed
 from explaind.features.tangents import GroupTangents
 from explaind.runtime.allocator import keep_memory
+from explaind.runtime.durable import section
 from explaind.runtime.progress import track
 from explaind.store import write_dataset
 
@@ -54,13 +55,16 @@ def write(config: Mapping[str, Any], *, trajectory: Path, nodes: int, output: Pa
     query = Query(keep=("test", "output"), nodes=nodes)
     problem = make_problem(run, experiment.model, experiment.loss, query, test=tests)
     tangents = GroupTangents(problem.value, problem.partition)
-    predicted, final = [], []
+    kept = section("predictions")
+    #: Of the blocks of test samples before, and of the present one after so many updates.
+    predicted, final, total, done = kept.load() or ([], [], None, 0)
     parts = blocks(len(problem.test), BLOCK)
     with track(None, total=len(parts) * len(problem.steps), description=f"{nodes} nodes", unit="step") as bar:
-        for part in parts:
+        for part in parts[len(predicted) :]:
             x, y = problem.test.take(part)
-            total = problem.values(0, x, y).double()
-            for s in problem.steps:
+            if total is None:
+                total = problem.values(0, x, y).double()
+            for s in problem.steps[done:]:
                 theta, update = problem.ledger.parameters(s), problem.ledger.update(s)
 
                 def evaluate(
@@ -73,8 +77,11 @@ def write(config: Mapping[str, Any], *, trajectory: Path, nodes: int, output: Pa
                     fixed(evaluate, lambda integrals: integrals[0][0], unknown, nodes).parts[0][0].double()
                 )
                 bar.advance()
+                done += 1
+                kept.offer(lambda so_far=(predicted, final, total, done): so_far)
             predicted.append(total)
             final.append(problem.values(run.n_steps, x, y).double())
+            total, done = None, 0
     dataset = xr.Dataset(
         {
             "predicted": (("test", "output"), torch.cat(predicted).cpu().numpy()),

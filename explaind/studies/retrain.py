@@ -18,6 +18,7 @@ from explaind.config.declarations import Stage
 from explaind.errors import ConfigError
 from explaind.experiments.build import load, make_optimizer
 from explaind.runtime.device import find_device
+from explaind.runtime.durable import each
 from explaind.runtime.progress import track
 from explaind.store import write_dataset
 from explaind.training.batches import Order
@@ -108,17 +109,22 @@ def write(config: Mapping[str, Any], *, fraction: str, start: int, stop: int, ou
         base = load(config, seed=training["seeds"][0]).to(find_device())
         count = len(base.train[1])
         whole = Order(count, training, 0).per_epoch
-        per_model, lengths = [], []
         jobs = [(m, seed) for m in range(start, stop) for seed in options["seeds"]]
-        for m, seed in track(jobs, description=f"retraining, {fraction}", unit="model"):
+
+        def trained(job: tuple[int, int]) -> tuple[Tensor, int]:
+            """Outputs and number of updates of the model of one subset and seed."""
+            m, seed = job
             chosen = members(count, fraction, m, options["seed"])
             order = Order(count, training, seed, members=chosen, packed=fraction != LEAVE_ONE_OUT)
             steps = max(1, round(training["max_steps"] / whole * order.per_epoch))
             experiment = base.with_initial_parameters(seed)
             optimizer = make_optimizer(config, experiment.model)
             train_silently(experiment, optimizer, training, order, steps)
-            per_model.append(experiment.outputs(base.test[0][:tests]).cpu())
-            lengths.append(steps)
+            return experiment.outputs(base.test[0][:tests]).cpu(), steps
+
+        models = each("models", jobs, trained)
+        models = track(models, total=len(jobs), description=f"retraining, {fraction}", unit="model")
+        per_model, lengths = zip(*models, strict=True)
     outputs = torch.stack(per_model).unflatten(0, (stop - start, len(options["seeds"]))).numpy()
     dataset = xr.Dataset(
         {

@@ -24,9 +24,10 @@ from explaind.recording.trajectory import Trajectory
 from explaind.runtime.device import find_device
 from explaind.store.files import read_json, write_csv
 from explaind.studies.moved_layers import move, parameters_at, parameters_of
-from explaind.training.loop import METRICS, train_rows
+from explaind.training.loop import METRICS
 from explaind.training.phases import step_of
 from explaind.training.reproducible import reproducible
+from explaind.training.unrecorded import train_unrecorded
 
 __all__ = ["COLUMNS", "curves", "write"]
 
@@ -144,8 +145,8 @@ def _rows(
     training: Mapping[str, Any],
     frozen: bool,
 ) -> Iterator[tuple[float, ...]]:
-    """The network's training, a row of `METRICS` for each θ_u, with the moved parameters in place."""
+    """The network's training, a row of `METRICS` for each θ_u, from the moved parameters on."""
     move(source, moved, network.model)
     for name in moved if frozen else []:
         network.model.get_parameter(name).requires_grad_(False)  # without a gradient there is no decay, too
-    return train_rows(network, make_optimizer(run.config, network.model), training)
+    return train_unrecorded(network, make_optimizer(run.config, network.model), training)

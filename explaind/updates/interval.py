@@ -11,7 +11,8 @@ extrapolates it):
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 import xarray as xr
@@ -20,7 +21,9 @@ from torch import Tensor, nn
 from explaind.checkpoints import Checkpoint, TrainingState
 from explaind.features.quadrature import Accuracy
 from explaind.features.units import Units
+from explaind.runtime.durable import section
 from explaind.runtime.progress import track
+from explaind.runtime.training_state import restore_training_state, training_state
 from explaind.updates.checks import check_samples_per_pass
 from explaind.updates.explain import to_dataset
 from explaind.updates.gradients import sum_gradients
@@ -78,12 +81,25 @@ def explain_interval(
         distance between the interval's end and the next checkpoint, as a share of the distance between the two checkpoints.
     """
     check_samples_per_pass(samples_per_pass)
-    options = run.optimizer.param_groups[0]
-    explained = []
+    explained: list[xr.Dataset] = []
     origin = {name: p.detach().clone() for name, p in run.model.named_parameters()}
     steps = range(run.done, following.hyperparameters.step)
     first: _Followed | None = None
-    for step in track(steps, description="interval", unit="update"):
+    kept = section("interval")
+    if (state := kept.load()) is not None:
+        explained, first, run.done = state["explained"], _Followed(*state["followed"]), state["done"]
+        restore_training_state(run.model, run.optimizer, state["training"])
+    options = run.optimizer.param_groups[0]
+
+    def present() -> dict[str, Any]:
+        return {
+            "explained": explained,
+            "followed": (first.entered, first.left),
+            "done": run.done,
+            "training": training_state(run.model, run.optimizer),
+        }
+
+    for step in track(steps[len(explained) :], description="interval", unit="update"):
         update, gradient, loss = _own_update(run, losses, batch(step))
         rows = [] if first is None else [first.row(update)]
         parts = integrate(
@@ -101,7 +117,8 @@ def explain_interval(
         replay = _step(run, update, gradient)
         dataset = dataset.assign(later=("unit", later.cpu().numpy()), replay=replay, train_loss=loss)
         explained.append(dataset.assign(lr=options["lr"]))
-        first = first or _Followed(update, gradient)
+        first = first or _Followed.begin(update, gradient)
+        kept.offer(present)
     together = xr.concat(explained, xr.Variable("update", list(steps)), data_vars="all")
     return together.assign_attrs(
         arrival=_arrival(run.model, origin, following),
@@ -109,27 +126,32 @@ def explain_interval(
     )
 
 
+@dataclass
 class _Followed:
     """The batch of one update, on its way through the momentum of later ones.
 
-    Args:
-        update: the update k of this batch.
-        gradient: g_k before clipping, by name; overwritten by c_k g_k.
+    Attributes:
+        entered: c_k g_k of the update k of this batch, by name.
+        left: κ_k Π μ_j, by name: what is left in the buffer of a gradient that entered it at k.
     """
 
-    def __init__(self, update: Update, gradient: Mapping[str, Tensor]) -> None:
-        self._entered = {name: part.mul_(update.clip) for name, part in gradient.items()}
-        # κ_k Π μ_j: what is left in the buffer of a gradient that entered it at k.
-        self._left = {name: scalars.kappa[0] for name, scalars in update.coefficients.items()}
+    entered: dict[str, Tensor]
+    left: dict[str, float]
+
+    @classmethod
+    def begin(cls, update: Update, gradient: Mapping[str, Tensor]) -> _Followed:
+        """From the update and g_k before clipping, by name, which is overwritten by c_k g_k."""
+        entered = {name: part.mul_(update.clip) for name, part in gradient.items()}
+        return cls(entered, {name: scalars.kappa[0] for name, scalars in update.coefficients.items()})
 
     def row(self, update: Update) -> dict[str, Tensor]:
         """u_{k→j} of the next update j, in the memory of its P_j."""
         for name, scalars in update.coefficients.items():
-            self._left[name] *= scalars.mu[0]
+            self.left[name] *= scalars.mu[0]
         row = {}
-        for name, entered in self._entered.items():
+        for name, entered in self.entered.items():
             p = update.preconditioner.get(name)  # none: P = 1
-            scale = update.coefficients[name].rho[0] * self._left[name]
+            scale = update.coefficients[name].rho[0] * self.left[name]
             row[name] = entered * scale if p is None else p.mul_(entered).mul_(scale)
         return row
 

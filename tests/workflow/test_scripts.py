@@ -16,7 +16,7 @@ import os, sys
 sys.path.insert(0, {scripts!r})
 from job import job, paths
 snakemake = Namespace(
-    threads=3, log=[{log!r}], input={{}}, resources={{}}, wildcards=Namespace(experiment="grokking"),
+    threads=3, log=[{log!r}], input={{}}, output=[], resources={{}}, wildcards=Namespace(experiment="grokking"),
     params=Namespace(config='{{"name":"grokking"}}'), config={{"execution": {{"grokking": {{"part_steps": 4}}}}}},
 )
 with job(snakemake) as config:

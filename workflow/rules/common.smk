@@ -19,6 +19,7 @@ from explaind.config.graph import (
     source,
 )
 from explaind.errors import ConfigError, ExplaindError
+from explaind.runtime.locks import hold_folder
 
 
 def read_request(request):
@@ -44,6 +45,7 @@ try:
 except ExplaindError as error:
     raise WorkflowError(str(error)) from None
 
+LOCKS = []  # open files that this process has locked
 RESULTS = str(config.get("results", "results")).rstrip("/")
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
@@ -68,6 +70,14 @@ wildcard_constraints:
     fraction=r"0\.\d+|leave-one-out",
     method=r"[a-z_]+",
     checkpoint=r"[^/]+",
+
+
+def lock_results():
+    """One workflow at a time for a folder of results: Snakemake's own lock is of the folder that it is started in."""
+    try:
+        LOCKS.append(hold_folder(Path(RESULTS)))
+    except ExplaindError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def depends(stage):

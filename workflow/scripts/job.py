@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from explaind.errors import ExplaindError
+from explaind.runtime.advice import advice
+from explaind.runtime.leftovers import remove_half_written
+from explaind.runtime.locks import hold_log
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 NUMBERS = ("seed", "start", "stop", "nodes", "split")  # wildcards that count; all others are names
@@ -40,12 +43,14 @@ def job(snakemake: Any) -> Iterator[dict[str, Any]]:
         config["files"] = {"data": str(snakemake.input.data)}
     path = Path(snakemake.log[0])
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", buffering=1) as log, redirect_stdout(log), redirect_stderr(log):
+    with path.open("a", buffering=1) as log, redirect_stdout(log), redirect_stderr(log):
         try:
+            hold_log(log)
+            remove_half_written(map(Path, snakemake.output))
             yield config
         except ExplaindError as error:
-            print(error, file=log)
-            print(error, file=sys.__stderr__)
+            for stream in (log, sys.__stderr__):
+                print(advice(error, snakemake.input), file=stream)
             raise SystemExit(2) from error
         except Exception as error:
             traceback.print_exc(file=log)

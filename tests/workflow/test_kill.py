@@ -1,0 +1,96 @@
+"""A workflow that is killed at any moment ends, after it was started again, with the results of one that was left alone.
+
+The short form is part of every test run; the long one, `make test-kill`, kills the whole workflow at toy size twenty times.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from explaind.config import compose
+from explaind.runtime.locks import hold_folder
+from explaind.stages import certify, record
+from explaind.store.files import write_json
+from tests.workflow.conftest import Project, copy_project
+from tests.workflow.kills import interrupt, kept
+
+OVERRIDES = ("train.stop_accuracy=null", "train.max_steps=12", "train.seeds=[3]", "execution.save_every=0",
+             "execution.chunk_steps=2")  # fmt: skip
+SHORT = ("scale=smoke", "experiment=grokking", f"overrides={list(OVERRIDES)}")
+CERTIFICATE = "results/grokking/certificate.zarr"
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, bytes]:
+    """What the stages write that the short form runs."""
+    folder = tmp_path_factory.mktemp("alone") / "grokking"
+    config = compose("grokking", "smoke", OVERRIDES)
+    write_json({"seed": 3}, folder / "chosen.json")
+    own = {"trajectory": folder / "trajectory.zarr", "summary": folder / "trajectory.json"}
+    record.write(config, selection=folder / "chosen.json", **own, metrics=folder / "metrics.csv")
+    certify.write(config, trajectory=own["trajectory"], output=folder / "certificate.zarr")
+    (folder / "chosen.json").unlink()
+    return kept(folder.parent)
+
+
+@pytest.fixture(scope="module")
+def resumed(project: Project) -> Project:
+    """The project after three attempts that were killed, and the one that ended."""
+    assert interrupt(project, (CERTIFICATE,), SHORT, kills=3, seed=1, most=12) == 3
+    return project
+
+
+def test_a_workflow_that_was_killed_gives_the_same_bytes(resumed: Project, alone: dict[Path, bytes]) -> None:
+    results = kept(resumed.root / "results")
+    del results[Path("grokking/selection.json")]
+    assert set(results) == set(alone), "and leaves nothing else"
+    assert [name for name in alone if results[name] != alone[name]] == []
+
+
+def test_a_damaged_store_is_named_and_made_again_on_request(
+    resumed: Project, alone: dict[Path, bytes]
+) -> None:
+    """The trajectory is damaged, in four ways at once; the next stage reads it, says so, and says the command."""
+    store = resumed.root / "results/grokking/trajectory.zarr"
+    chunk = next(path for path in sorted(store.rglob("c/*")) if path.is_file() or path.is_dir())
+    shutil.rmtree(chunk) if chunk.is_dir() else chunk.unlink()
+    shutil.rmtree(resumed.root / CERTIFICATE)
+    failed = resumed.run(CERTIFICATE, config=SHORT)
+    assert failed.returncode == 1 and "results/grokking/trajectory.zarr" in failed.stdout
+    command = "--forcerun results/grokking/trajectory.zarr"
+    assert f"In the workflow: snakemake --cores 2 {command}" in failed.stdout
+    again = resumed.run(CERTIFICATE, *command.split(), config=SHORT)
+    assert again.returncode == 0, again.stdout[-6000:]
+    results = kept(resumed.root / "results")
+    assert [name for name in alone if results[name] != alone[name]] == []
+
+
+def test_two_workflows_do_not_write_one_folder_of_results(resumed: Project, tmp_path: Path) -> None:
+    """From two copies of the repository: Snakemake's own lock is of the folder that it is started in."""
+    with hold_folder(tmp_path / "shared"):
+        refused = resumed.run(CERTIFICATE.replace("results", str(tmp_path / "shared")),
+                              config=(*SHORT, f"results={tmp_path / 'shared'}"))  # fmt: skip
+        assert refused.returncode == 1
+        assert "Another workflow writes its results to" in refused.stdout
+        assert "Got: process " in refused.stdout and f"started in {Path.cwd()}" in refused.stdout
+        assert {path.name for path in (tmp_path / "shared").iterdir()} == {".lock"}, "nothing was done"
+    assert not list((resumed.root / ".snakemake/locks").glob("*")), "and the next start needs no --unlock"
+
+
+LONG = ("scale=smoke", "experiment=[grokking,eurollm]", 'overrides=["execution.save_every=0"]')
+
+
+@pytest.mark.kill
+def test_the_whole_workflow_can_be_killed_anywhere(project: Project, tmp_path: Path) -> None:
+    undisturbed = copy_project(tmp_path / "undisturbed")
+    result = undisturbed.run("tables", config=LONG)
+    assert result.returncode == 0, result.stdout[-6000:]
+    shutil.rmtree(project.root / "results", ignore_errors=True)
+    shutil.rmtree(project.root / ".snakemake", ignore_errors=True)
+    assert interrupt(project, ("tables",), LONG, kills=20, seed=2) == 20
+    expected, results = kept(undisturbed.root / "results"), kept(project.root / "results")
+    assert set(results) == set(expected)
+    assert [name for name in expected if results[name] != expected[name]] == []
