@@ -22,7 +22,7 @@
 #   {experiment}/trajectory.{zarr,json}, metrics.csv       that seed, recorded
 #   {experiment}/phases.json                               steps of memorisation and generalisation, windows
 #   {experiment}/certificate.zarr                          every update rebuilt and compared
-#   {experiment}/parts/{start}-{stop}.zarr                 influence of a range of updates
+#   {experiment}/parts/{start}-{stop}/{first}-{last}.zarr  influence of a range of updates on a range of test samples
 #   {experiment}/influence.zarr                            all parts added up
 #   {experiment}/windows/{window}.zarr                     test x train kernels of a window of updates
 #   {experiment}/runs/{setting}/{seed}/                    every seed in several settings, explained
