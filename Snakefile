@@ -12,6 +12,7 @@
 #
 # Examples:
 #   snakemake --cores all figures
+#   snakemake --cores 2 plan                 what it costs, before any work
 #   snakemake --cores 2 --config scale=smoke results=/tmp/smoke -- report
 #   snakemake --cores 8 --config experiment=grokking 'overrides=["train.seed=7"]' -- figures
 #
@@ -77,6 +78,7 @@ include: "workflow/rules/proportionality.smk"
 include: "workflow/rules/pretraining.smk"
 include: "workflow/rules/updates.smk"
 include: "workflow/rules/products.smk"
+include: "workflow/rules/plan.smk"
 
 
 localrules:
@@ -84,6 +86,7 @@ localrules:
     figures,
     tables,
     report,
+    plan,
 
 
 rule all:

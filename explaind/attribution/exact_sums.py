@@ -9,6 +9,8 @@ have neither property.
 from __future__ import annotations
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from explaind.errors import QueryError
 
@@ -38,9 +40,9 @@ def check_reach(largest: np.ndarray) -> None:
         )
 
 
-def to_quanta(values: np.ndarray) -> np.ndarray:
+def to_quanta(values: Tensor) -> Tensor:
     """Values in units of the target, checked by `check_reach`, as whole numbers of quanta: int64 of the same shape."""
-    return np.rint(values.astype(np.float64) / QUANTUM).astype(np.int64)
+    return (values.double() / QUANTUM).round_().to(torch.int64)
 
 
 def from_quanta(quanta: np.ndarray) -> np.ndarray:

@@ -4,38 +4,46 @@ Three things make `explaind.attribution.accumulate.combine` give the same bits f
 threads:
 
     update    the influence of every update is rounded to whole quanta before it is summed (`exact_sums`)
-    block     test samples are evaluated in the same blocks in every part: the bits of a matrix product can depend on how many
-              rows it has. Parts are cut between blocks
+    block     test samples are evaluated in the same blocks in every part, and by the traced model from the first update on: the
+              bits of a product can depend on how many rows it has and how it is written. Parts are cut between blocks
     order     what is summed over test samples in floating point (importances, nodes) is kept by block, and added in the order
               of the blocks
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import xarray as xr
+from torch import Tensor
 
-from explaind.attribution.answer import answer_views
+from explaind.attribution.assemble import assemble
+from explaind.attribution.block import UNGROUPED, Block
+from explaind.attribution.collector import Collector
 from explaind.attribution.exact_sums import check_reach, to_quanta
+from explaind.attribution.forward import forward
 from explaind.attribution.plan import make_plan
 from explaind.attribution.problem import Problem, blocks, make_problem
 from explaind.attribution.query import Query
 from explaind.attribution.replay import certified
+from explaind.attribution.reverse import reverse
 from explaind.errors import QueryError
 from explaind.experiments.experiment import Experiment
+from explaind.features import batched
 from explaind.recording.trajectory import Trajectory
+from explaind.runtime.device import on
+from explaind.runtime.progress import track
 
 __all__ = ["make_part"]
 
-TERMS = ("kernel", "regularization")
-IMPORTANCES = tuple(f"{name}{level}" for name in TERMS for level in ("", "_all"))
+IMPORTANCES = ("kernel", "kernel_all", "regularization", "regularization_all")
 REPLAY = ("replay_relative", "replay_accepted")
-UPDATES = 8  # of which the influences on single test samples are held at once
 
 
 def make_part(
@@ -73,7 +81,7 @@ def make_part(
             remedy="Cut between blocks, or choose another influence.block.",
         )
     query = Query(
-        keep=("step", "layer", "test", "output"),
+        keep=("layer", "test", "output"),
         steps=slice(*steps),
         groups=experiment.groups if options["groups"] == "layer" else {"all": ["*"]},
         tolerance=options["tolerance"],
@@ -98,44 +106,84 @@ def make_part(
 
 
 def _block(problem: Problem, first: int) -> xr.Dataset:
-    """One block of test samples, beginning with test sample `first`; a few updates at a time."""
+    """One block of test samples, beginning with test sample `first`."""
     start, stop = problem.window
-    several = [_updates(problem, s, min(s + UPDATES, stop)) for s in range(start, stop, UPDATES)]
-    by_step = xr.concat([one.drop_dims("test") for one in several], "step", join="exact")
-    check_reach(by_step["largest"].values)
-    result = by_step.drop_vars(REPLAY).expand_dims(block=[first]).merge(by_step[list(REPLAY)])
-    for name in TERMS:
-        result[name] = several[0][name]
-        for one in several[1:]:
-            result[name] = result[name] + one[name]
-    result["initial"], result["final"] = several[0]["initial"], several[-1]["final"]
+    importance = replace(problem.query, keep=("step", "layer"), importance=("test", "output"))
+    viewed = replace(problem, query=importance)
+    plan, collector, total = make_plan(problem, timed=False), Collector(viewed), _ExactSum(problem)
+    walk = forward if plan.algorithm == "forward" else reverse
+    several = blocks(len(problem.test), plan.block)
+    with (
+        on(problem.model.device),
+        _always_traced(),
+        track(None, total=len(several) * len(problem.steps), description="influence", unit="step") as bar,
+    ):
+        for tests in several:
+            for block in walk(problem, tests, bar.advance):
+                total.add(block)
+                collector.add(block)
+            collector.close(tests)
+        result = assemble(viewed, plan, collector, None)
+        ends = [problem.values(s, *problem.test.take(slice(None))) for s in (start, stop)]
+    result = result.rename({name: f"importance_{name}" for name in IMPORTANCES})
+    result = result.drop_vars(["replay", "replay_bound"]).assign(largest=("step", total.largest))
+    result = result.drop_vars(REPLAY).expand_dims(block=[first]).merge(result[list(REPLAY)])
+    for name, quanta in total.terms().items():
+        result[name] = (("layer", "test", "output"), quanta)
+    for name, values in zip(("initial", "final"), ends, strict=True):
+        result[name] = (("test", "output"), values.double().cpu().numpy())
     result["samples"] = ("block", [len(problem.test)])
-    result = result.assign_coords(test=first + np.arange(len(problem.test)))
-    result.attrs = {
-        **{name: value for name, value in several[0].attrs.items() if not name.endswith(("_mean", "_worst"))},
-        "replay_worst": max(one.attrs["replay_worst"] for one in several),
-        "start": start,
-        "stop": stop,
-    }
-    return result
-
-
-def _updates(problem: Problem, start: int, stop: int) -> xr.Dataset:
-    """Some updates of a block: the sum of their influences in quanta, and their importances."""
-    signed = replace(problem.query, steps=slice(start, stop))
-    importance = replace(signed, keep=("step", "layer"), importance=("test", "output"))
-    problem = replace(problem, query=signed, steps=tuple(range(start, stop)))
-    answers = answer_views(
-        problem, make_plan(problem, timed=False), {"signed": signed, "importance": importance}
+    result = result.assign_coords(
+        test=first + np.arange(len(problem.test)), output=np.arange(problem.outputs)
     )
-    found = answers["signed"]
-    result = found[["initial", "final", "nodes", "quadrature_error", *REPLAY]]
-    largest = np.zeros(stop - start)
-    for name in TERMS:
-        values = found[name].transpose("step", "layer", "test", "output")
-        largest = np.maximum(largest, abs(values).max(("layer", "test", "output")).values)
-        check_reach(largest)
-        result[name] = values.isel(step=0, drop=True).copy(data=to_quanta(values.values).sum(0))
-    for name in IMPORTANCES:
-        result[f"importance_{name}"] = answers["importance"][name]
-    return result.assign(largest=("step", largest)).assign_attrs(found.attrs)
+    # What a block alone knows is no attribute of the whole.
+    return result.drop_attrs(deep=False).assign_attrs(
+        {
+            name: value
+            for name, value in result.attrs.items()
+            if name not in ("nodes_mean", "quadrature_error_worst", "updates_above_tolerance")
+        }
+    )
+
+
+class _ExactSum:
+    """The influences of updates in quanta, added up."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._names: tuple[str, ...] = ()
+        self._sum: Tensor | None = None  # int64 [G, K, N, O], of a block of N test samples
+        self._samples = len(problem.test)
+        self._position = {s: i for i, s in enumerate(problem.steps)}
+        self.largest = np.zeros(len(problem.steps))  # |influence| of each update, in units of the target
+
+    def add(self, block: Block) -> None:
+        """One update of some of the test samples."""
+        (quantity,) = (one for one in block.quantities if one.names[0] not in UNGROUPED)
+        groups = (
+            quantity.groups if isinstance(quantity.groups, Tensor) else torch.stack(list(quantity.groups))
+        )
+        values = groups[:, 0, :, 0]
+        at = self._position[block.steps[0]]
+        self.largest[at] = np.maximum(self.largest[at], float(values.abs().max()))
+        check_reach(self.largest)
+        if self._sum is None:
+            self._names = quantity.names
+            shape = (*values.shape[:2], self._samples, values.shape[3])
+            self._sum = torch.zeros(shape, dtype=torch.int64, device=values.device)
+        self._sum[:, :, block.tests] += to_quanta(values)
+
+    def terms(self) -> dict[str, np.ndarray]:
+        """Term of the update → int64 [layer, test, output]."""
+        assert self._sum is not None
+        return {name: self._sum[:, k].cpu().numpy() for k, name in enumerate(self._names)}
+
+
+@contextmanager
+def _always_traced() -> Iterator[None]:
+    """Within this block models are traced at their first call. Otherwise the first calls are plain, and round differently: the
+    bits of an update would depend on how far from the beginning of its part it is."""
+    before, batched.PLAIN_CALLS = batched.PLAIN_CALLS, 0
+    try:
+        yield
+    finally:
+        batched.PLAIN_CALLS = before

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
 import explaind
@@ -17,13 +18,12 @@ from explaind.stages import accumulate, certify, influence
 from explaind.store import read_dataset
 from tests.experiments.fake_images import configured, recorded, write_images
 
-UPDATES, TESTS, BLOCK = 6, 14, 3
+UPDATES, TESTS, BLOCK = 6, 11, 6
 WHOLE = [(0, UPDATES, 0, TESTS)]
 CUTS = {
-    "updates": [(0, 1, 0, TESTS), (1, 5, 0, TESTS), (5, UPDATES, 0, TESTS)],
-    "test samples": [(0, UPDATES, 0, 3), (0, UPDATES, 3, 9), (0, UPDATES, 9, TESTS)],
-    "both": [(start, start + 2, first, min(first + 6, TESTS)) for start in (0, 2, 4) for first in (0, 6, 12)],
-    "unevenly": [(0, 2, 0, TESTS), (2, UPDATES, 0, 6), (2, 5, 6, TESTS), (5, UPDATES, 6, TESTS), (6, 9, 0, TESTS)],
+    "updates": [(1, UPDATES, 0, TESTS), (0, 1, 0, TESTS)],
+    "test samples": [(0, UPDATES, 0, 6), (0, UPDATES, 6, TESTS)],
+    "both": [(2, 6, 0, 6), (6, 9, 0, TESTS), (2, 5, 6, TESTS), (5, 6, 6, TESTS), (0, 2, 0, TESTS)],
 }  # fmt: skip
 
 
@@ -32,9 +32,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[
     """(configuration, recorded run and certificate)."""
     folder = tmp_path_factory.mktemp("run")
     data = write_images(folder / "data.zarr", "mnist")
-    config = configured(
-        "mnist", data, f"influence.tests={TESTS}", f"influence.block={BLOCK}", "influence.tolerance=1e-3"
-    )
+    chosen = {"tests": TESTS, "block": BLOCK, "tolerance": 1e-3, "groups": "all"}
+    config = configured("mnist", data, *(f"influence.{name}={value}" for name, value in chosen.items()))
     path = recorded(config, folder)
     certify.write(config, trajectory=path, output=folder / "certificate.zarr")
     return config, {"trajectory": path, "certificate": folder / "certificate.zarr"}
@@ -57,9 +56,8 @@ def whole(run: tuple, tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
 
 
 @pytest.mark.parametrize("cut", CUTS)
-@pytest.mark.parametrize("backwards", [False, True])
-def test_every_cut_gives_the_same_bits(cut: str, backwards: bool, run: tuple, whole: xr.Dataset, tmp_path: Path) -> None:  # fmt: skip
-    found = put_together(run, CUTS[cut][::-1] if backwards else CUTS[cut], tmp_path)
+def test_every_cut_gives_the_same_bits(cut: str, run: tuple, whole: xr.Dataset, tmp_path: Path) -> None:  # fmt: skip
+    found = put_together(run, CUTS[cut], tmp_path)
     assert found.attrs.pop("parts") == len([part for part in CUTS[cut] if part[0] < UPDATES])
     expected = whole.copy()
     expected.attrs = {name: value for name, value in whole.attrs.items() if name != "parts"}
@@ -74,11 +72,12 @@ def test_parts_agree_with_one_query(run: tuple, whole: xr.Dataset) -> None:
     config, files = run
     experiment = load(config, seed=0)
     tests = experiment.test[0][:TESTS]
-    options = {"test": tests, "tolerance": 1e-3, "groups": {"all": ["*"]} if config["influence"]["groups"] == "all" else experiment.groups}  # fmt: skip
-    signed = explaind.influence(files["trajectory"], experiment.model, keep=("layer", "test", "output"), **options)  # fmt: skip
+    options = {"test": tests, "tolerance": 1e-3, "groups": {"all": ["*"]}}
+    path, model = files["trajectory"], experiment.model
+    signed = explaind.influence(path, model, keep=("layer", "test", "output"), **options)
     by_step = explaind.influence(
-        files["trajectory"], experiment.model, keep=("step", "layer"), importance=("test", "output"), **options
-    )  # fmt: skip
+        path, model, keep=("step", "layer"), importance=("test", "output"), **options
+    )
     for name in ("kernel", "regularization"):
         np.testing.assert_allclose(whole[name], signed[name], atol=3e-6)
         for level in ("", "_all"):
@@ -102,7 +101,7 @@ def test_quanta_add_exactly_where_floats_do_not() -> None:
     values = np.random.default_rng(0).normal(scale=100, size=4000).astype(np.float32)
     shuffled = np.random.default_rng(1).permutation(values)
     assert np.cumsum(values.astype(np.float64) / 3)[-1] != np.cumsum(shuffled.astype(np.float64) / 3)[-1]
-    sums = [to_quanta(order.astype(np.float64) / 3).sum() for order in (values, shuffled)]
+    sums = [to_quanta(torch.from_numpy(order).double() / 3).sum().numpy() for order in (values, shuffled)]
     assert sums[0] == sums[1]
     exact = values.astype(np.longdouble).sum() / 3
     assert abs(from_quanta(sums[0]) - float(exact)) < 4000 * 2.0**-41

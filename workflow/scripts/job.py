@@ -15,7 +15,15 @@ from typing import Any
 from explaind.errors import ExplaindError
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-NUMBERS = ("seed", "start", "stop", "nodes", "split", "tests_from", "tests_to")  # wildcards that count; all others are names
+NUMBERS = (
+    "seed",
+    "start",
+    "stop",
+    "nodes",
+    "split",
+    "tests_from",
+    "tests_to",
+)  # wildcards that count; all others are names
 
 
 @contextmanager
