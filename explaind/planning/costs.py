@@ -1,8 +1,8 @@
 """What jobs cost: declared rates, and what earlier runs measured instead.
 
 A job costs its stage's fixed seconds (imports, opening stores, tracing the model) plus a rate for every forward pass of one
-sample (`explaind.planning.passes`), all in CPU seconds of one core. The rates hold for the models at scale default and are scaled with
-the operations of a forward pass.
+sample (`explaind.planning.passes`), all in CPU seconds of one core. The rates hold for the models at scale default and are scaled
+with the operations of a forward pass.
 """
 
 from __future__ import annotations

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import heapq
 import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 __all__ = ["Job", "critical_path", "left_to_do", "read_record", "wall_time"]
 
@@ -105,15 +103,13 @@ def wall_time(jobs: Sequence[Job], seconds: Mapping[int, float], cores: int) -> 
 
 
 def read_record(path: Path | str | None) -> tuple[float, float] | None:
-    """CPU seconds and peak memory (MB, NaN where the job was too short) of a job, from the last line of Snakemake's record."""
+    """CPU seconds (of the clock, where the job was too short for that) and peak memory (MB, or NaN) of a job's last record."""
     if path is None or not Path(path).is_file():
         return None
     lines = [line for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
-    return measured(json.loads(lines[-1])) if lines else None
-
-
-def measured(record: Mapping[str, Any]) -> tuple[float, float]:
-    """CPU seconds (those of the clock where they were not measured) and peak memory in MB of one record."""
+    if not lines:
+        return None
+    record = json.loads(lines[-1])
     clock, cpu, memory = (_number(record.get(name)) for name in ("s", "cpu_time", "max_rss"))
     return (cpu if cpu > 0 else clock), memory
 
@@ -123,8 +119,3 @@ def _number(value: object) -> float:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):  # "NA"
         return float("nan")
-
-
-def without_ranges(names: Iterable[str]) -> list[str]:
-    """Names of a record's path, those that are ranges left out."""
-    return [name for name in names if not re.fullmatch(r"\d+-\d+", name)]

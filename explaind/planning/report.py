@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from explaind.planning.costs import GPU, Cost, costs_of
-from explaind.planning.jobs import Job, critical_path, left_to_do, wall_time
+from explaind.planning.costs import GPU, Cost, costs_of, declared
+from explaind.planning.jobs import Job, critical_path, left_to_do, read_record, wall_time
 
-__all__ = ["plan_text"]
+__all__ = ["COLUMNS", "compared", "comparison", "plan_text"]
 
+COLUMNS = ("experiment", "stage", "jobs", "declared_seconds", "seconds", "factor", "costs", "max_memory_mb")
+"""Of the comparison: what results/README.md describes."""
 HEAD = ("experiment", "stage", "jobs", "core h", "GPU h", "memory MB", "disk MB", "costs")
 
 
@@ -41,11 +43,54 @@ def plan_text(jobs: Sequence[Job], configs: Mapping[str, Mapping[str, Any]], cor
             "",
             f"Expected wall time on {cores} cores{gpus}: {_time(wall_time(left, seconds, cores))}; "
             f"however many there are, at least {_time(max(longest.values()))} (the critical path).",
-            "costs: measured (the record of this job in benchmarks/), scaled (records of the stage's other jobs), declared (a rate "
-            "measured at scale default or smoke), estimated (no rate was measured). Memory is measured where costs are, else "
-            "what the job asks for; disk is before compression."
+            "costs: measured (the record of this job in benchmarks/), scaled (records of the stage's other jobs), declared (a "
+            "rate measured at scale default or smoke), estimated (no rate was measured). Memory is measured where costs are, "
+            "else what the job asks for; disk is before compression."
             + (f" A GPU is assumed to do the work of {GPU:.0f} cores." if gpus else ""),
             "Left to do is what lacks outputs. What changed options or code make stale: snakemake -n.",
+        ]
+    )
+
+
+def comparison(jobs: Sequence[Job], configs: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """One row of `COLUMNS` for every stage that has records: its declared costs beside what they were.
+
+    Args:
+        jobs, configs: as of `plan_text`.
+    """
+    groups: dict[tuple[str, str], list[tuple[float, str, float, float]]] = {}
+    for job in jobs:
+        if (record := read_record(job.record)) is not None:
+            expected = declared(job.stage, configs.get(job.experiment), job.wildcards)
+            groups.setdefault((job.experiment, job.stage), []).append((*expected, *record))
+    rows = []
+    for key, found in sorted(groups.items()):
+        expected, seconds = (sum(one[i] for one in found) for i in (0, 2))  # type: ignore[misc]
+        memories = [one[3] for one in found if one[3] == one[3]]
+        costs = " and ".join(sorted({one[1] for one in found}))
+        memory = f"{max(memories):.0f}" if memories else ""
+        rows.append(
+            (
+                *key,
+                str(len(found)),
+                f"{expected:.1f}",
+                f"{seconds:.1f}",
+                f"{seconds / expected:.2f}",
+                costs,
+                memory,
+            )
+        )
+    return rows
+
+
+def compared(rows: Sequence[Sequence[str]]) -> str:
+    """The comparison as text."""
+    close = sum(0.5 <= float(row[5]) <= 2 for row in rows)
+    return "\n".join(
+        [
+            *_aligned([COLUMNS, *rows]),
+            "",
+            f"{close} of {len(rows)} stages took between half and twice what was declared.",
         ]
     )
 

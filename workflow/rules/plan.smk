@@ -38,7 +38,7 @@ def stage_job(stage, experiment, wildcards):
         "wildcards": wildcards,
         "inputs": [str(path) for path in inputs],
         "outputs": [str(path).format(**values) for path in made_by.output],
-        "record": str(made_by.benchmark).format(**values) if made_by.benchmark else None,
+        "record": str(made_by.benchmark).format(**values) if made_by.rule.benchmark else None,
         "threads": threads if isinstance(threads, int) else threads(named),
         "gpu": CONFIGS[experiment]["execution"]["gpu"] if stages()[stage].gpu else 0,
         "memory": stages()[stage].memory,
@@ -69,7 +69,8 @@ def product_job(one):
 rule plan:
     params:
         jobs=lambda wildcards: json.dumps(planned_jobs()),
-        configs=json.dumps(CONFIGS),
+        configs=lambda wildcards: json.dumps(CONFIGS),
+        table=f"{RESULTS}/plan.csv",
         cores=lambda wildcards: workflow.cores or 1,
     script:
         "../scripts/plan.py"
