@@ -29,7 +29,8 @@ def plan_text(jobs: Sequence[Job], configs: Mapping[str, Mapping[str, Any]], cor
     costs = costs_of(jobs, configs)
     seconds = {id(job): _clock(job, costs[id(job)], cores) for job in left}
     groups: dict[tuple[str, str], list[Job]] = {}
-    for job in left:
+    order = {name: place for place, name in enumerate([*configs, ""])}
+    for job in sorted(left, key=lambda one: order[one.experiment]):
         groups.setdefault((job.experiment, job.stage), []).append(job)
     rows = [(*key, *_numbers(some, costs)) for key, some in groups.items()]
     total = ("all", "", *_numbers(left, costs)[:-1], "")

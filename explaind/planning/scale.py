@@ -73,12 +73,12 @@ MODELS = (
 
 
 GRADIENTS, FORWARDS = BATCH + NODES * HELDOUT, 2 * HELDOUT + BATCH
-"""Of a sequence, for one checkpoint: gradients of the batch and, at every node, of the held-out loss; forward passes for both ends
-of the path and for the check of the batch's losses."""
+"""Of a sequence, for one checkpoint: gradients of the batch and, at every node, of the held-out loss; forward passes for both
+ends of the path and for the check of the batch's losses."""
 
 
 def passes(gradient: float = 3.0) -> float:
-    """Forward passes of a sequence that one checkpoint amounts to, with so many for each gradient: 4 if activations are recomputed."""
+    """Forward passes of a sequence for one checkpoint; a gradient costs so many, 4 if activations are recomputed."""
     return gradient * GRADIENTS + FORWARDS
 
 
