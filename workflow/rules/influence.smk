@@ -5,7 +5,9 @@ rule influence:
         trajectory=rules.record.output.trajectory,
         certificate=rules.certify.output.output,
     output:
-        output=directory(f"{RESULTS}/{{experiment}}/parts/{{start}}-{{stop}}/{{tests_from}}-{{tests_to}}.zarr"),
+        output=directory(
+            f"{RESULTS}/{{experiment}}/parts/{{start}}-{{stop}}/{{tests_from}}-{{tests_to}}.zarr"
+        ),
     log:
         f"{LOGS}/{{experiment}}/influence/{{start}}-{{stop}}/{{tests_from}}-{{tests_to}}.log",
     benchmark:
