@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/default --cores $(CORES)
 
 .DEFAULT_GOAL := help
-.PHONY: help figures test test-cluster test-kill bench docs lint wheel-check clean
+.PHONY: help figures plan test test-cluster test-kill bench docs lint wheel-check clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -20,6 +20,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 figures: $(STAMP) ## every figure and table of the paper that is implemented, and results/report.html
 	$(SNAKEMAKE) all
+
+plan: $(STAMP) ## what `make figures` would cost: jobs, hours, memory, disk, wall time
+	$(SNAKEMAKE) --quiet host progress reason rules -- plan
 
 test: $(STAMP) ## all tests, the whole workflow at toy size included
 	$(BIN)/python -m pytest -n $(or $(WORKERS),auto) --dist loadfile --no-loadscope-reorder

@@ -13,6 +13,7 @@
 #
 # Examples:
 #   snakemake --cores all figures
+#   snakemake --cores 2 plan                 what it costs, before any work
 #   snakemake --cores 2 --config scale=smoke results=/tmp/smoke -- report
 #   snakemake --cores 8 --config experiment=grokking 'overrides=["train.seed=7"]' -- figures
 #
@@ -23,7 +24,7 @@
 #   {experiment}/trajectory.{zarr,json}, metrics.csv       that seed, recorded
 #   {experiment}/phases.json                               steps of memorisation and generalisation, windows
 #   {experiment}/certificate.zarr                          every update rebuilt and compared
-#   {experiment}/parts/{start}-{stop}.zarr                 influence of a range of updates
+#   {experiment}/parts/{start}-{stop}/{first}-{last}.zarr  influence of a range of updates on a range of test samples
 #   {experiment}/influence.zarr                            all parts added up
 #   {experiment}/windows/{window}.zarr                     test x train kernels of a window of updates
 #   {experiment}/runs/{setting}/{seed}/                    every seed in several settings, explained
@@ -81,6 +82,7 @@ include: "workflow/rules/updates.smk"
 include: "workflow/rules/update_interventions.smk"
 include: "workflow/rules/proportionality.smk"
 include: "workflow/rules/products.smk"
+include: "workflow/rules/plan.smk"
 
 
 localrules:
@@ -88,6 +90,7 @@ localrules:
     figures,
     tables,
     report,
+    plan,
 
 
 # Not of dry runs, nor of jobs: the process that plans and sends them.

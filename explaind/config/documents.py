@@ -14,6 +14,7 @@ from explaind.config.listing import page
 from explaind.config.product_map import results_map
 from explaind.config.requests import requests_table
 from explaind.errors import ConfigError
+from explaind.planning.scale import scale_table
 
 __all__ = ["BEGIN", "END", "PAGES", "renewed", "with_part"]
 
@@ -21,7 +22,11 @@ ROOT = Path(__file__).resolve().parents[2]
 BEGIN, END = "<!-- made from the declarations: make docs -->", "<!-- end -->"
 
 #: Page → the text between its markers.
-PARTS: dict[str, Callable[[], str]] = {"results/README.md": results_map, "docs/cluster.md": requests_table}
+PARTS: dict[str, Callable[[], str]] = {
+    "results/README.md": results_map,
+    "docs/cluster.md": requests_table,
+    "docs/scale.md": scale_table,
+}
 #: Pages that are made as a whole.
 WHOLE: dict[str, Callable[[], str]] = {"docs/options.md": page}
 PAGES = (*PARTS, *WHOLE)

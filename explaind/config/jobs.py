@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from explaind.config.checkpoints import checkpoint_names
+from explaind.config.cuts import cut, ranges
 
 __all__ = ["JOBS"]
 
@@ -23,9 +24,14 @@ def seeds(config: Config) -> Jobs:
 
 
 def parts(config: Config) -> Jobs:
-    """each range of `execution.part_steps` updates"""
+    """each range of updates and of test samples (`execution.parts`)"""
     # Up to the most that a run may have: a part beyond its end is valid and empty.
-    return _ranges(config["train"]["max_steps"], config["execution"]["part_steps"])
+    steps, tests = cut(config)
+    return [
+        {**part, "tests_from": f"{first:06d}", "tests_to": f"{last:06d}"}
+        for part in _ranges(config["train"]["max_steps"], steps)
+        for first, last in ranges(config["influence"]["tests"], tests)
+    ]
 
 
 def windows(config: Config) -> Jobs:
@@ -113,10 +119,7 @@ def _named(names: Sequence[str]) -> Jobs:
 
 
 def _ranges(count: int, size: int) -> Jobs:
-    return [
-        {"start": f"{start:06d}", "stop": f"{min(start + size, count):06d}"}
-        for start in range(0, count, size)
-    ]
+    return [{"start": f"{start:06d}", "stop": f"{stop:06d}"} for start, stop in ranges(count, size)]
 
 
 JOBS: dict[str, Callable[[Config], Jobs]] = {

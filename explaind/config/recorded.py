@@ -85,11 +85,17 @@ class Influence(Group):
     tolerance: Positive = Field(description="largest residual of each step, test sample and output")
     max_nodes: PowerOfThree = Field(description="midpoint nodes at most")
     tests: Count = Field(description="explained test samples: the first ones")
+    block: Count = Field(
+        description="test samples evaluated together, which decides last bits; a part has whole blocks of them"
+    )
     groups: Literal["layer", "all"] = Field(description="parameters by layer, or all together")
 
     def wrong(self, whole: Recorded) -> Iterator[Wrong]:
         if self.tests > whole.data.test:
             yield "influence.tests", f"at most the {whole.data.test} test samples", self.tests
+        part = whole.execution.part_tests
+        if part is not None and part < self.tests and part % self.block:
+            yield "execution.part_tests", f"a multiple of the {self.block} of influence.block", part
 
 
 class Recorded(Common):

@@ -67,7 +67,13 @@ class LayerFigure(Figure):
 class Execution(Group):
     """How the work is cut: memory and time change with these values, results do not."""
 
+    parts: Count | None = Field(
+        description="influence jobs at most, cut over updates or test samples, whichever is cheaper; null: as the next two say"
+    )
     part_steps: Count = Field(description="updates in one influence job")
+    part_tests: Count | None = Field(
+        description="test samples in one influence job, a multiple of influence.block; null: all"
+    )
     chunk_steps: Count = Field(description="updates in one chunk of the recorded trajectory")
     retrain_subsets: Count = Field(description="subsets whose models one job trains")
     samples_per_pass: Count = Field(

@@ -30,6 +30,7 @@ __all__ = ["COLUMNS", "RANKINGS", "heldout_changes", "write"]
 
 STAGE = Stage(
     options=("study.sparse", "influence"),
+    without=("influence.block",),
     requires="study.sparse",
     memory=4000,
     runtime=60,

@@ -9,38 +9,51 @@ import pytest
 import xarray as xr
 
 from explaind.attribution.accumulate import combine
-from explaind.errors import StoreError
+from explaind.attribution.exact_sums import LIMIT, QUANTUM
+from explaind.errors import QueryError, StoreError
 from explaind.stages import accumulate
 from explaind.store import read_dataset, write_dataset
 
-LAYERS, TESTS, OUTPUTS = ["one", "two"], 3, 2
+LAYERS, UPDATES, TESTS, BLOCK, OUTPUTS = ["one", "two"], 6, 4, 2, 2
 GENERATOR = np.random.default_rng(0)
-VALUES = GENERATOR.normal(size=(7, TESTS, OUTPUTS))  # f at θ_0 … θ_6
+VALUES = GENERATOR.normal(size=(UPDATES + 1, TESTS, OUTPUTS))  # f at θ_0 … θ_6
 
 
 def make_part(
-    start: int, stop: int, *, tests: int = TESTS, layers: list[str] | None = None, **attrs: object
+    start: int,
+    stop: int,
+    first: int = 0,
+    last: int = TESTS,
+    *,
+    layers: list[str] | None = None,
+    largest: float = 1.0,
+    **attrs: object,
 ) -> xr.Dataset:
-    """A part as the stage writes it: signed sums over its updates, importances of each."""
+    """A part as the stage writes it: signed sums over its updates in quanta, importances of each by block."""
     layers = layers or LAYERS
-    steps = np.arange(start, stop)
-    signed = (("layer", "test", "output"), np.full((len(layers), tests, OUTPUTS), float(stop - start)))
-    by_step = (("step", "layer"), np.repeat(steps[:, None], len(layers), 1).astype(float))
+    steps, blocks = np.arange(start, stop), np.arange(first, last, BLOCK)
+    quanta = np.full((len(layers), last - first, OUTPUTS), round((stop - start) / QUANTUM), dtype=np.int64)
+    by_block = np.broadcast_to(1.0 * steps, (len(blocks), len(steps)))
     return xr.Dataset(
         {
-            "kernel": signed,
-            "regularization": (signed[0], -0.5 * signed[1]),
-            "initial": (("test", "output"), VALUES[start, :tests].copy()),
-            "final": (("test", "output"), VALUES[stop, :tests].copy()),
-            "residual": (("test", "output"), np.full((tests, OUTPUTS), np.nan)),
-            "importance_kernel": by_step,
-            "nodes": ("step", 1.0 + steps),
-            "quadrature_error": ("step", steps / 100),
+            "kernel": (("layer", "test", "output"), quanta),
+            "regularization": (("layer", "test", "output"), -quanta // 2),
+            "initial": (("test", "output"), VALUES[start, first:last].copy()),
+            "final": (("test", "output"), VALUES[stop, first:last].copy()),
+            "importance_kernel": (("block", "step", "layer"), np.repeat(by_block[..., None], len(layers), 2)),
+            "nodes": (("block", "step"), 1 + by_block),
+            "quadrature_error": (("block", "step"), by_block / 100 + blocks[:, None]),
+            "largest": (("block", "step"), np.full_like(by_block, largest)),
+            "samples": ("block", [min(BLOCK, last - block) for block in blocks]),
+            "replay_relative": ("step", steps / 1000),
         },
-        coords={"step": steps, "layer": layers, "test": np.arange(tests), "output": np.arange(OUTPUTS)},
+        coords={
+            "step": steps, "layer": layers, "block": blocks, "test": np.arange(first, last), "output": np.arange(OUTPUTS),
+        },
         attrs={
-            "start": start, "stop": stop, "updates": 6, "target": "output", "tolerance": 0.01, "fixed_nodes": 0,
-            "dtype": "float32", "run": "trajectory.zarr", "lineage": "update", "algorithm": "forward", **attrs,
+            "start": start, "stop": stop, "tests_from": first, "tests_to": last, "updates": UPDATES, "tests": TESTS,
+            "block": BLOCK, "target": "output", "tolerance": 0.01, "fixed_nodes": 0, "dtype": "float32",
+            "run": "trajectory.zarr", "lineage": "update", "algorithm": "forward", "replay_worst": stop / 1000, **attrs,
         },
     )  # fmt: skip
 
@@ -51,67 +64,58 @@ def empty(start: int) -> xr.Dataset:
 
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 1, 2, 0)])
 def test_parts_add_up(order: tuple[int, ...]) -> None:
-    parts = [make_part(0, 2), make_part(2, 5), make_part(5, 6), empty(8)]
-    total = combine([parts[i] for i in order])
+    parts = [make_part(0, 2), make_part(2, 6, 0, 2), make_part(2, 6, 2, 4), empty(8)]
+    total = combine(parts[i] for i in order)
     assert (total.attrs["start"], total.attrs["stop"], total.attrs["parts"]) == (0, 6, 3)
     assert total.attrs["nodes_mean"] == pytest.approx(3.5)
-    assert total.attrs["quadrature_error_worst"] == pytest.approx(0.05)
+    assert total.attrs["quadrature_error_worst"] == pytest.approx(2.05)
+    assert total.attrs["updates_above_tolerance"] == 6
+    assert total.attrs["replay_worst"] == 0.006
     assert total.step.values.tolist() == [0, 1, 2, 3, 4, 5]
-    assert (total.kernel == 6.0).all()
+    assert (total.kernel == 6.0).all() and total.kernel.dtype == np.float64
     assert (total.regularization == -3.0).all()
-    assert total.importance_kernel.sel(layer="two").values.tolist() == [0, 1, 2, 3, 4, 5]
+    assert total.importance_kernel.sel(layer="two").values.tolist() == [0, 2, 4, 6, 8, 10], "of both blocks"
+    assert total.replay_relative.values.tolist() == [0, 0.001, 0.002, 0.003, 0.004, 0.005]
     np.testing.assert_array_equal(total.initial, VALUES[0])
     np.testing.assert_array_equal(total.final, VALUES[6])
     complete = total.initial + (total.kernel + total.regularization).sum("layer") + total.residual
     np.testing.assert_allclose(complete, total.final, atol=1e-15)
 
 
-def test_sums_are_kept_in_double() -> None:
-    parts = [make_part(0, 1), make_part(1, 2)]
-    parts = [
-        p.assign(kernel=p.kernel.astype("float32") * value)
-        for p, value in zip(parts, (1e8, 1.0), strict=True)
-    ]
-    assert (combine(parts).kernel == 1e8 + 1).all()
-
-
-def test_carried_momentum_adds_up_too() -> None:
-    parts = [p.assign(carried=2 * p.kernel) for p in (make_part(0, 2), make_part(2, 4))]
-    total = combine(parts)
-    assert (total.carried == 8.0).all()
-    complete = (
-        total.initial + (total.kernel + total.regularization + total.carried).sum("layer") + total.residual
-    )
-    np.testing.assert_allclose(complete, total.final, atol=1e-15)
-
-
 REFUSED = {
-    "a gap": ([make_part(0, 2), make_part(3, 5)], "begins at update 2"),
-    "an overlap": ([make_part(0, 3), make_part(2, 5)], "begins at update 3"),
-    "a part twice": ([make_part(0, 2), make_part(0, 2)], "begins at update 2"),
-    "another tolerance": ([make_part(0, 2), make_part(2, 4, tolerance=0.1)], "tolerance = 0.01"),
-    "another target": ([make_part(0, 2), make_part(2, 4, target="loss")], "target = output"),
-    "another run": ([make_part(0, 2), make_part(2, 4, run="other.zarr")], "run = trajectory.zarr"),
-    "another precision": ([make_part(0, 2), make_part(2, 4, dtype="float64")], "dtype = float32"),
-    "fixed nodes": ([make_part(0, 2), make_part(2, 4, fixed_nodes=9)], "fixed_nodes = 0"),
-    "fewer tests": ([make_part(0, 2), make_part(2, 4, tests=2)], "labels on the axis 'test'"),
-    "other layers": (
-        [make_part(0, 2), make_part(2, 4, layers=["one", "three"])],
-        "labels on the axis 'layer'",
-    ),
+    "updates missing": ([make_part(0, 2), make_part(3, 6)], "no part with update 2 and test sample 0"),
+    "test samples missing": ([make_part(0, 2), make_part(2, 6, 0, 2)], "no part with update 2 and test sample 2"),
+    "no beginning": ([make_part(2, 6)], "no part with update 0"),
+    "no end": ([make_part(0, 5)], "no part with update 5"),
+    "an overlap": ([make_part(0, 3), make_part(2, 6)], "update 2 and test sample 0 in two"),
+    "an overlap of test samples": ([make_part(0, 6), make_part(4, 6, 2, 4)], "update 4 and test sample 2 in two"),
+    "a part twice": ([make_part(0, 2), make_part(0, 2)], "update 0 and test sample 0 in two"),
+    "another tolerance": ([make_part(0, 2), make_part(2, 6, tolerance=0.1)], "tolerance = 0.01"),
+    "another target": ([make_part(0, 2), make_part(2, 6, target="loss")], "target = output"),
+    "another run": ([make_part(0, 2), make_part(2, 6, run="other.zarr")], "run = trajectory.zarr"),
+    "another precision": ([make_part(0, 2), make_part(2, 6, dtype="float64")], "dtype = float32"),
+    "fixed nodes": ([make_part(0, 2), make_part(2, 6, fixed_nodes=9)], "fixed_nodes = 0"),
+    "other blocks": ([make_part(0, 2), make_part(2, 6, block=4)], "block = 2"),
+    "more tests": ([make_part(0, 2), make_part(2, 6, tests=8)], "tests = 4"),
+    "other layers": ([make_part(0, 2), make_part(2, 6, layers=["one", "three"])], "labels on the axis 'layer'"),
     "nothing": ([empty(0), empty(4)], "All parts of the influence are empty"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_refused(case: str) -> None:
     parts, words = REFUSED[case]
-    for given in (parts, parts[::-1]):
-        with pytest.raises(StoreError) as caught:
-            combine(given)
+    with pytest.raises(StoreError):
+        combine(parts[::-1])
     with pytest.raises(StoreError) as caught:
         combine(parts)
     assert words in str(caught.value)
+
+
+def test_parts_that_are_too_large_together_are_refused() -> None:
+    parts = [make_part(0, 3, largest=LIMIT / 5), make_part(3, 6, largest=LIMIT / 5)]
+    with pytest.raises(QueryError, match="cannot be added up exactly"):
+        combine(parts)
 
 
 def test_stores(tmp_path: Path) -> None:
@@ -126,13 +130,4 @@ def test_stores(tmp_path: Path) -> None:
         accumulate.write(parts=[paths[0], tmp_path / "missing.zarr"], output=tmp_path / "other.zarr")
     with pytest.raises(StoreError):  # a whole run is no part of one
         accumulate.write(parts=[tmp_path / "influence.zarr"], output=tmp_path / "other.zarr")
-
-
-@pytest.mark.parametrize("ranges", [[(0, 2), (2, 5)], [(2, 5), (5, 6)]])
-def test_a_missing_first_or_last_part_is_refused(ranges: list[tuple[int, int]], tmp_path: Path) -> None:
-    paths = [tmp_path / f"{start}.zarr" for start, _ in ranges]
-    for path, (start, stop) in zip(paths, ranges, strict=True):
-        write_dataset(make_part(start, stop), path, kind="influence-part")
-    with pytest.raises(StoreError, match="do not cover the run"):
-        accumulate.write(parts=paths, output=tmp_path / "influence.zarr")
-    assert not (tmp_path / "influence.zarr").exists()
+    assert not (tmp_path / "other.zarr").exists()

@@ -5,19 +5,16 @@ Float64; one residual per step and row is at most 1e-8, so sums over 4 steps and
 
 from __future__ import annotations
 
-import itertools
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import explaind
-from explaind.attribution.accumulate import combine
 from explaind.attribution.answer import answer
 from explaind.attribution.plan import make_plan
 from explaind.attribution.problem import make_problem
@@ -179,24 +176,3 @@ def test_importance_is_the_sum_of_absolute_values_taken_last(which, axes, by_ste
         np.testing.assert_allclose(found[name].values, abs(signed[name]).sum(axes).values, atol=CLOSE)
         every = abs(signed[name].sum("layer")).sum(axes)
         np.testing.assert_allclose(found[f"{name}_all"].values, every.values, atol=CLOSE)
-
-
-@pytest.mark.parametrize("cuts", [[0, 2, 4], [0, 1, 2, 3, 4], [0, 4]])
-@pytest.mark.parametrize("order", ["forward", "backward"])
-def test_accumulation_does_not_depend_on_parts_or_their_order(cuts: list[int], order: str) -> None:
-    run = recorded("adamw", 0)
-    whole = scores(run, ("layer", "test", "output"))
-    parts = []
-    for start, stop in itertools.pairwise(cuts):
-        part = scores(run, ("layer", "test", "output"), steps=slice(start, stop)).drop_vars(
-            ["quadrature", "replay"]
-        )
-        by_step = scores(run, ("step", "layer"), steps=slice(start, stop), importance=("test", "output"))
-        part["importance_kernel"] = by_step.kernel
-        parts.append(part)
-    total = combine(parts if order == "forward" else parts[::-1])
-    np.testing.assert_allclose(total.kernel.values, whole.kernel.values, atol=1e-12)
-    assert list(total.step.values) == [0, 1, 2, 3]
-    assert total.importance_kernel.sizes["step"] == 4
-    complete = total.initial + (total.kernel + total.regularization).sum("layer") + total.residual
-    np.testing.assert_allclose(complete.values, total.final.values, atol=1e-12)

@@ -107,6 +107,19 @@ def test_planning_never_imports_torch(project: Project, tmp_path: Path) -> None:
     assert "torch was imported" in blocked.stdout
 
 
+def test_the_plan_runs_nothing_and_needs_no_torch(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(BLOCKER)
+    path = {"PYTHONPATH": f"{tmp_path}:{project.root}"}
+    results = tmp_path / "results"
+    chosen = ("scale=smoke", "experiment=grokking", f"results={results}")
+    result = project.run("plan", config=chosen, environment=path)
+    assert result.returncode == 0, result.stdout
+    count = sum(project.planned("figures").values()) - 1
+    assert f"{count} of {count} jobs are left to do." in result.stdout, "as many as a dry run plans"
+    assert "Expected wall time on 2 cores:" in result.stdout and "critical path" in result.stdout
+    assert not results.exists()
+
+
 @pytest.mark.parametrize(
     ("config", "says"),
     [

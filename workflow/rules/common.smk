@@ -63,6 +63,8 @@ wildcard_constraints:
     seed=r"\d+",
     start=r"\d{6}",
     stop=r"\d{6}",
+    tests_from=r"\d{6}",
+    tests_to=r"\d{6}",
     nodes=r"\d+",
     split=r"\d+",
     window=r"\w+",

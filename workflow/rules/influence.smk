@@ -1,15 +1,17 @@
-# Influence of each layer at each update on every test and output, by independent ranges of updates.
+# Influence of each layer at each update on every test and output, by independent ranges of updates and test samples.
 # A part beyond the end of the run is valid and empty: the run's length is not known when the work is cut.
 rule influence:
     input:
         trajectory=rules.record.output.trajectory,
         certificate=rules.certify.output.output,
     output:
-        output=directory(f"{RESULTS}/{{experiment}}/parts/{{start}}-{{stop}}.zarr"),
+        output=directory(
+            f"{RESULTS}/{{experiment}}/parts/{{start}}-{{stop}}/{{tests_from}}-{{tests_to}}.zarr"
+        ),
     log:
-        f"{LOGS}/{{experiment}}/influence/{{start}}-{{stop}}.log",
+        f"{LOGS}/{{experiment}}/influence/{{start}}-{{stop}}/{{tests_from}}-{{tests_to}}.log",
     benchmark:
-        f"{BENCHMARKS}/{{experiment}}/influence/{{start}}-{{stop}}.jsonl"
+        f"{BENCHMARKS}/{{experiment}}/influence/{{start}}-{{stop}}/{{tests_from}}-{{tests_to}}.jsonl"
     threads: threads_of("influence")
     resources:
         **asks("influence"),
