@@ -9,7 +9,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
-
 #: Markers of tests that run when they are named with -m alone.
 ON_REQUEST = ("cluster", "kill")
 
@@ -20,7 +19,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     What starts a cluster, or takes longest, is for who asks for it: these tests are left out of all others.
     """
     asked = config.getoption("markexpr")
-    unasked = [item for item in items if any(item.get_closest_marker(name) and name not in asked for name in ON_REQUEST)]
+    unasked = [
+        item
+        for item in items
+        if any(item.get_closest_marker(name) and name not in asked for name in ON_REQUEST)
+    ]
     config.hook.pytest_deselected(items=unasked)
     items[:] = [item for item in items if item not in unasked]
     items.sort(key=lambda item: item.get_closest_marker("smoke") is None)

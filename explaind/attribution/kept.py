@@ -12,7 +12,6 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from explaind.attribution.block import Advance
-from explaind.attribution.collector import Collector
 from explaind.runtime import durable
 
 __all__ = ["Kept", "Observer", "Walk"]
@@ -26,6 +25,16 @@ class Observer(Protocol):
 
     def state(self) -> Any:
         """What it has seen so far; see `explaind.store.pieces` for what may be in it."""
+
+    def restore(self, state: Any) -> None:
+        """Go on from such a state."""
+
+
+class Collects(Protocol):
+    """Collects what the walks yield, such as `explaind.attribution.collector.Collector`."""
+
+    def state(self) -> Any:
+        """What it has collected so far."""
 
     def restore(self, state: Any) -> None:
         """Go on from such a state."""
@@ -62,7 +71,7 @@ class Kept:
         observe: the observer of the walks, likewise.
     """
 
-    def __init__(self, collectors: Mapping[str, Collector], observe: Observer | None) -> None:
+    def __init__(self, collectors: Mapping[str, Collects], observe: Observer | None) -> None:
         self._collectors, self._observe = collectors, observe
         self._section = durable.section("answer")
         state = self._section.load()

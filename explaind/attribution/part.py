@@ -28,6 +28,7 @@ from explaind.attribution.block import UNGROUPED, Block
 from explaind.attribution.collector import Collector
 from explaind.attribution.exact_sums import check_reach, to_quanta
 from explaind.attribution.forward import forward
+from explaind.attribution.kept import Kept
 from explaind.attribution.plan import make_plan
 from explaind.attribution.problem import Problem, blocks, make_problem
 from explaind.attribution.query import Query
@@ -49,7 +50,7 @@ REPLAY = ("replay_relative", "replay_accepted")
 def make_part(
     run: Trajectory,
     experiment: Experiment,
-    certificate: Path,
+    certificate: Path | None,
     options: Mapping[str, Any],
     *,
     steps: tuple[int, int],
@@ -59,7 +60,7 @@ def make_part(
 
     Args:
         run, experiment: the recorded run and what it was made of.
-        certificate: of the run, in which every update was rebuilt.
+        certificate: of the run, in which every update was rebuilt; None: each is checked by the gradient that it implies.
         options: `influence.{tolerance,max_nodes,tests,groups,block}`.
         steps, tests: the ranges, neither of them empty.
 
@@ -118,11 +119,18 @@ def _block(problem: Problem, first: int) -> xr.Dataset:
         _always_traced(),
         track(None, total=len(several) * len(problem.steps), description="influence", unit="step") as bar,
     ):
-        for tests in several:
-            for block in walk(problem, tests, bar.advance):
+        kept = Kept({"importances": collector, "sum": total}, None)
+        for number, tests in enumerate(several):
+            ahead = kept.walk(number, bar.advance)
+            if ahead is None:
+                continue
+            for block in walk(problem, tests, ahead):
                 total.add(block)
                 collector.add(block)
+                kept.collected()
             collector.close(tests)
+            kept.completed()
+        kept.close()
         result = assemble(viewed, plan, collector, None)
         ends = [problem.values(s, *problem.test.take(slice(None))) for s in (start, stop)]
     result = result.rename({name: f"importance_{name}" for name in IMPORTANCES})
@@ -171,6 +179,14 @@ class _ExactSum:
             shape = (*values.shape[:2], self._samples, values.shape[3])
             self._sum = torch.zeros(shape, dtype=torch.int64, device=values.device)
         self._sum[:, :, block.tests] += to_quanta(values)
+
+    def state(self) -> dict[str, Any]:
+        """What has been added so far, for `restore`."""
+        return {"names": self._names, "sum": self._sum, "largest": self.largest}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state of a sum over the same block."""
+        self._names, self._sum, self.largest = state["names"], state["sum"], state["largest"]
 
     def terms(self) -> dict[str, np.ndarray]:
         """Term of the update → int64 [layer, test, output]."""
