@@ -20,13 +20,8 @@ __all__ = ["ONSET_ACCURACY", "measure_run"]
 ONSET_ACCURACY = 0.1
 
 
-def measure_run(run: Path, modulus: int) -> list[Finding]:
-    """The findings of one run.
-
-    Args:
-        run: folder of `explaind.studies.explain_run`.
-        modulus: length of the cycle of labels.
-    """
+def measure_run(run: Path) -> list[Finding]:
+    """The findings of one run, from its folder of `explaind.studies.explain_run`."""
     metrics, phases = pd.read_csv(run / "metrics.csv"), read_json(run / "phases.json")
     structure, periodicity = pd.read_csv(run / "structure.csv"), pd.read_csv(run / "periodicity.csv")
     frequencies = pd.read_csv(run / "frequencies.csv")
@@ -39,7 +34,7 @@ def measure_run(run: Path, modulus: int) -> list[Finding]:
         geometry.cycles_appear(structure),
         geometry.cycles_slow_down(structure),
         geometry.higher_layers_cyclic(structure),
-        geometry.one_cosine_dominates(periodicity, modulus),
+        geometry.one_cosine_dominates(periodicity, read_json(run / "labels.json")["cycle"]),
         *_frequencies(spectrum.summarise(frequencies), phases["memorization_step"]),
     ]
 

@@ -21,6 +21,7 @@ import pandas as pd
 
 from explaind.config.changes import changed
 from explaind.config.declarations import Stage
+from explaind.experiments.runs import open_run
 from explaind.runtime.durable import once, workspace
 from explaind.stages import accumulate, influence, phases, record, window
 from explaind.store import read_dataset
@@ -46,7 +47,7 @@ STAGE = Stage(
 #: What is kept of a run: of the same kinds as the explained run's own files.
 KEPT = (
     "metrics.csv", "summary.json", "phases.json", "replay.csv", "influence.zarr", "structure.csv", "periodicity.csv",
-    "frequencies.csv",
+    "frequencies.csv", "labels.json",
 )  # fmt: skip
 #: Columns of replay.csv: how an update was checked ("norms", or "gradients" for those of windows), the relative error that was
 #: found, and the largest that was accepted.
@@ -121,6 +122,9 @@ def _explain(config: Mapping[str, Any], at: Path) -> None:
     at_steps = at / "frequencies.csv"
     once("frequencies", [at_steps], lambda: frequencies.write(config, trajectory=trajectory, output=at_steps))
     _note_checks(at / "influence.zarr", list(windows.values()), at / "replay.csv")
+    write_json(
+        {"cycle": len(open_run(trajectory)[1].cycle)}, at / "labels.json"
+    )  # p, as in studies.frequencies
 
 
 def _note_checks(influences: Path, windows: Sequence[Path], output: Path) -> None:

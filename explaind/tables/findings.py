@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 from scipy.stats import binomtest
 
-from explaind.config.changes import changed
 from explaind.config.declarations import Table
 from explaind.store.files import write_csv
 from explaind.studies.claims import measure_run
@@ -25,7 +24,6 @@ TABLE = Table(
     caption="**Findings.** What the figures must show, as numbers measured in every run: how many runs show it, and a verdict "
     "on the whole.",
     inputs={"runs": "explain_run"},
-    options=("data.modulus", "study.runs"),
     requires=("study.runs", "study.periodicity"),
     columns={
         "setting": ("", "in which the runs differ from each other by their seed alone"),
@@ -67,24 +65,18 @@ RUNS = tuple(TABLE.also_columns["each"])
 MOST, HALF = 0.8, 0.5  # shares of runs that decide the verdict on the whole
 
 
-def write(config: Mapping[str, Any], *, runs: Sequence[Path], output: Path, each: Path) -> None:
+def write(*, runs: Sequence[Path], output: Path, each: Path) -> None:
     """Measure every claim in every run, and count.
 
     Args:
-        config: resolved configuration; read are `data.modulus` and `study.runs.settings`.
         runs: folders `<setting>/<seed>` of `explaind.studies.explain_run`.
         output: CSV with `COLUMNS`.
         each: CSV with `RUNS`.
     """
-    settings = config["study"]["runs"]["settings"]
     rows = []
     for run in map(Path, runs):
         setting, seed = run.parts[-2:]
-        modulus = changed(config, settings[setting], partial=True)["data"]["modulus"]
-        rows += [
-            {"setting": setting, "seed": int(seed), **asdict(finding)}
-            for finding in measure_run(run, modulus)
-        ]
+        rows += [{"setting": setting, "seed": int(seed), **asdict(finding)} for finding in measure_run(run)]
     table = pd.DataFrame(rows)
     groups = table.groupby(["setting", "figure", "claim", "measure", "expected"], sort=False)
     write_csv(pd.DataFrame([overall(*group) for group in groups], columns=COLUMNS), output)

@@ -107,6 +107,7 @@ def _write_metrics(paths: SimpleNamespace) -> None:
     phases["windows"] = {name: [100 * i, 100 * i + 20] for i, name in enumerate(FREQUENCY)}
     paths.phases.write_text(json.dumps(phases))
     paths.summary.write_text(json.dumps({"identical_to_unrecorded": True}))
+    (paths.summary.parent / "labels.json").write_text(json.dumps({"cycle": paths.config["data"]["modulus"]}))
 
 
 def _write_influence(paths: SimpleNamespace, experiment, rng: np.random.Generator) -> None:

@@ -47,22 +47,30 @@ def test_the_mean_costs_no_coefficient() -> None:
         np.testing.assert_allclose(one.coefficient, other.coefficient, atol=1e-6)
 
 
-def test_row_power_adds_up_to_the_variance() -> None:
-    rows = np.random.default_rng(1).normal(size=(P + 2, 4))
-    power, numbers = row_power(rows, P), rows[:P]
-    assert power.shape == (11,) and power.sum() == pytest.approx(((numbers - numbers.mean(0)) ** 2).sum())
-    rows[:P, 0] += 50 * np.cos(2 * np.pi * 7 * np.arange(P) / P)
-    assert row_power(rows, P).argmax() + 1 == 7
+#: The numbers in the order of their cycle: as they are, and 1…22 as powers of the generator 5.
+CYCLES = {"sums": np.arange(P), "products": np.array([pow(5, exponent, P) for exponent in range(P - 1)])}
+on_each_cycle = pytest.mark.parametrize("numbers", CYCLES.values(), ids=CYCLES)
 
 
-def test_logits_that_cycle_about_their_label() -> None:
-    labels = np.arange(60) % P
-    distance = np.arange(P + 2) - labels[:, None]
-    logits = (
-        3 * np.cos(2 * np.pi * 4 * distance / P) + 100 * labels[:, None]
-    )  # a constant of each sample is no cycle
-    power = logit_power(logits, labels, P)
-    assert power.argmax() + 1 == 4 and power[3] == pytest.approx(9 * P / 2)
+@on_each_cycle
+def test_row_power_adds_up_to_the_variance(numbers: np.ndarray) -> None:
+    rows, count = np.random.default_rng(1).normal(size=(P + 2, 4)), len(numbers)
+    power, chosen = row_power(rows, numbers), rows[numbers]
+    assert power.shape == (11,) and power.sum() == pytest.approx(((chosen - chosen.mean(0)) ** 2).sum())
+    rows[numbers, 0] += 50 * np.cos(2 * np.pi * 7 * np.arange(count) / count)
+    assert row_power(rows, numbers).argmax() + 1 == 7
+
+
+@on_each_cycle
+def test_logits_that_cycle_about_their_label(numbers: np.ndarray) -> None:
+    count = len(numbers)
+    places = np.arange(60) % count
+    logits = np.full((60, P + 2), 7.0)
+    distance = np.arange(count) - places[:, None]
+    logits[:, numbers] = 3 * np.cos(2 * np.pi * 4 * distance / count)
+    logits += 100 * places[:, None]  # a constant of each sample is no cycle
+    power = logit_power(logits, numbers[places], numbers)
+    assert power.argmax() + 1 == 4 and power[3] == pytest.approx(9 * count / 2)
     assert np.delete(power, 3).max() < 1e-12 * power[3]
 
 

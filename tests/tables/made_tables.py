@@ -196,7 +196,7 @@ def _findings_transplant(results: SimpleNamespace, folder: Path) -> dict[str, ob
 WRITE: dict[str, Callable[[SimpleNamespace, Path], dict[str, object]]] = {
     "certificate": lambda r, f: {"certificates": [r.certificate]},
     "extrapolation": lambda r, f: {"intervals": [_interval(f)]},
-    "findings": lambda r, f: {"config": r.config, "runs": r.runs},
+    "findings": lambda r, f: {"runs": r.runs},
     "findings_outputs": lambda r, f: {
         "importances": r.importances,
         "metrics": r.metrics,

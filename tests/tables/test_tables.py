@@ -69,7 +69,7 @@ def test_structure_finds_the_planted_cycles(results):
 
 def write_findings(results, folder, *, runs=None):
     outputs = {name: folder / f"{name}.csv" for name in ("output", "each")}
-    findings.write(results.config, runs=runs or results.runs, **outputs)
+    findings.write(runs=runs or results.runs, **outputs)
     return (pd.read_csv(path).set_index("claim") for path in outputs.values())
 
 
