@@ -10,7 +10,8 @@ import pytest
 from filelock import FileLock, Timeout
 
 from tests.cluster.running import Cluster, make_cluster
-from tests.cluster.slurm import NoCluster, Slurm, obstacle
+from tests.cluster.site import NoCluster, obstacle
+from tests.cluster.slurm import Slurm
 
 
 def without_cluster(reason: str) -> None:

@@ -7,7 +7,8 @@ import signal
 import pytest
 
 from tests.cluster.running import Cluster
-from tests.cluster.slurm import NODE, call
+from tests.cluster.site import NODE
+from tests.cluster.slurm import call
 
 pytestmark = pytest.mark.cluster
 
