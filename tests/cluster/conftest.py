@@ -10,7 +10,8 @@ import pytest
 from filelock import FileLock, Timeout
 
 from tests.cluster.running import Cluster, make_cluster
-from tests.cluster.slurm import NoCluster, Slurm, obstacle
+from tests.cluster.site import NoCluster, obstacle
+from tests.cluster.slurm import Slurm
 
 
 def without_cluster(reason: str) -> None:
@@ -42,18 +43,16 @@ def slurm() -> Iterator[Slurm]:
 
 
 @pytest.fixture(scope="module")
-def cluster(slurm: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
-    """A copy of the project that the tests of one file run on the cluster."""
+def project_on_cluster(slurm: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    """A copy of the project that the tests of one file share."""
     return make_cluster(slurm, tmp_path_factory.mktemp("cluster"))
 
 
-@pytest.fixture(autouse=True)
-def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
-    """No job of one test runs on into the next, whether it passed or not."""
-    yield
-    if "slurm" in request.fixturenames:
-        cluster: Slurm = request.getfixturevalue("slurm")
-        cluster.cancel_all()
+@pytest.fixture
+def cluster(project_on_cluster: Cluster) -> Iterator[Cluster]:
+    """That copy on the cluster; nothing of one test runs on into the next, whether it passed or not."""
+    yield project_on_cluster
+    project_on_cluster.clear()
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,7 @@ class Cluster:
 
     slurm: Slurm
     project: Project
+    runs: list[Run] = field(default_factory=list)
 
     @property
     def toys(self) -> Path:
@@ -77,7 +78,18 @@ class Cluster:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        return Run(process, log, self.slurm)
+        self.runs.append(Run(process, log, self.slurm))
+        return self.runs[-1]
+
+    def clear(self) -> None:
+        """End what a test that failed has left: first who would submit again, then the jobs; and its lock."""
+        for run in self.runs:
+            if run.process.poll() is None:
+                run.process.kill()
+                run.process.wait()
+        self.runs.clear()
+        self.slurm.cancel_all()
+        shutil.rmtree(self.project.root / ".snakemake/locks", ignore_errors=True)
 
     def start_toys(self, *names: str, options: tuple[str, ...] = (), overrides: str = "") -> Run:
         """Start the toy jobs of these names ("long-a")."""
