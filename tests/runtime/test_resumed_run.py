@@ -64,7 +64,7 @@ def _intervention(toy: SimpleNamespace, at: Path) -> None:
 STAGES: dict[str, Callable[[SimpleNamespace, Path], Any]] = {
     "train": lambda toy, at: train.write(toy.config, seed=3, metrics=at / FIRST, summary=at / "s.json"),
     "certify": lambda toy, at: certify.write(toy.config, trajectory=toy.trajectory, output=at / FIRST),
-    "influence": lambda toy, at: influence.write(toy.config, **toy.run, start=2, stop=7, output=at / FIRST),
+    "influence": lambda toy, at: influence.write(toy.config, **toy.run, start=2, stop=5, output=at / FIRST),
     "quadrature": lambda toy, at: quadrature.write(
         toy.config, trajectory=toy.trajectory, nodes=2, output=at / FIRST
     ),
