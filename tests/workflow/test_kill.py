@@ -5,12 +5,16 @@ The short form is part of every test run; the long one, `make test-kill`, kills 
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from explaind.config import compose
+from explaind.config.declarations import stages
+from explaind.config.graph import settings
 from explaind.runtime.locks import hold_folder
 from explaind.stages import certify, record
 from explaind.store.files import write_json
@@ -28,10 +32,15 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, bytes]:
     """What the stages write that the short form runs."""
     folder = tmp_path_factory.mktemp("alone") / "grokking"
     config = compose("grokking", "smoke", OVERRIDES)
+
+    def seen(stage: str) -> dict[str, Any]:
+        """The part of the configuration that a job of the stage sees."""
+        return {**json.loads(settings(config, stages()[stage])), "execution": config["execution"]}
+
     write_json({"seed": 3}, folder / "chosen.json")
     own = {"trajectory": folder / "trajectory.zarr", "summary": folder / "trajectory.json"}
-    record.write(config, selection=folder / "chosen.json", **own, metrics=folder / "metrics.csv")
-    certify.write(config, trajectory=own["trajectory"], output=folder / "certificate.zarr")
+    record.write(seen("record"), selection=folder / "chosen.json", **own, metrics=folder / "metrics.csv")
+    certify.write(seen("certify"), trajectory=own["trajectory"], output=folder / "certificate.zarr")
     (folder / "chosen.json").unlink()
     return kept(folder.parent)
 
@@ -50,20 +59,32 @@ def test_a_workflow_that_was_killed_gives_the_same_bytes(resumed: Project, alone
     assert [name for name in alone if results[name] != alone[name]] == []
 
 
+@pytest.mark.parametrize(
+    "damage",
+    ["missing", *(pytest.param(name, marks=pytest.mark.kill) for name in ("flip", "cut", "left over"))],
+)
 def test_a_damaged_store_is_named_and_made_again_on_request(
-    resumed: Project, alone: dict[Path, bytes]
+    resumed: Project, alone: dict[Path, bytes], damage: str
 ) -> None:
-    """The trajectory is damaged, in four ways at once; the next stage reads it, says so, and says the command."""
+    """The next stage that reads it says so, and says the command; a temporary file in it is no damage."""
     store = resumed.root / "results/grokking/trajectory.zarr"
-    chunk = next(path for path in sorted(store.rglob("c/*")) if path.is_file() or path.is_dir())
-    shutil.rmtree(chunk) if chunk.is_dir() else chunk.unlink()
+    chunk = next(path for path in sorted((store / "parameters/c").rglob("*")) if path.is_file())
+    content = bytearray(chunk.read_bytes())
+    content[len(content) // 2] ^= 1
+    {
+        "missing": chunk.unlink,
+        "flip": lambda: chunk.write_bytes(content),
+        "cut": lambda: (store / "manifest.json").write_text((store / "manifest.json").read_text()[:-9]),
+        "left over": (store / "manifest.json.partial").touch,
+    }[damage]()
     shutil.rmtree(resumed.root / CERTIFICATE)
-    failed = resumed.run(CERTIFICATE, config=SHORT)
-    assert failed.returncode == 1 and "results/grokking/trajectory.zarr" in failed.stdout
-    command = "--forcerun results/grokking/trajectory.zarr"
-    assert f"In the workflow: snakemake --cores 2 {command}" in failed.stdout
-    again = resumed.run(CERTIFICATE, *command.split(), config=SHORT)
-    assert again.returncode == 0, again.stdout[-6000:]
+    first = resumed.run(CERTIFICATE, config=SHORT)
+    if damage != "left over":
+        assert first.returncode == 1 and "results/grokking/trajectory.zarr" in first.stdout
+        command = "--forcerun results/grokking/trajectory.zarr"
+        assert f"In the workflow: snakemake --cores 2 {command}" in first.stdout
+        again = resumed.run(CERTIFICATE, *command.split(), config=SHORT)
+        assert again.returncode == 0, again.stdout[-6000:]
     results = kept(resumed.root / "results")
     assert [name for name in alone if results[name] != alone[name]] == []
 
