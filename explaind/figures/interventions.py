@@ -41,7 +41,7 @@ COLOURS = {
 }  # fmt: skip
 MARKERS = ("o", "^", "s", "D", "v", "P", "X")
 NAMES = {
-    "layer": "layers", "head": "attention heads", "neuron": "neurons", "parameter": "single parameters",
+    "layer": "layers", "head": "heads", "neuron": "neurons", "parameter": "single parameters",
     "component": "components", "tensor": "single tensors",
     "random samples": "random samples", "ranked samples": "samples by rank", "language": "languages",
 }  # fmt: skip
