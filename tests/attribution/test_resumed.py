@@ -23,7 +23,7 @@ QUERIES: dict[str, dict[str, Any]] = {
     "reverse": {"keep": ("parameter", "test"), "target": "loss"},
     "adjoint": {"keep": ("layer", "train", "test", "output")},
     "adjoint with a tail": {"keep": ("train", "test"), "steps": slice(3, 6), "tail_tolerance": 1e-9},
-    "adjoint, chosen steps": {"keep": ("train", "output"), "steps": [1, 4], "importance": ("output",)},
+    "adjoint, chosen steps": {"keep": ("train",), "steps": [1, 4], "importance": ("output",)},
     "by sample": {"keep": ("step", "train", "test"), "lineage": "sample", "steps": slice(2, 6)},
     "chosen samples": {"keep": ("train", "test"), "steps": slice(2, 6), "samples": slice(3)},
     "buffered": {"keep": ("step", "train", "test"), "steps": slice(2, 6)},
