@@ -60,13 +60,13 @@ def comparison(jobs: Sequence[Job], configs: Mapping[str, Mapping[str, Any]]) ->
         jobs, configs: as of `plan_text`.
     """
     groups: dict[tuple[str, str], list[tuple[float, str, float, float]]] = {}
+    rows: list[tuple[str, ...]] = []
     for job in jobs:
         if (record := read_record(job.record)) is not None:
-            expected = declared(job.stage, configs.get(job.experiment), job.wildcards)
-            groups.setdefault((job.experiment, job.stage), []).append((*expected, *record))
-    rows = []
+            cost = declared(job.stage, configs.get(job.experiment), job.wildcards)
+            groups.setdefault((job.experiment, job.stage), []).append((*cost, *record))
     for key, found in sorted(groups.items()):
-        expected, seconds = (sum(one[i] for one in found) for i in (0, 2))  # type: ignore[misc]
+        expected, seconds = sum(one[0] for one in found), sum(one[2] for one in found)
         memories = [one[3] for one in found if one[3] == one[3]]
         costs = " and ".join(sorted({one[1] for one in found}))
         memory = f"{max(memories):.0f}" if memories else ""
