@@ -22,8 +22,7 @@ UPDATES, TESTS, BLOCK = 6, 11, 6
 WHOLE = [(0, UPDATES, 0, TESTS)]
 CUTS = {
     "updates": [(1, UPDATES, 0, TESTS), (0, 1, 0, TESTS)],
-    "test samples": [(0, UPDATES, 0, 6), (0, UPDATES, 6, TESTS)],
-    "both": [(2, 6, 0, 6), (6, 9, 0, TESTS), (2, 5, 6, TESTS), (5, 6, 6, TESTS), (0, 2, 0, TESTS)],
+    "updates and test samples": [(2, 6, 0, 6), (6, 9, 0, TESTS), (2, 6, 6, TESTS), (0, 2, 0, TESTS)],
 }  # fmt: skip
 
 
