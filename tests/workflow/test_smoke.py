@@ -37,6 +37,7 @@ FIGURES = (
     | {
         "fig03a_outputs",
         "frequencies_figure",
+        "frequencies_runs",
         "fig03a",
         "fig03a_runs",
         "replay_grokking",
@@ -48,7 +49,8 @@ FIGURES = (
     }
 )
 SPECTRA = {"spectra", "fig12_outputs", "lasso_outputs", "findings_outputs"}
-FROM_RUNS = {"explain_run", "fig03a_runs", "findings", "timings"}
+RUNS = {"explain_run", "fig03a_runs", "frequencies_runs", "findings"}
+FROM_RUNS = RUNS | {"timings"}
 TABLES = {
     "table01_fidelity",
     "certificate",
@@ -166,7 +168,7 @@ def test_nothing_is_left_to_do(finished: Project) -> None:
             {"influence", "accumulate", "fig03a", "fidelity", "table01_fidelity"} | FROM_RUNS,
         ),
         ("verify.tolerance=0.002", EVERYTHING - {"train", "select", "record", "phases", "seeds"} - MOVED
-         - {"frequencies", "frequencies_table", "frequencies_figure"}),
+         - RUNS - {"frequencies", "frequencies_table", "frequencies_figure"}),
         ("study.transplant.settle=7", {"transplant", "transplants", "fig03b", "fig11", "findings_transplant", "timings"}),
         ("study.swap.seed=7", {"swap", "swap_errors", "fig10", "swap_curve", "findings_transplant", "timings"}),
         ("study.proportionality.resamples=41", {"proportionality", "findings_proportionality", "interventions_grokking"}),
@@ -177,11 +179,12 @@ def test_nothing_is_left_to_do(finished: Project) -> None:
         ("study.windows.width=5", EVERYTHING - {"train", "select", "record", "certify", "influence", "accumulate"}
          - {"quadrature", "importances", "frequencies", "frequencies_table"}
          - {"seeds", "certificate", "fidelity", "table01_fidelity", "replay_grokking"}),
-        ("select.fallback=refuse", EVERYTHING - {"train", "explain_run", "fig03a_runs", "findings"}),
+        ("select.fallback=refuse", EVERYTHING - {"train"} - RUNS),
         ("study.outputs.stride=9", {"importances", "fig03a_outputs", "findings_outputs", "timings"}),
         ("study.outputs.width=2", {"outputs", "spectra", "structure_outputs", "lasso_outputs", "findings_outputs", "timings"}
          | FROM_OUTPUTS),
-        ("study.frequencies.stride=9", {"frequencies", "frequencies_table", "frequencies_figure", "findings_outputs", "timings"}),
+        ("study.frequencies.stride=9",
+         {"frequencies", "frequencies_table", "frequencies_figure", "findings_outputs"} | FROM_RUNS),
         ("model.hidden=20", EVERYTHING),
         ("execution.chunk_steps=8", set()),
     ],
