@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -31,21 +30,20 @@ TIMED = {
 
 
 def interrupt(
-    project: Project, targets: tuple[str, ...], config: tuple[str, ...], kills: int, seed: int, most: int = 25
+    project: Project, targets: tuple[str, ...], config: tuple[str, ...], moments: Sequence[int]
 ) -> int:
-    """Run targets to their end, although the workflow and its jobs are killed; how often they were.
+    """Run targets to their end, although the workflow and its jobs are killed at each moment; how often they were.
 
-    A moment is a number of files that have appeared since the last start: a seeded one of at most `most`, so that it lies
-    within jobs, and does not depend on how fast the machine is. SIGKILL and SIGTERM take turns, and go to all processes.
+    A moment is a number of files that have appeared since the last start, so that it lies within jobs and does not depend on
+    how fast the machine is. SIGKILL and SIGTERM take turns, and go to all processes.
     """
-    chance = random.Random(seed)
-    for number in range(kills):
+    for number, files in enumerate(moments):
         kind = (signal.SIGKILL, signal.SIGTERM)[number % 2]
-        if not _killed(project, targets, config, chance.randint(1, most), kind):
+        if not _killed(project, targets, config, files, kind):
             return number
     last = project.run(*targets, "--rerun-incomplete", config=config)
     assert last.returncode == 0, last.stdout[-6000:]
-    return kills
+    return len(moments)
 
 
 def _killed(

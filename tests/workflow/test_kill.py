@@ -6,6 +6,7 @@ The short form is part of every test run; the long one, `make test-kill`, kills 
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from tests.workflow.kills import interrupt, kept
 OVERRIDES = ("train.stop_accuracy=null", "train.max_steps=12", "train.seeds=[3]", "execution.save_every=0",
              "execution.chunk_steps=2")  # fmt: skip
 SHORT = ("scale=smoke", "experiment=grokking", f"overrides={list(OVERRIDES)}")
+MOMENTS = (9, 30)  # files; the choice of the seed makes five
 CERTIFICATE = "results/grokking/certificate.zarr"
 
 
@@ -47,8 +49,8 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, bytes]:
 
 @pytest.fixture(scope="module")
 def resumed(project: Project) -> Project:
-    """The project after three attempts that were killed, and the one that ended."""
-    assert interrupt(project, (CERTIFICATE,), SHORT, kills=3, seed=1, most=12) == 3
+    """The project after two attempts that were killed, early and late in the recording, and the one that ended."""
+    assert interrupt(project, (CERTIFICATE,), SHORT, MOMENTS) == len(MOMENTS)
     return project
 
 
@@ -111,7 +113,9 @@ def test_the_whole_workflow_can_be_killed_anywhere(project: Project, tmp_path: P
     assert result.returncode == 0, result.stdout[-6000:]
     shutil.rmtree(project.root / "results", ignore_errors=True)
     shutil.rmtree(project.root / ".snakemake", ignore_errors=True)
-    assert interrupt(project, ("tables",), LONG, kills=20, seed=2) == 20
+    chance = random.Random(2)
+    moments = [chance.randint(1, 40) for _ in range(20)]
+    assert interrupt(project, ("tables",), LONG, moments) == 20
     expected, results = kept(undisturbed.root / "results"), kept(project.root / "results")
     assert set(results) == set(expected)
     assert [name for name in expected if results[name] != expected[name]] == []
