@@ -35,7 +35,7 @@ GPU = 40.0
 RATES: dict[str, dict[str, float]] = {
     "grokking": {
         "": 5.8e-6, "train": 5.8e-6, "record": 4.5e-6, "certify": 4.3e-6, "transplant": 4.1e-6, "swap": 2.0e-5,
-        "explain_run": 3.2e-6,
+        "explain_run": 3.2e-6, "intervention": 2.7e-5,
     },
     "mnist": {"": 3.0e-5, "record": 2.5e-5, "train": 2.5e-5, "retrain": 5.6e-5, "pruning": 6.7e-5, "intervention": 9.1e-5},
     "mnist_long": {"": 3.0e-5, "record": 2.5e-5, "train": 2.5e-5},
