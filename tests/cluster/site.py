@@ -37,7 +37,8 @@ TaskPlugin=task/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
 GresTypes=gpu
-ReturnToService=2
+# A node that is down stays down until it is told otherwise.
+ReturnToService=0
 SlurmdTimeout=60
 # squeue --states=all shows ended jobs for so long; Snakemake asks it for the state of its jobs.
 MinJobAge=3600
