@@ -147,7 +147,7 @@ class Credits:
         for indices, x, delta in gradients.cotangents(s):
             places = indices if self._problem.chosen is None else self._problem.chosen.places(indices)
             inside = torch.nonzero((places >= part.start) & (places < part.stop)).squeeze(1)
-            for few in inside.split(BLOCK):
+            for few in inside.split(BLOCK) if len(inside) else ():  # of nothing, torch makes one empty part
                 yield places[few], gradients.samples(theta, x[few], delta[few])
 
     def _product(self, kernel: Tensor, adjoint: Tensor, indices: Tensor, gradients: Tensor) -> None:

@@ -12,6 +12,7 @@ from explaind.errors import QueryError
 from tests.attribution.tiny import Run, record_run
 
 CHOSEN = [5, 0, 3]  # in an order of their own
+BATCHES = [[0, 1, 2, 3], [4, 6], [2, 0, 5], [6, 1, 2, 4], [0, 2, 4, 6], [1, 3, 5]]  # two without any of them
 KEEPS = [
     (("layer", "train", "test"), "update"),
     (("train", "test", "output"), "update"),
@@ -29,7 +30,8 @@ OPTIMIZERS = {
 
 @pytest.fixture(scope="module", params=OPTIMIZERS)
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return record_run(tmp_path_factory.mktemp("chosen") / "run.zarr", OPTIMIZERS[request.param], steps=6)
+    path = tmp_path_factory.mktemp("chosen") / "run.zarr"
+    return record_run(path, OPTIMIZERS[request.param], batches=BATCHES)
 
 
 def ask(run: Run, **options: object) -> xr.Dataset:

@@ -35,8 +35,12 @@ def test_completeness(terms):
 def test_recording_and_replay():
     assert exactness.recording_changes_nothing(True).verdict == REPRODUCED
     assert exactness.recording_changes_nothing(False).verdict == NOT_REPRODUCED
-    assert exactness.updates_are_rebuilt(np.full(5, 1e-7), 1e-3, True).verdict == REPRODUCED
-    assert exactness.updates_are_rebuilt(np.full(5, 1e-2), 1e-3, False).verdict == NOT_REPRODUCED
+    checks = pd.DataFrame({"check": ["norms"] * 5 + ["gradients"] * 2, "relative": 1e-7, "accepted": 1e-3})
+    assert exactness.updates_are_rebuilt(checks).verdict == REPRODUCED
+    assert exactness.updates_are_rebuilt(checks.head(5)).verdict == NOT_REPRODUCED, "none was rebuilt"
+    for row in (2, 6):
+        wrong = checks.assign(relative=checks.relative.where(checks.index != row, 1e-2))
+        assert exactness.updates_are_rebuilt(wrong).verdict == NOT_REPRODUCED
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def test_all_seeds_end_once_the_last_has_settled(
             right = update == 4 if network.seed == 101 else update >= late
             yield update, 1.0, 0.5, 1.0, 0.96 if right else 0.95
 
-    monkeypatch.setattr(transplant, "train_rows", scripted)
+    monkeypatch.setattr(transplant, "train_unrecorded", scripted)
     run, experiment = open_run(made.run)
     options = {**made.config["study"]["transplant"], "updates": 61, "evaluate_every": 2, "settle": 6}
     table = transplant.curves(run, experiment, options, layers=INNER, step=12)
@@ -186,7 +186,7 @@ def test_what_cannot_be_moved_is_refused_before_training(
     checkpoint: str,
     says: str,
 ) -> None:
-    monkeypatch.setattr(transplant, "train_rows", lambda *_: pytest.fail("it trained"))
+    monkeypatch.setattr(transplant, "train_unrecorded", lambda *_: pytest.fail("it trained"))
     with pytest.raises(ConfigError) as caught:
         trained(made, tmp_path / "t.csv", checkpoint, **options)
     assert says in str(caught.value) and not (tmp_path / "t.csv").exists()

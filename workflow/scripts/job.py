@@ -18,15 +18,8 @@ from explaind.runtime.leftovers import remove_half_written
 from explaind.runtime.locks import hold_log
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-NUMBERS = (
-    "seed",
-    "start",
-    "stop",
-    "nodes",
-    "split",
-    "tests_from",
-    "tests_to",
-)  # wildcards that count; all others are names
+#: Wildcards that count; all others are names.
+NUMBERS = ("seed", "start", "stop", "nodes", "split", "tests_from", "tests_to")
 
 
 @contextmanager
