@@ -13,6 +13,8 @@ from pathlib import Path
 
 import psutil
 
+from explaind.store import canonical_json
+from explaind.store.files import read_json
 from tests.workflow.conftest import Project
 
 PATIENCE = 600  # seconds without a new file: then the workflow hangs
@@ -109,12 +111,11 @@ def _files(project: Project) -> Iterator[Path]:
 
 
 def kept(results: Path) -> dict[Path, bytes]:
-    """The bytes of every table and store; pictures and pages are made of these."""
-    files = (
-        path
-        for path in results.rglob("*")
-        if path.is_file() and not TIMED & set(path.relative_to(results).parts)
-    )
+    """The bytes of every table and store; pictures and pages are made of these. Of manifests, what they say: not the order."""
+    files = (path for path in results.rglob("*") if path.is_file())
+    named = {path.relative_to(results): path for path in files if path.suffix not in (".pdf", ".html")}
     return {
-        path.relative_to(results): path.read_bytes() for path in files if path.suffix not in (".pdf", ".html")
+        name: canonical_json(read_json(path)).encode() if name.name == "manifest.json" else path.read_bytes()
+        for name, path in named.items()
+        if not TIMED & set(name.parts)
     }
