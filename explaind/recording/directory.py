@@ -118,9 +118,8 @@ class Directory:
                 expected="a new path",
                 remedy="pass resume=True to continue a recording, overwrite=True to replace it, or another path",
             )
-        begun = (
-            self.path / JOURNAL
-        ).exists()  # written first: a recording killed while it was created has no more
+        # The journal is written first: a recording that was killed while it was created has no more, or only the beginning of it.
+        begun = any((self.path / name).exists() for name in (JOURNAL, f"{JOURNAL}.partial"))
         if not begun:
             read_manifest(
                 self.path, KIND

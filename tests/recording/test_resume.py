@@ -131,6 +131,26 @@ def test_resuming_a_run_that_never_began(tmp_path: Path) -> None:
     Trajectory(half).verify()
 
 
+@pytest.mark.parametrize("left", ["journal.jsonl.partial", "journal.jsonl"])
+def test_a_recording_that_was_killed_while_it_was_created_begins_again(tmp_path: Path, left: str) -> None:
+    """Nothing else is in its folder then; a folder with anything else is no recording, and stays as it is."""
+    for overwrite in (True, False):
+        path = tmp_path / f"{left}-{overwrite}.zarr"
+        path.mkdir()
+        (path / left).touch()
+        model = mlp()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+        with record(path, model, optimizer, overwrite=overwrite, resume=not overwrite) as recorder:
+            Run(model, optimizer).train(3, recorder)
+        assert Trajectory(path).n_steps == 3
+    foreign = tmp_path / "notes"
+    foreign.mkdir()
+    (foreign / "thesis.txt").touch()
+    with pytest.raises(StoreError), record(foreign, model, optimizer, overwrite=True):
+        pass
+    assert (foreign / "thesis.txt").exists()
+
+
 def test_a_damaged_resume_point_falls_back_to_the_one_before(tmp_path: Path) -> None:
     path = tmp_path / "run.zarr"
     trained(path, 12)

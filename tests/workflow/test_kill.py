@@ -1,6 +1,6 @@
 """A workflow that is killed at any moment ends, after it was started again, with the results of one that was left alone.
 
-The short form is part of every test run; the long one, `make test-kill`, kills the whole workflow at toy size twenty times.
+On request, `make test-kill`: a recording is killed twice, and the whole workflow at toy size twenty times.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from explaind.stages import certify, record
 from explaind.store.files import write_json
 from tests.workflow.conftest import Project, copy_project
 from tests.workflow.kills import interrupt, kept
+
+pytestmark = pytest.mark.kill
 
 OVERRIDES = ("train.stop_accuracy=null", "train.max_steps=12", "train.seeds=[3]", "execution.save_every=0",
              "execution.chunk_steps=2")  # fmt: skip
@@ -63,7 +65,7 @@ def test_a_workflow_that_was_killed_gives_the_same_bytes(resumed: Project, alone
 
 @pytest.mark.parametrize(
     "damage",
-    ["missing", *(pytest.param(name, marks=pytest.mark.kill) for name in ("flip", "cut", "left over"))],
+    ["missing", "flip", "cut", "left over"],
 )
 def test_a_damaged_store_is_named_and_made_again_on_request(
     resumed: Project, alone: dict[Path, bytes], damage: str
@@ -106,7 +108,6 @@ def test_two_workflows_do_not_write_one_folder_of_results(resumed: Project, tmp_
 LONG = ("scale=smoke", "experiment=[grokking,eurollm]", 'overrides=["execution.save_every=0"]')
 
 
-@pytest.mark.kill
 def test_the_whole_workflow_can_be_killed_anywhere(project: Project, tmp_path: Path) -> None:
     undisturbed = copy_project(tmp_path / "undisturbed")
     result = undisturbed.run("tables", config=LONG)
