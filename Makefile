@@ -22,7 +22,7 @@ figures: $(STAMP) ## every figure and table of the paper that is implemented, an
 	$(SNAKEMAKE) all
 
 plan: $(STAMP) ## what `make figures` would cost: jobs, hours, memory, disk, wall time
-	$(SNAKEMAKE) --quiet host progress reason rules -- plan
+	$(SNAKEMAKE) --nolock --quiet host progress reason rules -- plan
 
 test: $(STAMP) ## all tests, the whole workflow at toy size included
 	$(BIN)/python -m pytest -n $(or $(WORKERS),auto) --dist loadfile --no-loadscope-reorder

@@ -130,7 +130,7 @@ def make_cluster(slurm: Slurm, folder: Path) -> Cluster:
 
 
 #: What differs between two runs of the same: records of times, and of how it was made.
-OF_THE_RUN = ("logs", "benchmarks", "report.html", "tables/timings.csv", "report/timings.html")
+OF_THE_RUN = (".lock", "logs", "benchmarks", "report.html", "tables/timings.csv", "report/timings.html")
 
 
 def results_of(folder: Path) -> dict[str, bytes]:

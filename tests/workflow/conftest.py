@@ -20,6 +20,7 @@ from explaind.config.graph import made
 
 ROOT = Path(__file__).parents[2]
 PLANNER = Path(__file__).with_name("planner.py")
+WARM = Path(__file__).with_name("warm.py")
 PARTS = ("Snakefile", "conf", "workflow", "explaind")
 
 
@@ -35,10 +36,12 @@ class Project:
         *arguments: str,
         config: tuple[str, ...] = ("scale=smoke", "experiment=grokking"),
         environment: dict[str, str] | None = None,
+        cold: bool = False,
     ) -> subprocess.CompletedProcess[str]:
-        """Snakemake on two cores; its standard error is part of `stdout`."""
+        """Snakemake on two cores; its standard error is part of `stdout`. Where `cold`, every job starts Python as a user's does."""
+        snakemake = ("-m", "snakemake") if cold else (str(WARM),)
         return subprocess.run(
-            [sys.executable, "-m", "snakemake", *_command_line(arguments, config)],
+            [sys.executable, *snakemake, *_command_line(arguments, config)],
             cwd=self.root,
             env=self._environment(environment),
             stdout=subprocess.PIPE,

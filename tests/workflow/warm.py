@@ -1,0 +1,65 @@
+"""Snakemake's command line, with jobs that start in a hundredth of the time: each is forked from a process that has imported torch.
+
+A job of the toy workflow computes for a second and imports for three. What a job does is the same, and so are its log, its exit
+status and its benchmark record; the kill tests, the cluster and the added experiment start their jobs as users do.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import runpy
+import sys
+from pathlib import Path
+from subprocess import CalledProcessError
+from typing import Any
+
+FORKS = multiprocessing.get_context("forkserver")
+#: What jobs import. None of it starts a thread, which a fork would lose.
+PRELOADED = (
+    "torch._dynamo",  # functional gradients and optimizers import it
+    "torch._decomp.decompositions_for_jvp",  # forward mode does
+    "pandas",
+    "zarr",
+    "xarray",
+    "scipy.stats",
+    "scipy.signal",
+    "matplotlib.pyplot",
+    "snakemake.script",
+)
+
+
+def run_script(script: str, environment: dict[str, str], threads: int) -> None:
+    """What `python script` does, in a process that has the libraries."""
+    import torch
+
+    os.environ.update(environment)
+    torch.set_num_threads(threads)  # OMP_NUM_THREADS was read when torch was imported
+    sys.argv, sys.path[0] = [script], str(Path(script).parent)
+    runpy.run_path(script, run_name="__main__")
+
+
+def execute_script(self: Any, script: str, edit: bool = False) -> None:
+    """In place of `PythonScript.execute_script`, which starts Python anew."""
+    from snakemake.benchmark import benchmarked
+
+    process = FORKS.Process(
+        target=run_script, args=(script, {"TMPDIR": self.resources["tmpdir"]}, self.threads)
+    )
+    process.start()
+    if self.bench_record is None:
+        process.join()
+    else:
+        with benchmarked(process.pid, self.bench_record):
+            process.join()
+    if process.exitcode:
+        raise CalledProcessError(process.exitcode, script)
+
+
+if __name__ == "__main__":
+    from snakemake.cli import main
+    from snakemake.script import PythonScript
+
+    FORKS.set_forkserver_preload(list(PRELOADED))
+    PythonScript.execute_script = execute_script
+    main()
