@@ -36,7 +36,7 @@ def test_a_job_put_back_into_the_queue_runs_again(cluster: Cluster) -> None:
 def test_a_workflow_gives_what_it_gives_on_one_machine(cluster: Cluster, copy: Path) -> None:
     target = "results/grokking/selection.json"
     cluster.start(target).finish()
-    local = copy_project(copy).run(target)
+    local = copy_project(copy).run(target, cold=True)
     assert local.returncode == 0, local.stdout[-6000:]
     here = results_of(copy / "results")
     there = {

@@ -35,7 +35,7 @@ def test_it_is_one_of_all_experiments(extended: Project) -> None:
 
 
 def test_it_runs_to_figures_tables_and_report(extended: Project) -> None:
-    result = extended.run("report", config=("scale=smoke", "experiment=parity"), cold=True)
+    result = extended.run("report", config=("scale=smoke", "experiment=parity"))
     assert result.returncode == 0, result.stdout[-6000:]
     results = extended.root / "results"
     assert {path.stem for path in (results / "figures").glob("*.png")} == {

@@ -241,7 +241,9 @@ def test_rewording_a_comment_reruns_nothing(finished: Project, edit: Edit) -> No
 def test_a_seed_that_fails_the_rule_is_refused_in_a_sentence(finished: Project) -> None:
     """Last in the file: it runs a job, which removes the selection it cannot make."""
     result = finished.run(
-        "results/grokking/selection.json", config=("scale=smoke", "overrides=select.fallback=refuse")
+        "results/grokking/selection.json",
+        config=("scale=smoke", "overrides=select.fallback=refuse"),
+        cold=True,
     )
     assert result.returncode == 1
     assert "No seed reached the stopping rule" in result.stdout

@@ -1,7 +1,7 @@
 """Snakemake's command line, with jobs that start in a hundredth of the time: each is forked from a process that has imported torch.
 
 A job of the toy workflow computes for a second and imports for three. What a job does is the same, and so are its log, its exit
-status and its benchmark record; the kill tests, the cluster and the added experiment start their jobs as users do.
+status and its benchmark record; the kill tests and the tests on a cluster start their jobs as users do.
 """
 
 from __future__ import annotations
