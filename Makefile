@@ -4,7 +4,7 @@ CORES ?= all
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/default --cores $(CORES)
+SNAKEMAKE := $(BIN)/python workflow/warm.py --workflow-profile workflow/profiles/default --cores $(CORES)
 
 .DEFAULT_GOAL := help
 .PHONY: help figures plan test test-cluster test-kill bench docs lint wheel-check clean
@@ -22,7 +22,7 @@ figures: $(STAMP) ## every figure and table of the paper that is implemented, an
 	$(SNAKEMAKE) all
 
 plan: $(STAMP) ## what `make figures` would cost: jobs, hours, memory, disk, wall time
-	$(SNAKEMAKE) --nolock --quiet host progress reason rules -- plan
+	$(BIN)/snakemake --workflow-profile workflow/profiles/default --cores $(CORES) --nolock --quiet host progress reason rules -- plan
 
 test: $(STAMP) ## all tests, the whole workflow at toy size included
 	$(BIN)/python -m pytest -n $(or $(WORKERS),auto) --dist loadfile --no-loadscope-reorder

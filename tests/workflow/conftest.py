@@ -20,7 +20,6 @@ from explaind.config.graph import made
 
 ROOT = Path(__file__).parents[2]
 PLANNER = Path(__file__).with_name("planner.py")
-WARM = Path(__file__).with_name("warm.py")
 PARTS = ("Snakefile", "conf", "workflow", "explaind")
 
 
@@ -38,8 +37,8 @@ class Project:
         environment: dict[str, str] | None = None,
         cold: bool = False,
     ) -> subprocess.CompletedProcess[str]:
-        """Snakemake on two cores; its standard error is part of `stdout`. Where `cold`, every job starts Python as a user's does."""
-        snakemake = ("-m", "snakemake") if cold else (str(WARM),)
+        """`make figures` on two cores, with standard error in `stdout`; where `cold`, plain Snakemake, whose jobs start Python."""
+        snakemake = ("-m", "snakemake") if cold else ("workflow/warm.py",)
         return subprocess.run(
             [sys.executable, *snakemake, *_command_line(arguments, config)],
             cwd=self.root,

@@ -1,7 +1,8 @@
-"""Snakemake's command line, with jobs that start in a hundredth of the time: each is forked from a process that has imported torch.
+"""Snakemake's command line, with jobs that start at once: each is forked from a process that has imported the libraries.
 
-A job of the toy workflow computes for a second and imports for three. What a job does is the same, and so are its log, its exit
-status and its benchmark record; the kill tests and the tests on a cluster start their jobs as users do.
+Python, torch and the tables' libraries take three seconds of a core to import, and a workflow of 250 jobs does it 250 times. What a
+job does is the same, and so are its log, its exit status and its benchmark record, which counts the job alone. A cluster's jobs
+start Python each: they run elsewhere.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from subprocess import CalledProcessError
 from typing import Any
 
 FORKS = multiprocessing.get_context("forkserver")
-#: What jobs import. None of it starts a thread, which a fork would lose.
+#: What most jobs import. None of it starts a thread, which a fork would lose.
 PRELOADED = (
     "torch._dynamo",  # functional gradients and optimizers import it
     "torch._decomp.decompositions_for_jvp",  # forward mode does
@@ -25,6 +26,7 @@ PRELOADED = (
     "scipy.stats",
     "scipy.signal",
     "matplotlib.pyplot",
+    "threadpoolctl",
     "snakemake.script",
 )
 
@@ -32,9 +34,12 @@ PRELOADED = (
 def run_script(script: str, environment: dict[str, str], threads: int) -> None:
     """What `python script` does, in a process that has the libraries."""
     import torch
+    from threadpoolctl import threadpool_limits
 
     os.environ.update(environment)
-    torch.set_num_threads(threads)  # OMP_NUM_THREADS was read when torch was imported
+    # Libraries read the number of threads when they are imported, and that was before the job.
+    torch.set_num_threads(threads)
+    threadpool_limits(threads)
     sys.argv, sys.path[0] = [script], str(Path(script).parent)
     runpy.run_path(script, run_name="__main__")
 
@@ -61,5 +66,5 @@ if __name__ == "__main__":
     from snakemake.script import PythonScript
 
     FORKS.set_forkserver_preload(list(PRELOADED))
-    PythonScript.execute_script = execute_script
+    PythonScript.execute_script = execute_script  # Snakemake has no setting for it
     main()
