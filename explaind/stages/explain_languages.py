@@ -12,7 +12,6 @@ import xarray as xr
 from explaind.config.declarations import Stage
 from explaind.experiments.language.checkpoints import open_for
 from explaind.features.quadrature import patterson
-from explaind.runtime.allocator import keep_memory
 from explaind.store import read_dataset, write_dataset
 from explaind.updates.cross_influence import CrossInfluence, Parts, cross_influence
 
@@ -63,7 +62,6 @@ def write(
         explained: the checkpoint's store "update".
         output: the store to write.
     """
-    keep_memory()
     experiment, opened, model = open_for(config, tokens, checkpoint, checkpoints)
     device, text = next(model.parameters()).device, experiment.tokens
     sequences, languages = experiment.heldout(config["influence"]["heldout"])

@@ -8,7 +8,6 @@ from typing import Any
 
 from explaind.config.declarations import Stage
 from explaind.experiments.language.checkpoints import open_for
-from explaind.runtime.allocator import keep_memory
 from explaind.store import write_dataset
 from explaind.updates.explain import explain_update
 
@@ -49,7 +48,6 @@ def write(
         checkpoints: the folder that our own training wrote; None for other sources.
         output: the store to write.
     """
-    keep_memory()
     experiment, opened, model = open_for(config, tokens, checkpoint, checkpoints)
     device = next(model.parameters()).device
     sequences, languages = experiment.heldout(config["influence"]["heldout"], trained=True)

@@ -11,7 +11,6 @@ import xarray as xr
 from explaind.attribution.part import make_part
 from explaind.config.declarations import Stage
 from explaind.experiments.runs import open_run
-from explaind.runtime.allocator import keep_memory
 from explaind.store import write_dataset
 
 __all__ = ["write"]
@@ -51,7 +50,6 @@ def write(
         tests_from, tests_to: the range of test samples [tests_from, tests_to), which begins and ends between blocks of
             `influence.block`; None: to the last of `influence.tests`.
     """
-    keep_memory()
     run, experiment = open_run(trajectory)
     options = config["influence"]
     tests = (tests_from, options["tests"] if tests_to is None else tests_to)

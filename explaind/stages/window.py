@@ -18,7 +18,6 @@ from explaind.config.declarations import Stage
 from explaind.experiments.runs import open_run
 from explaind.features.groups import Partition
 from explaind.ledger import UpdateTerms
-from explaind.runtime.allocator import keep_memory
 from explaind.store import write_dataset
 from explaind.store.files import read_json
 from explaind.store.precision import in_single_precision
@@ -56,7 +55,6 @@ def write(
         window: name of the window.
         output: the store to write.
     """
-    keep_memory()
     run, experiment = open_run(trajectory)
     start, stop = read_json(phases)["windows"][window]
     options = config["study"]["kernel"]

@@ -26,7 +26,6 @@ from explaind.attribution.reverse import StepRows, feature_rows
 from explaind.config.declarations import Stage
 from explaind.experiments.runs import open_run
 from explaind.ledger import UpdateTerms
-from explaind.runtime.allocator import keep_memory
 from explaind.runtime.durable import section
 from explaind.stages.window import cosines
 from explaind.store import write_dataset
@@ -71,7 +70,6 @@ def write(
     Raises:
         QueryError, ConfigError: the module does not exist, or its activation is not the logits.
     """
-    keep_memory()
     run, experiment = open_run(trajectory)
     options = config["study"]["outputs"]
     check_logits(run, experiment, options["module"])

@@ -19,7 +19,6 @@ from explaind.config.declarations import Stage
 from explaind.experiments.runs import open_run
 from explaind.features.quadrature import fixed
 from explaind.features.tangents import GroupTangents
-from explaind.runtime.allocator import keep_memory
 from explaind.runtime.durable import section
 from explaind.runtime.progress import track
 from explaind.store import write_dataset
@@ -47,7 +46,6 @@ def write(config: Mapping[str, Any], *, trajectory: Path, nodes: int, output: Pa
         nodes: midpoint nodes per update.
         output: the store to write: predicted and final (test, output), attributes nodes, nodes_mean, steps.
     """
-    keep_memory()
     run, experiment = open_run(trajectory)
     options = config["study"]["quadrature"]
     count = dict(zip(options["nodes"], options["tests"], strict=True))[nodes]

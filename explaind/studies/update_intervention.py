@@ -28,7 +28,6 @@ from explaind.config.jobs import acted_updates
 from explaind.experiments.language.checkpoints import cast_parameters, open_for
 from explaind.features.quadrature import Accuracy
 from explaind.features.units import Units
-from explaind.runtime.allocator import keep_memory
 from explaind.studies.unit_effects import HeldoutLoss, OneUpdate, act_on_groups
 from explaind.studies.unit_parts import UnitGroup, choose_parts
 from explaind.studies.unit_rows import CONTROL, LEFT_OUT, check_checkpoint, heldout_sequences, write_rows
@@ -90,7 +89,6 @@ def write(
         ConfigError: no such checkpoint, too few groups or held-out sequences, or a kind of groups that the model does not have.
         DataError, StoreError: as of `explaind.experiments.language.checkpoints.open_for`.
     """
-    keep_memory()
     jobs = acted_updates(config)
     check_checkpoint(checkpoint, [job["checkpoint"] for job in jobs])
     options = config["study"]["proportionality"]
