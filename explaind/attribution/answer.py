@@ -11,11 +11,11 @@ import xarray as xr
 from torch import Tensor
 
 from explaind.attribution.adjoint import adjoint
-from explaind.attribution.directional import Directional
 from explaind.attribution.assemble import assemble
 from explaind.attribution.block import Block
 from explaind.attribution.buffered import buffered
 from explaind.attribution.collector import Collector
+from explaind.attribution.directional import Directional
 from explaind.attribution.forward import forward
 from explaind.attribution.kept import Kept, Observer, Walk
 from explaind.attribution.plan import Plan

@@ -1,7 +1,7 @@
 """Products of per-sample gradients with a few vectors, without the gradients (method.md section 4.3).
 
-For a vector Λ [D] the products ⟨Λ, g_k⟩ = δ_k · (∂f(x_k)/∂θ · Λ) of all samples k of a batch are one Jacobian-vector product of its
-outputs: about two forward passes, where the gradients of all samples take three and n × D numbers. Restricted to a group of
+For a vector Λ [D] the products ⟨Λ, g_k⟩ = δ_k · (∂f(x_k)/∂θ · Λ) of all samples k of a batch are one Jacobian-vector product of
+its outputs: about two forward passes, where the gradients of all samples take three and n × D numbers. Restricted to a group of
 parameters, Λ is zero elsewhere: one product per row and group.
 
 Shapes: R rows, G groups, D parameters, n samples, F operations of one sample's forward pass.
@@ -19,7 +19,7 @@ from explaind.features.tangents import GroupTangents
 
 __all__ = ["Directional", "cheaper", "forward_passes"]
 
-# Costs in operations of a matrix product, fitted to `python -m benchmarks contraction`: ratios, which differ little between machines.
+# Costs in operations of a matrix product, fitted to `python -m benchmarks contraction`: ratios, alike on most machines.
 MEMORY = 150.0  # to write, weight and read one number of a sample's gradient
 CONVOLUTION = 6.0  # an operation of a convolution, which vmap and dual numbers make slower than a product's
 GRADIENT = 3.5  # forward passes that a sample's gradient takes
