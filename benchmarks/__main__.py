@@ -1,6 +1,6 @@
 """Run the benchmarks: `python -m benchmarks [name …]`.
 
-Names: recording, layers, window, memory, batches, mnist, cifar2, retraining, transplanting, scaling, updates.
+Names: recording, layers, window, memory, batches, mnist, cifar2, contraction, retraining, transplanting, scaling, updates.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from benchmarks import (
     batches,
     cifar2,
+    contraction,
     layers,
     memory,
     mnist,
@@ -34,6 +35,7 @@ ROOMS = {
     "batches": batches,
     "mnist": mnist,
     "cifar2": cifar2,
+    "contraction": contraction,
     "retraining": retraining,
     "transplanting": transplanting,
     "updates": updates,

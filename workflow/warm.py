@@ -1,7 +1,7 @@
 """Snakemake's command line, with jobs that start at once: each is forked from a process that has imported the libraries.
 
-Python, torch and the tables' libraries take three seconds of a core to import, and a workflow of 250 jobs does it 250 times. What a
-job does is the same, and so are its log, its exit status and its benchmark record, which counts the job alone. A cluster's jobs
+Python, torch and the tables' libraries take three seconds of a core to import, and a workflow of 250 jobs does it 250 times. What
+a job does is the same, and so are its log, its exit status and its benchmark record, which counts the job alone. A cluster's jobs
 start Python each: they run elsewhere.
 """
 

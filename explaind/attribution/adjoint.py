@@ -22,6 +22,7 @@ from torch import Tensor
 
 from explaind.attribution.block import Block
 from explaind.attribution.contraction import Credits, contracted, replay_bound
+from explaind.attribution.directional import Directional
 from explaind.attribution.kept import Observer, Walk
 from explaind.attribution.problem import Problem
 from explaind.attribution.reverse import StepRows
@@ -31,7 +32,12 @@ SUMS = ("_carried", "_explained", "_change", "_bound", "_error", "_nodes")
 
 
 def adjoint(
-    problem: Problem, tests: slice, walk: Walk, rows: FeatureRows, observe: Observer | None = None
+    problem: Problem,
+    tests: slice,
+    walk: Walk,
+    rows: FeatureRows,
+    directional: Directional | None = None,
+    observe: Observer | None = None,
 ) -> Iterator[Block]:
     """Contract a block of test samples with the training samples of the window.
 
@@ -40,20 +46,28 @@ def adjoint(
         tests: the block of test samples.
         walk: knows how far it has been walked, and is told.
         rows: the feature map's rows.
+        directional: products with gradients that are not formed; None: they are.
         observe: called with every Φ_s.
     """
     if not walk.done:
-        yield _Adjoint(problem, tests, rows, observe).run(walk)
+        yield _Adjoint(problem, tests, rows, directional, observe).run(walk)
 
 
 class _Adjoint:
-    def __init__(self, problem: Problem, tests: slice, rows: FeatureRows, observe: Observer | None) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        tests: slice,
+        rows: FeatureRows,
+        directional: Directional | None,
+        observe: Observer | None,
+    ) -> None:
         self._problem, self._ledger, self._tests = problem, problem.ledger, tests
         self._step_rows = StepRows(problem, tests, rows)
         self._per_sample, self._observe = problem.query.keeps("train"), observe
         tested = (tests.stop - tests.start) if problem.query.resolves("test") else 1
         count = tested * (problem.outputs if problem.query.resolves("output") else 1)
-        self._credits = Credits(problem, count, per_sample=self._per_sample)
+        self._credits = Credits(problem, count, per_sample=self._per_sample, directional=directional)
         self._carried = torch.zeros(len(problem.partition), count, dtype=problem.dtype)
         self._explained, self._change, self._bound = (
             torch.zeros(count, dtype=problem.dtype) for _ in range(3)
@@ -166,7 +180,7 @@ class _Adjoint:
             if done is None:
                 credits.add(self._carried, psi, carried, -1.0)
         done = done or 0
-        if self._per_sample and not self._problem.query.keeps("step"):
+        if self._per_sample and not self._problem.query.keeps("step") and credits.directional is None:
             credits.batches_summed(psi, factors, done, advance)
             return
         for number, (i, factor) in enumerate(factors[done:], start=done + 1):

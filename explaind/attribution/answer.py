@@ -15,6 +15,7 @@ from explaind.attribution.assemble import assemble
 from explaind.attribution.block import Block
 from explaind.attribution.buffered import buffered
 from explaind.attribution.collector import Collector
+from explaind.attribution.directional import Directional
 from explaind.attribution.forward import forward
 from explaind.attribution.kept import Kept, Observer, Walk
 from explaind.attribution.plan import Plan
@@ -96,7 +97,8 @@ def _algorithm(problem: Problem, plan: Plan, observe: Observer | None) -> Algori
     rows = feature_rows(problem)  # shared by all blocks, with what it has traced
     if plan.algorithm == "buffered":
         return partial(buffered, rows=rows)
-    return partial(adjoint, rows=rows, observe=observe)
+    directional = Directional(problem) if plan.algorithm == "directional" else None
+    return partial(adjoint, rows=rows, directional=directional, observe=observe)
 
 
 def _ends(problem: Problem, parts: list[slice]) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from explaind.attribution.block import Block, Quantity
+from explaind.attribution.directional import Directional
 from explaind.attribution.problem import Problem, blocks
 from explaind.features.batched import BLOCK
 
@@ -25,13 +26,17 @@ class Credits:
         problem: with training gradients.
         rows: R.
         per_sample: keep the train axis (else batches are credited as a whole).
+        directional: products of samples' gradients with the rows, without forming them; None: they are formed.
     """
 
-    def __init__(self, problem: Problem, rows: int, *, per_sample: bool) -> None:
+    def __init__(
+        self, problem: Problem, rows: int, *, per_sample: bool, directional: Directional | None = None
+    ) -> None:
         self.index = [problem.partition.index(g) for g in range(len(problem.partition))]
         self._problem, self._rows, self._per_sample = problem, rows, per_sample
         self._by_step = problem.query.keeps("step")
         self._batch_gradient = problem.batch_gradient()
+        self.directional = directional
         self._credited: dict[int | None, tuple[Tensor, Tensor]] = {}
         self._whole: dict[int | None, Tensor] = {}  # of all samples, where only some are kept
 
@@ -80,8 +85,15 @@ class Credits:
         if not self._per_sample:
             self.add(kernel[:, 0], adjoint, factor * self.whole(s), -1.0)
             return
-        for places, pulled in self._pulled(s, slice(0, kernel.shape[1])):
-            self._product(kernel, adjoint, places, pulled.mul_(-scale))
+        everyone = slice(0, kernel.shape[1])
+        if self.directional is not None:
+            vectors, theta = adjoint * -scale, self._problem.ledger.parameters(s)
+            for places, x, delta in self._seen(s, everyone):
+                for group, products in enumerate(self.directional(theta, vectors, x, delta)):
+                    kernel[group].index_add_(0, places, products)
+        else:
+            for places, pulled in self._pulled(s, everyone):
+                self._product(kernel, adjoint, places, pulled.mul_(-scale))
         if self._problem.chosen is not None:
             self._add_whole(s, adjoint, factor * self.whole(s))
 
@@ -144,11 +156,19 @@ class Credits:
         """(places [n] on the train axis, g_k [n, D]) of update s's samples in `part` of it, a block at a time."""
         gradients = self._problem.gradients
         theta = gradients.parameters(s)
-        for indices, x, delta in gradients.cotangents(s):
-            places = indices if self._problem.chosen is None else self._problem.chosen.places(indices)
-            inside = torch.nonzero((places >= part.start) & (places < part.stop)).squeeze(1)
-            for few in inside.split(BLOCK) if len(inside) else ():  # of nothing, torch makes one empty part
+        for places, x, delta in self._seen(s, part):
+            for few in torch.arange(len(places)).split(BLOCK):
                 yield places[few], gradients.samples(theta, x[few], delta[few])
+
+    def _seen(self, s: int, part: slice) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """(places [n] on the train axis, inputs [n, …], δ [n, …]) of update s's samples in `part` of it, by micro-batch."""
+        for indices, x, delta in self._problem.gradients.cotangents(s):
+            places = indices if self._problem.chosen is None else self._problem.chosen.places(indices)
+            inside = (places >= part.start) & (places < part.stop)
+            if bool(inside.all()):
+                yield places, x, delta
+            elif bool(inside.any()):
+                yield places[inside], x[inside], delta[inside]
 
     def _product(self, kernel: Tensor, adjoint: Tensor, indices: Tensor, gradients: Tensor) -> None:
         """kernel [G, N, R] += ⟨adjoint [R, D], gradients [n, D]⟩ per group, at the samples `indices`."""

@@ -3,6 +3,7 @@
     forward     train summed, few groups       per node (1 + groups × terms) forward passes, any number of outputs
     reverse     train summed, many groups      per node one backward pass per row; single parameters
     adjoint     train kept, or credit by sample    rows × D state, one product per batch, backwards over the window
+    directional    the same for few rows          as adjoint, with no gradient of a sample: a tangent per row and group
     buffered    train and step kept, credit by update    momentum of a block of samples, forwards over the window
 
 Costs count evaluations of the model ("passes" over the test samples or the batches) and are turned into seconds by timing
@@ -16,6 +17,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 
+from explaind.attribution.directional import cheaper, forward_passes
 from explaind.attribution.problem import Problem
 from explaind.errors import QueryError
 from explaind.recording.trajectory import Trajectory
@@ -31,7 +33,7 @@ class Plan:
     """How a query will be answered.
 
     Attributes:
-        algorithm: "forward", "reverse", "adjoint" or "buffered".
+        algorithm: "forward", "reverse", "adjoint", "directional" or "buffered".
         steps: number of explained updates.
         tests: number of explained samples.
         block: test samples held at once.
@@ -100,11 +102,14 @@ def make_plan(problem: Problem, *, timed: bool = True) -> Plan:
     block = -(-tests // count)
     batch = _batch_size(problem.trajectory, problem.steps)
     share = problem.kept_samples / len(problem.gradients.train) if query.keeps("train") else 0.0
-    flop = 2.0 * rows * batch * share * size * steps
+    flop, per_sample = 2.0 * rows * batch * share * size * steps, 3.0
+    held = (block if query.resolves("test") else 1) * columns
+    if algorithm == "adjoint" and query.keeps("train") and cheaper(problem, held):
+        algorithm, flop, per_sample = "directional", 0.0, forward_passes(problem, held)
     passes = steps * (NODES_GUESS * per_node + 1)
     result = _result_bytes(problem)
     _fits(result + peak)
-    seconds = _seconds(problem, passes, flop, steps * batch * count) if timed else float("nan")
+    seconds = _seconds(problem, passes, flop, per_sample * steps * batch * count) if timed else float("nan")
     return Plan(algorithm, steps, tests, block, count, passes, flop, result, int(peak + result), seconds)
 
 
@@ -138,7 +143,7 @@ def _fits(needed: float) -> None:
         )
 
 
-def _seconds(problem: Problem, passes: float, flop: float, samples: int) -> float:
+def _seconds(problem: Problem, passes: float, flop: float, sample_passes: float) -> float:
     few = slice(0, min(len(problem.test), 256))
     x, y = problem.test.take(few)
     problem.values(0, x, y)
@@ -150,4 +155,4 @@ def _seconds(problem: Problem, passes: float, flop: float, samples: int) -> floa
     begin = time.perf_counter()
     a @ a
     per_flop = (time.perf_counter() - begin) / (2 * 512**3)
-    return passes * per_pass + flop * per_flop + 3 * samples * per_pass / len(problem.test)
+    return passes * per_pass + flop * per_flop + sample_passes * per_pass / len(problem.test)

@@ -37,7 +37,7 @@ class Project:
         environment: dict[str, str] | None = None,
         cold: bool = False,
     ) -> subprocess.CompletedProcess[str]:
-        """`make figures` on two cores, with standard error in `stdout`; where `cold`, plain Snakemake, whose jobs start Python."""
+        """`make figures` on two cores, its standard error in `stdout`; where `cold`, plain Snakemake, whose jobs start Python."""
         snakemake = ("-m", "snakemake") if cold else ("workflow/warm.py",)
         return subprocess.run(
             [sys.executable, *snakemake, *_command_line(arguments, config)],

@@ -1,0 +1,82 @@
+"""Products of per-sample gradients with a few vectors, without the gradients (method.md section 4.3).
+
+For a vector Λ [D] the products ⟨Λ, g_k⟩ = δ_k · (∂f(x_k)/∂θ · Λ) of all samples k of a batch are one Jacobian-vector product of
+its outputs: about two forward passes, where the gradients of all samples take three and n × D numbers. Restricted to a group of
+parameters, Λ is zero elsewhere: one product per row and group.
+
+Shapes: R rows, G groups, D parameters, n samples, F operations of one sample's forward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from explaind.features.tangents import GroupTangents
+
+__all__ = ["Directional", "cheaper", "forward_passes"]
+
+# Costs in operations of a matrix product, fitted to `python -m benchmarks contraction`: ratios, alike on most machines.
+MEMORY = 150.0  # to write, weight and read one number of a sample's gradient
+CONVOLUTION = 6.0  # an operation of a convolution, which vmap and dual numbers make slower than a product's
+GRADIENT = 3.5  # forward passes that a sample's gradient takes
+PRODUCTS, PRODUCT = (
+    3.0,
+    0.5,
+)  # forward passes of dual numbers with any number of tangents, and for each of these
+ROWS_AT_ONCE = 8  # tangents of a batch of samples that are propagated together
+
+
+class Directional:
+    """⟨vector, g_k⟩ by group, for the samples of a batch.
+
+    Args:
+        problem: with training gradients and named groups.
+    """
+
+    def __init__(self, problem: Any) -> None:
+        model = problem.model
+
+        def pulled(parameters: Mapping[str, Tensor], x: Tensor, delta: Tensor) -> Tensor:
+            return (model(parameters, x) * delta).flatten(1).sum(1, keepdim=True)
+
+        self._products = GroupTangents(pulled, problem.partition)
+
+    def __call__(self, theta: Tensor, vectors: Tensor, x: Tensor, delta: Tensor) -> list[Tensor]:
+        """θ [D], vectors [R, D], samples x [n, …], δ [n, …] as the outputs → per group [n, R]."""
+        parts = [self._products(theta, few, x, delta) for few in vectors.split(ROWS_AT_ONCE)]
+        return [torch.cat([one.squeeze(-1) for one in group]).T for group in zip(*parts, strict=True)]
+
+
+def cheaper(problem: Any, rows: int) -> bool:
+    """Do `rows` products cost less than the gradients? Counted in operations, so that every machine decides alike.
+
+    Never for single parameters: each is a group.
+    """
+    if problem.partition.single or problem.gradients is None:
+        return False
+    size, forward = problem.model.layout.size, forward_operations(problem)
+    gradients = GRADIENT * forward + size * (MEMORY + 2.0 * rows)
+    return forward * forward_passes(problem, rows) < gradients
+
+
+def forward_passes(problem: Any, rows: int) -> float:
+    """How many forward passes over a sample the products with `rows` vectors take the time of."""
+    return PRODUCTS + PRODUCT * rows * len(problem.partition)
+
+
+def forward_operations(problem: Any) -> float:
+    """F: multiplications and additions of the model on one training sample, convolutions weighted, and one of each parameter."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    batch = problem.trajectory.step(0).batches[0]
+    x, _ = problem.gradients.train.seen(batch.indices[:1], None if batch.views is None else batch.views[:1])
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        problem.model(problem.gradients.parameters(0), x)
+    weighted = problem.model.layout.size
+    for operation, count in counter.get_flop_counts()["Global"].items():
+        weighted += count * (CONVOLUTION if "convolution" in str(operation) else 1.0)
+    return weighted
