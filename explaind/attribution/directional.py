@@ -9,6 +9,7 @@ Shapes: R rows, G groups, D parameters, n samples, F operations of one sample's 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,7 +42,7 @@ class Directional:
         model = problem.model
 
         def pulled(parameters: Mapping[str, Tensor], x: Tensor, delta: Tensor) -> Tensor:
-            return (model(parameters, x) * delta).flatten(1).sum(1, keepdim=True)
+            return (model(parameters, x) * delta).reshape(len(x), -1).sum(1, keepdim=True)
 
         self._products = GroupTangents(pulled, problem.partition)
 
@@ -74,7 +75,9 @@ def forward_operations(problem: Any) -> float:
 
     batch = problem.trajectory.step(0).batches[0]
     x, _ = problem.gradients.train.seen(batch.indices[:1], None if batch.views is None else batch.views[:1])
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with warnings.catch_warnings(), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        # The counter's hooks are global, which compiled modules warn of.
+        warnings.filterwarnings("ignore", "Using `torch.compile")
         problem.model(problem.gradients.parameters(0), x)
     weighted = problem.model.layout.size
     for operation, count in counter.get_flop_counts()["Global"].items():

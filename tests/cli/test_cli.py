@@ -56,7 +56,7 @@ def test_show(run: Run, capsys: pytest.CaptureFixture) -> None:
 def test_plan(run: Run, capsys: pytest.CaptureFixture) -> None:
     assert explain("plan", run.path, "--keep", "layer", "train", "--steps", "1:3", "--tests", 2) == 0
     shown = capsys.readouterr().out
-    for words in ("adjoint", "2 updates × 2 test samples", "about"):
+    for words in ("directional", "2 updates × 2 test samples", "about"):
         assert words in shown
 
 
