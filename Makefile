@@ -19,7 +19,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 figures: $(STAMP) ## every figure and table of the paper that is implemented, and results/report.html
-	$(SNAKEMAKE) --prioritize results/figures/fig03a_influence.pdf -- all
+	$(SNAKEMAKE) --logger explaind --prioritize results/figures/fig03a_influence.pdf -- all
 
 plan: $(STAMP) ## what `make figures` would cost: jobs, hours, memory, disk, wall time
 	$(BIN)/snakemake --workflow-profile workflow/profiles/default --cores $(CORES) --nolock --quiet host progress reason rules -- plan

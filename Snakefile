@@ -98,6 +98,7 @@ onstart:
     # A plan reads records and runs nothing: it can be asked while a workflow runs (with --nolock, as `make plan` does).
     if any(job.rule.name != "plan" for job in workflow.dag.needrun_jobs()):
         lock_results()
+        announce()
 
 
 rule all:

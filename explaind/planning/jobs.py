@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Job", "critical_path", "left_to_do", "read_record", "wall_time"]
+__all__ = ["Job", "critical_path", "in_order", "left_to_do", "read_record", "wall_time"]
 
 
 @dataclass(frozen=True)
@@ -37,23 +37,34 @@ class Job:
     memory: int
 
 
-def left_to_do(jobs: Sequence[Job]) -> list[Job]:
-    """The jobs that lack an output, or an input that is to be made again; in an order in which each comes after its inputs."""
+def in_order(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs in an order in which each comes after its inputs."""
     makers = {path: job for job in jobs for path in job.outputs}
     ordered: dict[int, Job] = {}
-    pending: dict[int, bool] = {}
+    seen: set[int] = set()
 
-    def visit(job: Job) -> bool:
-        if id(job) not in pending:
-            pending[id(job)] = False
-            upstream = [visit(makers[path]) for path in job.inputs if path in makers]
-            pending[id(job)] = any(upstream) or not all(Path(path).exists() for path in job.outputs)
+    def visit(job: Job) -> None:
+        if id(job) not in seen:
+            seen.add(id(job))
+            for path in job.inputs:
+                if path in makers:
+                    visit(makers[path])
             ordered[id(job)] = job
-        return pending[id(job)]
 
     for job in jobs:
         visit(job)
-    return [job for key, job in ordered.items() if pending[key]]
+    return list(ordered.values())
+
+
+def left_to_do(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs that lack an output, or an input that is to be made again; in an order in which each comes after its inputs."""
+    missing: set[str] = set()  # files that are to be made
+    left = []
+    for job in in_order(jobs):
+        if not missing.isdisjoint(job.inputs) or not all(Path(path).exists() for path in job.outputs):
+            missing.update(job.outputs)
+            left.append(job)
+    return left
 
 
 def critical_path(jobs: Sequence[Job], seconds: Mapping[int, float]) -> dict[int, float]:

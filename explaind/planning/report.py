@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from explaind.planning.costs import GPU, Cost, costs_of, declared
-from explaind.planning.jobs import Job, critical_path, left_to_do, read_record, wall_time
+from explaind.planning.jobs import Job, critical_path, in_order, left_to_do, read_record, wall_time
 
-__all__ = ["COLUMNS", "compared", "comparison", "plan_text"]
+__all__ = ["COLUMNS", "compared", "comparison", "expectation", "in_words", "plan_text"]
 
 COLUMNS = ("experiment", "stage", "jobs", "declared_seconds", "seconds", "factor", "costs", "max_memory_mb")
 """Of the comparison: what results/README.md describes."""
@@ -42,8 +42,8 @@ def plan_text(jobs: Sequence[Job], configs: Mapping[str, Mapping[str, Any]], cor
             "",
             *_aligned([HEAD, *rows, total]),
             "",
-            f"Expected wall time on {cores} cores{gpus}: {_time(wall_time(left, seconds, cores))}; "
-            f"however many there are, at least {_time(max(longest.values()))} (the critical path).",
+            f"Expected wall time on {cores} cores{gpus}: {in_words(wall_time(left, seconds, cores))}; "
+            f"however many there are, at least {in_words(max(longest.values()))} (the critical path).",
             "costs: measured (the record of this job in benchmarks/), scaled (records of the stage's other jobs), declared (a "
             "rate measured at scale default or smoke), estimated (no rate was measured). Memory is measured where costs are, "
             "else what the job asks for; disk is before compression."
@@ -51,6 +51,27 @@ def plan_text(jobs: Sequence[Job], configs: Mapping[str, Mapping[str, Any]], cor
             "Left to do is what lacks outputs. What changed options or code make stale: snakemake -n.",
         ]
     )
+
+
+def expectation(
+    jobs: Sequence[Job], configs: Mapping[str, Mapping[str, Any]], cores: int, outputs: Collection[str]
+) -> tuple[str, dict[str, float]]:
+    """How long jobs are going to take, as a sentence, and the core seconds of each by its first output.
+
+    Args:
+        jobs: all that a request needs, whose records say what such jobs cost.
+        configs: of its experiments.
+        cores: that the wall time is for.
+        outputs: of the jobs that are to run; the others are done.
+    """
+    wanted = set(outputs)
+    left = [job for job in in_order(jobs) if not wanted.isdisjoint(job.outputs)]
+    costs = costs_of(jobs, configs)
+    seconds = {id(job): _clock(job, costs[id(job)], cores) for job in left}
+    total = sum(costs[id(job)].seconds for job in left)
+    clock = in_words(wall_time(left, seconds, cores))
+    sentence = f"Expected to take {clock} on {cores} cores ({in_words(total)} of one core)."
+    return sentence, {job.outputs[0]: costs[id(job)].seconds for job in left}
 
 
 def comparison(jobs: Sequence[Job], configs: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
@@ -127,6 +148,9 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     return lines
 
 
-def _time(seconds: float) -> str:
-    hours, rest = divmod(round(seconds), 3600)
-    return f"{hours} h {rest // 60:02d} min" if hours else f"{rest // 60} min {rest % 60:02d} s"
+def in_words(seconds: float) -> str:
+    """A duration as people say it: "1 h 45 min", "3 min 12 s", "8 s"."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

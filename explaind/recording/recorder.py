@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 from explaind.errors import RecordingError, RecordingWarning
 from explaind.recording import creation
 from explaind.recording.appender import Appender
+from explaind.recording.closures import Arguments, after_closure
 from explaind.recording.directory import Directory, disk_errors
 from explaind.recording.observer import Observer
 from explaind.recording.resume import restore
@@ -146,14 +147,16 @@ class Recorder:
             appender.excerpt(Path(folder) / "excerpt.zarr")
             self._rehearse(Path(folder) / "excerpt.zarr")
 
-    def _before(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _before(
+        self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Arguments | None:
+        """Look at what the update starts from, after the closure if `step` was given one."""
         self._skips = False
-        if any(value is not None for value in (*args[1:], *kwargs.values())):
-            raise RecordingError(
-                "optimizer.step(closure) cannot be recorded",
-                expected="step() without a closure",
-                remedy="call backward yourself, then step()",
-            )
+        instead = after_closure(args, kwargs)
+        self._begin_update(optimizer)
+        return instead
+
+    def _begin_update(self, optimizer: Optimizer) -> None:
         if getattr(optimizer, "grad_scale", None) is not None:
             raise RecordingError(
                 "A fused optimizer that unscales gradients by itself cannot be recorded",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from recorded_runs import INPUTS, TARGETS, flat, mlp, optimizer_state, trained
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from explaind.attribution.certificate import verify
 from explaind.attribution.record import record
 from explaind.recording import Trajectory
 
@@ -260,3 +262,36 @@ def test_rows_are_kept_in_bounded_memory(tmp_path: Path) -> None:
     for step in (*range(41), *reversed(range(41))):
         assert torch.equal(trajectory.parameters(step), run.thetas[step])
         assert all(len(kept) <= 2 for kept in trajectory._reader.cache.values())
+
+
+def test_a_closure_is_called_once_and_trains_alike(tmp_path: Path) -> None:
+    """`step(closure)` as Lightning calls it: gradients are reset and made inside, and the loss comes back."""
+
+    def train(path: Path | None) -> tuple[nn.Module, list[float], int]:
+        model, calls = mlp(), 0
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.05)
+        with record(path, model, optimizer) if path else nullcontext() as run:
+            losses = []
+            for step in range(3):
+
+                def closure(step: int = step) -> torch.Tensor:
+                    nonlocal calls
+                    calls += 1
+                    optimizer.zero_grad()
+                    loss = cross_entropy(model(INPUTS[step:]), TARGETS[step:])
+                    loss.backward()
+                    if run is not None:
+                        run.batch(range(step, len(INPUTS)))
+                    return loss
+
+                with torch.no_grad():
+                    losses.append(float(optimizer.step(closure) if step else optimizer.step(closure=closure)))
+        return model, losses, calls
+
+    (alone, losses, _), (recorded, same, calls) = train(None), train(tmp_path / "run.zarr")
+    assert losses == same and calls == 3
+    assert torch.equal(flat(alone), flat(recorded))
+    trajectory = Trajectory(tmp_path / "run.zarr")
+    assert torch.equal(trajectory.parameters(3), flat(recorded))
+    replayed = verify(tmp_path / "run.zarr", mlp(), cross_entropy, train=(INPUTS, TARGETS))
+    assert replayed.attrs["passed"]

@@ -80,9 +80,9 @@ def test_a_parameter_outside_the_model_and_a_config_that_is_no_json(tmp_path: Pa
         record(tmp_path / "run.zarr", model, torch.optim.SGD(model.parameters(), lr=0.1), config={"m": model})
 
 
-def _closure(model: nn.Module, optimizer: torch.optim.Optimizer, run: Any) -> None:
+def _argument(model: nn.Module, optimizer: torch.optim.Optimizer, run: Any) -> None:
     run.batch([0])
-    optimizer.step(lambda: 0.0)
+    optimizer.step(None, 1.0)
 
 
 def _no_batch(model: nn.Module, optimizer: torch.optim.Optimizer, run: Any) -> None:
@@ -130,7 +130,7 @@ def _buffer(model: nn.Module, optimizer: torch.optim.Optimizer, run: Any) -> Non
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (_closure, r"step\(closure\)"),
+        (_argument, "an argument that is not in the recorded equations"),
         (_no_batch, "Update 2 has no batch"),
         (_lost_gradient, "0.bias received a gradient in some updates only .it has none now"),
         (_edited, "changed between two updates"),

@@ -175,7 +175,10 @@ def test_a_damaged_checkpoint_stops_its_job_with_a_sentence(
     path = folder / "step-000004" / "optimizer.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
     config = ("scale=smoke", "experiment=eurollm", f"results={elsewhere}", _of_folder(finished, folder))
-    result = finished.run(f"{elsewhere}/eurollm/updates/step-000004.zarr", config=config)
+    result = finished.run(
+        f"{elsewhere}/eurollm/updates/step-000004.zarr", "--logger", "explaind", config=config
+    )
     assert result.returncode != 0
+    assert "Failed: explain_update eurollm step-000004" in result.stdout
     assert "optimizer.safetensors" in result.stdout and "Remedy" in result.stdout
     assert "Traceback" not in result.stdout

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 import pytest
 
@@ -16,13 +18,26 @@ EXPERIMENTS = "[mnist,mnist_long,cifar2]"
 @pytest.fixture(scope="module")
 def finished(project: Project) -> Project:
     """The project after `snakemake figures` of the vision experiments at scale smoke."""
-    result = project.run("figures", config=("scale=smoke", f"experiment={EXPERIMENTS}"))
+    result = project.run(
+        "figures", "--logger", "explaind", config=("scale=smoke", f"experiment={EXPERIMENTS}")
+    )
     assert result.returncode == 0, result.stdout[-6000:]
+    (project.root / "said").write_text(result.stdout)
     return project
 
 
 def test_everything_is_made(finished: Project) -> None:
     finished.check_made(EXPERIMENTS, report=False)
+
+
+def test_what_is_said_while_it_runs(finished: Project) -> None:
+    said = (finished.root / "said").read_text()
+    assert re.search(r"^Expected to take .* on 2 cores", said, re.MULTILINE)
+    figures = {path.name for path in (finished.root / "results/figures").glob("*.png")}
+    assert {name for name in figures if f"results/figures/{name}" in said} == figures
+    last = re.findall(r"(\d+) of (\d+)  ", said)[-1]
+    assert last[0] == last[1], "every job is counted"
+    assert "Select jobs" not in said
 
 
 def test_every_run_is_certified_on_the_images_that_were_seen(finished: Project) -> None:

@@ -1,6 +1,11 @@
 # What a request costs before any work: jobs, hours, memory, disk, wall time. Nothing of it runs.
 from types import SimpleNamespace
 
+from snakemake.logging import logger
+
+from explaind.planning.jobs import Job
+from explaind.planning.report import expectation
+
 
 def planned_jobs():
     """Every job behind the figures and tables, with the files that it reads and writes."""
@@ -21,6 +26,17 @@ def planned_jobs():
             needed[id(job)] = job
             wanted += job["inputs"]
     return list(needed.values())
+
+
+def announce():
+    """Say how long the jobs that are about to run here are expected to take; of a cluster nobody knows the queue."""
+    if workflow.nodes is not None:
+        return
+    outputs = [str(path) for job in workflow.dag.needrun_jobs() for path in job.output]
+    cores = workflow.cores or 1
+    sentence, seconds = expectation([Job(**job) for job in planned_jobs()], CONFIGS, cores, outputs)
+    if seconds:
+        logger.info(sentence, extra={"ahead": {"seconds": seconds, "cores": cores}})
 
 
 def stage_job(stage, experiment, wildcards):
