@@ -14,7 +14,7 @@ from explaind.config.graph import available, jobs_of
 from explaind.planning.costs import costs_of, declared
 from explaind.planning.jobs import Job, critical_path, left_to_do, read_record, wall_time
 from explaind.planning.passes import PASSES, passes_of
-from explaind.planning.report import comparison, plan_text
+from explaind.planning.report import comparison, expectation, in_words, plan_text
 
 
 def job(name: str, *inputs: str, threads: int = 1, **more: Any) -> Job:
@@ -47,6 +47,22 @@ def test_cores_are_shared_and_the_longest_way_goes_first() -> None:
     assert wall_time(jobs, seconds, 1) == 14
     assert wall_time(jobs, seconds, 2) == 11, "wide waits for two free cores, or goes first"
     assert wall_time(jobs, seconds, 100) == 9
+
+
+def test_what_a_run_is_expected_to_take_counts_its_own_jobs(tmp_path: Path) -> None:
+    """Also those whose outputs exist, but are to be made again; and not those that stay as they are."""
+    measured = {
+        name: record(tmp_path / f"{name}.jsonl", cpu_time=cost) for name, cost in (("a", 7200), ("b", 90))
+    }
+    jobs = [job("last", "a", "b"), job("a", record=measured["a"]), job("b", record=measured["b"])]
+    sentence, seconds = expectation(jobs, {}, 2, ["b", "last"])
+    assert seconds == {"b": 90.0, "last": declared("last", None, {})[0]}
+    assert sentence.startswith(f"Expected to take {in_words(sum(seconds.values()))} on 2 cores")
+    assert expectation(jobs, {}, 2, [])[1] == {}
+
+
+def test_durations_in_words() -> None:
+    assert [in_words(s) for s in (0.4, 59.6, 192, 6300)] == ["0 s", "1 min 00 s", "3 min 12 s", "1 h 45 min"]
 
 
 def test_a_job_that_wants_more_cores_than_there_are_runs() -> None:
