@@ -11,11 +11,18 @@ import multiprocessing
 import os
 import runpy
 import sys
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from multiprocessing.connection import wait
 from pathlib import Path
 from subprocess import CalledProcessError
 from typing import Any
 
 FORKS = multiprocessing.get_context("forkserver")
+#: Held while an exit status may be read. Snakemake runs jobs in threads, and starting a process polls those of all threads: two
+#: readers of one status leave one of them at its end, which is read as a failure with status 255.
+STATUS = threading.Lock()
 #: What most jobs import. None of it starts a thread, which a fork would lose.
 PRELOADED = (
     "torch._dynamo",  # functional gradients and optimizers import it
@@ -44,21 +51,33 @@ def run_script(script: str, environment: dict[str, str], threads: int) -> None:
     runpy.run_path(script, run_name="__main__")
 
 
+def run_forked(
+    target: Callable[..., None],
+    arguments: tuple[Any, ...],
+    observed: Callable[[int], AbstractContextManager[Any]],
+) -> int:
+    """Call `target` in a forked process, within `observed(its process id)`; its exit status. Threads may call this at once."""
+    process = FORKS.Process(target=target, args=arguments)
+    with STATUS:
+        process.start()
+    with observed(process.pid):
+        wait([process.sentinel])  # until the status is there, without reading it
+    with STATUS:
+        process.join()
+    return process.exitcode
+
+
 def execute_script(self: Any, script: str, edit: bool = False) -> None:
     """In place of `PythonScript.execute_script`, which starts Python anew."""
     from snakemake.benchmark import benchmarked
 
-    process = FORKS.Process(
-        target=run_script, args=(script, {"TMPDIR": self.resources["tmpdir"]}, self.threads)
+    status = run_forked(
+        run_script,
+        (script, {"TMPDIR": self.resources["tmpdir"]}, self.threads),
+        lambda pid: benchmarked(pid, self.bench_record) if self.bench_record is not None else nullcontext(),
     )
-    process.start()
-    if self.bench_record is None:
-        process.join()
-    else:
-        with benchmarked(process.pid, self.bench_record):
-            process.join()
-    if process.exitcode:
-        raise CalledProcessError(process.exitcode, script)
+    if status:
+        raise CalledProcessError(status, script)
 
 
 if __name__ == "__main__":

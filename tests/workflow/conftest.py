@@ -39,7 +39,7 @@ class Project:
     ) -> subprocess.CompletedProcess[str]:
         """`make figures` on two cores, its standard error in `stdout`; where `cold`, plain Snakemake, whose jobs start Python."""
         snakemake = ("-m", "snakemake") if cold else ("workflow/warm.py",)
-        return subprocess.run(
+        result = subprocess.run(
             [sys.executable, *snakemake, *_command_line(arguments, config)],
             cwd=self.root,
             env=self._environment(environment),
@@ -47,6 +47,14 @@ class Project:
             stderr=subprocess.STDOUT,
             text=True,
         )
+        result.stdout += self._logs(result.stdout)
+        return result
+
+    def _logs(self, said: str) -> str:
+        """The last lines of the logs of jobs that failed: a failure seen once, elsewhere, has to be understood from this."""
+        named = re.findall(r"^Error in rule .*?^ +log: (\S+)", said, re.MULTILINE | re.DOTALL)
+        logs = [self.root / log for log in dict.fromkeys(named)]
+        return "".join(f"\n{log}:\n{log.read_text()[-1500:]}" for log in logs if log.is_file())
 
     def dry_run(
         self, *arguments: str, config: tuple[str, ...] = ("scale=smoke", "experiment=grokking")
