@@ -39,6 +39,7 @@ bench: $(STAMP) ## time and memory of the parts that cost most
 
 docs: $(STAMP) ## the parts of the documentation that are made from the code
 	$(BIN)/python -m explaind.config.documents
+	$(BIN)/python -m tests.situations
 
 lint: $(STAMP) ## style of Python and of the rules, spelling, types
 	$(BIN)/ruff check .

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 import explaind
 from explaind.errors import ExplaindError, LedgerError, RecordingError
 from tests.attribution.tiny import Net, Run, make_data, record_run
+from tests.situations import EXACT, EXACT_SUMMED, refused, situation
 
 
 def adamw(model: nn.Module, **options: object) -> torch.optim.Optimizer:
@@ -73,7 +74,7 @@ def resumed(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
 
 WEIGHTS = torch.tensor([0.2, 1.0, 3.0], dtype=torch.float64)
 MEAN_OF_RAGGED = [[0, 1, 2], [3, 4, 5], [6]]
-EXACT: dict[str, dict] = {
+CASES: dict[str, dict] = {
     "ragged last batch": {"make": adamw, "batches": MEAN_OF_RAGGED * 2},
     "learning-rate schedule": {
         "make": adamw,
@@ -105,6 +106,37 @@ EXACT: dict[str, dict] = {
 }
 
 
+#: Case → the section of the guide's table that lists it.
+KIND = {
+    **dict.fromkeys(CASES, "The loop"),
+    **dict.fromkeys(
+        (
+            "several parameter groups",
+            "dampening",
+            "nesterov",
+            "maximize",
+            "maximize with coupled decay",
+            "momentum under a schedule",
+            "Adam's coupled decay",
+        ),
+        "Optimizers",
+    ),
+    **dict.fromkeys(
+        (
+            "buffers before parameters",
+            "tied weights",
+            "raw logits with cross entropy",
+            "label smoothing",
+            "class weights",
+            "reduction sum",
+            "a loss that couples samples",
+        ),
+        "Models and losses",
+    ),
+    **dict.fromkeys(("frozen parameters",), "Runs that change"),
+}
+
+
 def explained(run: Run, keep: tuple[str, ...] = ("train", "test", "output")):
     return explaind.influence(
         run.path, run.model, run.loss, train=run.train, test=run.test[0],
@@ -112,9 +144,11 @@ def explained(run: Run, keep: tuple[str, ...] = ("train", "test", "output")):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("case", EXACT)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=situation(KIND[case], case, EXACT)) for case in CASES]
+)
 def test_exact(case: str, tmp_path: Path) -> None:
-    options = dict(EXACT[case])
+    options = dict(CASES[case])
     make, model = options.pop("make"), options.pop("model", Net)
     torch.manual_seed(3)
     run = record_run(tmp_path / "run.zarr", make, model=model(), **options)
@@ -136,6 +170,7 @@ def test_exact(case: str, tmp_path: Path) -> None:
         torch.testing.assert_close(torch.tensor(scores.carried.values), carried, atol=1e-8, rtol=0)
 
 
+@situation("The loop", "gradient accumulation with ragged parts", EXACT)
 def test_gradient_accumulation(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = Net().double()
@@ -154,6 +189,7 @@ def test_gradient_accumulation(tmp_path: Path) -> None:
     )
 
 
+@situation("The loop", "a weight for each sample", EXACT)
 def test_weights_per_sample(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = Net().double()
@@ -193,7 +229,18 @@ REFUSED: dict[str, tuple[type[ExplaindError], str, Callable[[Path], object]]] = 
 }
 
 
-@pytest.mark.parametrize("case", REFUSED)
+REASONS = {
+    "LBFGS": ("Optimizers", "several evaluations an update, no sum of gradients"),
+}
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(c, marks=situation(REASONS[c][0], c, refused(REASONS[c][1])) if c in REASONS else ())
+        for c in REFUSED
+    ],
+)
 def test_refused(case: str, tmp_path: Path) -> None:
     error, word, record = REFUSED[case]
     with pytest.raises(error, match=word):
@@ -225,6 +272,7 @@ def test_what_cannot_be_rebuilt_is_refused_before_anything_is_attributed(
         explained(change(run))
 
 
+@situation("The loop", "clipping entry by entry", EXACT_SUMMED)
 def test_elementwise_clipping_is_refused(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = Net().double()
