@@ -19,28 +19,42 @@ __all__ = ["GPU", "Cost", "costs_of", "declared"]
 
 Config = Mapping[str, Any]
 
-START = 5.0
-"""CPU seconds of a job that does nothing: Python, torch, opening the recording. Measured at scale smoke."""
+START = 1.0
+"""CPU seconds of a job that does nothing, forked by `make figures` from a process that has the libraries. On a cluster, add 3."""
 FIXED = {
-    "explain_run": 22.0,
-    "explain_update": 10.0,
-    "pretrain": 11.0,
-    "tokens": 8.0,
+    "explain_run": 20.0,
+    "explain_update": 9.0,
+    "explain_languages": 9.0,
+    "interval_intervention": 25.0,
+    "update_intervention": 13.0,
+    "pretrain": 10.0,
+    "tokens": 13.0,
+    "frequencies": 3.0,
+    "datamodel": 4.0,
     "figures and tables": 4.0,
 }
-"""CPU seconds of stages that trace models or train a tokenizer whatever the size, measured at scale smoke."""
+"""CPU seconds of stages that trace models, fit or train a tokenizer whatever the size, measured at scale default."""
 GPU = 40.0
 """Cores that one GPU is assumed to stand for: not measured."""
 
 RATES: dict[str, dict[str, float]] = {
     "grokking": {
-        "": 5.8e-6, "train": 5.8e-6, "record": 4.5e-6, "certify": 4.3e-6, "transplant": 4.1e-6, "swap": 2.0e-5,
-        "explain_run": 3.2e-6, "intervention": 2.7e-5,
+        "": 2.4e-6, "train": 2.4e-6, "record": 2.9e-6, "certify": 2.3e-6, "explain_run": 1.9e-6, "influence": 1.0e-6,
+        "importances": 8.9e-6, "intervention": 8.2e-6, "outputs": 5.9e-4, "quadrature": 4.1e-6, "swap": 8.9e-6,
+        "transplant": 1.6e-6, "window": 4.7e-4,
     },
-    "mnist": {"": 3.0e-5, "record": 2.5e-5, "train": 2.5e-5, "retrain": 5.6e-5, "pruning": 6.7e-5, "intervention": 9.1e-5},
-    "mnist_long": {"": 3.0e-5, "record": 2.5e-5, "train": 2.5e-5},
-    "cifar2": {"": 2.5e-3},
-    "eurollm": {"": 3.0e-2},
+    "mnist": {
+        "": 2.0e-5, "record": 3.9e-5, "certify": 1.2e-6, "influence": 1.8e-5, "quadrature": 2.7e-5, "attribution": 1.0e-3,
+        "baseline": 1.0e-4, "retrain": 1.7e-5, "pruning": 1.4e-5, "intervention": 3.4e-5,
+    },
+    "mnist_long": {"": 2.0e-5, "record": 1.3e-5, "certify": 2.0e-5, "sparse": 6.0e-6},
+    "cifar2": {
+        "": 4.5e-4, "record": 3.9e-4, "certify": 4.2e-4, "influence": 4.3e-4, "quadrature": 6.7e-4, "attribution": 1.4e-3,
+        "baseline": 5.7e-4, "retrain": 3.8e-4,
+    },
+    "eurollm": {
+        "": 7.0e-3, "pretrain": 1.8e-2, "explain_update": 5.8e-3, "explain_languages": 8.6e-3, "explain_interval": 6.8e-3,
+    },
 }  # fmt: skip
 """CPU seconds per pass: of stages that were measured at scale default, and ("") of the others, where it is an estimate."""
 

@@ -151,7 +151,9 @@ def _listed(values: list[Any]) -> Tensor:
     truths = {isinstance(value, bool | np.bool_) for value in values}
     if len(truths) > 1:  # torch would count True as 1
         raise TypeError("truth values among numbers")
-    return torch.tensor(values)
+    listed = torch.tensor(values)
+    # torch would make single precision of Python's numbers, and a weight of 0.1 is then another one.
+    return torch.tensor(values, dtype=torch.float64) if listed.is_floating_point() else listed
 
 
 def _number(value: Any) -> Any:

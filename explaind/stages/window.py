@@ -28,7 +28,7 @@ STAGE = Stage(
     options=("study.kernel",),
     requires=("study.kernel", "study.windows"),
     each="windows",
-    memory=3000,
+    memory=4000,
     runtime=120,
     gpu=True,
 )

@@ -45,7 +45,7 @@ STAGE = Stage(
     ),
     requires="study.datamodel",
     each="methods",
-    memory=5000,
+    memory=8000,
     runtime=240,
 )
 

@@ -40,7 +40,7 @@ STAGE = Stage(
     without=("study.outputs.stride",),
     requires=("study.outputs", "study.windows", "study.kernel"),
     each="windows",
-    memory=3000,
+    memory=4000,
     runtime=120,
     gpu=True,
 )

@@ -145,6 +145,7 @@ def test_weights_in_any_form() -> None:
     ):
         assert micro_batch([0, 1], given).weights.tolist() == [0.5, 1.0]
     assert micro_batch([0, 1], leaf).weights == 0.5
+    assert micro_batch([0, 1], [0.1, 0.3]).weights.tolist() == [0.1, 0.3]  # not rounded to single precision
     assert micro_batch([0, 1], views=(flip for flip in (True, False))).views.tolist() == [1, 0]
     for given, words in (({0.5, 1}, "weights.*no order"), ([1j, 1], "do not fit"), ("ab", "weights.*str")):
         with pytest.raises(RecordingError, match=words):
