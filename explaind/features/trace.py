@@ -19,7 +19,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
+from torch._guards import TracingContext, tracing
+from torch._subclasses import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.overrides import TorchFunctionMode
 
 from explaind.features.agreement import first_difference
 
@@ -46,6 +49,7 @@ _READS_LENGTHS = (
     "_pack_padded_sequence", "_pad_packed_sequence", "_ctc_loss", "ctc_loss", "_cudnn_ctc_loss", "segment_reduce",
     "_nested_tensor_from_mask",
 )  # fmt: skip
+_READS_MEMORY = {Tensor.numpy, Tensor.__array__, Tensor.__dlpack__, Tensor.data_ptr}
 _INDEXED = {_aten.index.Tensor, _aten.index_put.default, _aten.index_put_.default, _aten._unsafe_index.Tensor}
 _ZERO_EITHER = {_aten.mul.Tensor, _aten.mm.default, _aten.bmm.default, _aten.mul.Scalar}
 
@@ -63,7 +67,9 @@ def trace(
             `function` itself refuses are left out.
     """
     try:
-        graph_module = make_fx(torch.func.functionalize(function, remove="mutations"))(*arguments)
+        # One for all operations: without it, a mode of its own is made to describe the result of each.
+        with _Unreadable(), tracing(TracingContext(FakeTensorMode(allow_fallback_kernels=True))):
+            graph_module = make_fx(torch.func.functionalize(function, remove="mutations"))(*arguments)
     except Exception as error:
         _log.info("evaluating without tracing: %s", error)
         return function
@@ -78,6 +84,17 @@ def trace(
     graph_module.recompile()
     agrees = all(_agrees(graph_module, function, given) for given in (arguments, *others))
     return graph_module if agrees else function
+
+
+class _Unreadable(TorchFunctionMode):
+    """Refuses what reads a tensor's memory past torch: while tracing there is none, and what is read is whatever was there."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func in _READS_MEMORY:
+            raise RuntimeError(f"{func.__name__} reads values")
+        return func(*args, **(kwargs or {}))
 
 
 def _value_reader(graph: fx.Graph) -> fx.Node | None:
