@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,8 @@ class Cluster:
                 env={**os.environ, "PYTHONPATH": str(self.project.root)},
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                # What a script starts in the background ignores interrupts, and so would this.
+                preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
             )
         self.runs.append(Run(process, log, self.slurm))
         return self.runs[-1]
