@@ -54,8 +54,7 @@ def _killed(
     """One attempt, killed when so many files have appeared; False if it ended before. Nothing of it runs any more."""
     command = [
         sys.executable,
-        "-m",
-        "snakemake",
+        "workflow/warm.py",
         *targets,
         "--cores",
         "2",
