@@ -137,6 +137,7 @@ def _command_line(arguments: tuple[str, ...], config: tuple[str, ...]) -> list[s
 
 def copy_project(target: Path) -> Project:
     """The files that the workflow needs, without results and caches."""
+    target.mkdir(parents=True, exist_ok=True)
     for part in PARTS:
         source = ROOT / part
         if source.is_dir():
