@@ -116,7 +116,7 @@ def test_indices_in_any_ordered_form(given: Any) -> None:
         ([True, False], r"mask\.nonzero\(\)"),
         ([True, 3], "truth values among numbers"),
         (np.array([1.0]), "integers.*float64"),
-        ([1.0, 2.0], "integers.*float32"),
+        ([1.0, 2.0], "integers.*float64"),
         (torch.tensor(3), r"1-D.*shape \(\)"),
         (3, r"1-D.*shape \(\)"),
         (iter([]), "non-empty"),

@@ -45,6 +45,11 @@ try:
 except ExplaindError as error:
     raise WorkflowError(str(error)) from None
 
+if workflow.remote_exec:
+    # A group's jobs run one after another inside their submission too (workflow/profiles/slurm): otherwise the step that runs them
+    # asks for the processors of those that could run side by side, which its allocation has not.
+    workflow.register_resource("in_turn", 1)
+
 LOCKS = []  # open files that this process has locked
 RESULTS = str(config.get("results", "results")).rstrip("/")
 LOGS = f"{RESULTS}/logs"
