@@ -1,8 +1,9 @@
 """LAMB (You et al., 2020): Adam's direction with decay inside, w = m̂ / (√v̂ + ε) + λ θ, and u = −lr T w with one T per tensor.
 
 T, the trust ratio, is defined differently by different packages. It is observed: the factor by which the tensor moved,
-−⟨u, w⟩ / (lr ⟨w, w⟩). Not in torch: an optimizer whose class is called Lamb or LAMB, with these options and the moments `exp_avg` and
-`exp_avg_sq`. Those that clip by the global norm (`max_grad_norm`) divide all gradients by one number, which is observed as well.
+−⟨u, w⟩ / (lr ⟨w, w⟩). Not in torch: an optimizer whose class is called Lamb or LAMB, with these options and the moments
+`exp_avg` and `exp_avg_sq`. Those that clip by the global norm (`max_grad_norm`) divide all gradients by one number, which is
+observed as well.
 """
 
 from __future__ import annotations
