@@ -91,7 +91,7 @@ class _Adjoint:
                 psi *= expand(later.mu)
             if s in position:
                 phi = self._integrated(s, position[s])
-                credits.add(credits.at(s)[1], phi, -expand(c.decoupled) * ledger.parameters(s))
+                credits.add(credits.at(s)[1], phi, -ledger.decoupled(s) * ledger.parameters(s))
                 weighted = phi.mul_(ledger.preconditioner(s))
                 psi = torch.zeros_like(weighted) if psi is None else psi
                 _add_scaled(psi, weighted, expand(c.rho))
@@ -151,7 +151,7 @@ class _Adjoint:
             adjoint, factor = psi * factor, 1.0
             _add_scaled(adjoint, weighted, expand(c.sigma))
         if any(c.coupled):
-            decay = factor * expand(c.coupled) * self._ledger.parameters(s)
+            decay = factor * self._ledger.coupled(s) * self._ledger.parameters(s)
             self._credits.add(self._credits.at(s)[1], adjoint, decay, -1.0)
         self._credits.batch(s, adjoint, factor)
 
@@ -172,7 +172,7 @@ class _Adjoint:
             c = ledger.coefficients(i)
             factors.append((i, weight * expand(c.kappa)))
             if any(c.coupled) and done is None:
-                decay = factors[-1][1] * expand(c.coupled) * ledger.parameters(i)
+                decay = factors[-1][1] * ledger.coupled(i) * ledger.parameters(i)
                 credits.add(credits.at(i)[1], psi, decay, -1.0)
             weight = weight * expand(c.mu)
         else:

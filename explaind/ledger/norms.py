@@ -20,7 +20,8 @@ from torch import Tensor
 from explaind.ledger.rebuild import ReplayError
 from explaind.ledger.terms import Ledger
 
-FADED = 60  # updates after which a wrong buffer weighs less than (μ / (1 + μ))^60 < 1e-18
+FADED = 60  # updates after which Nesterov's buffer weighs less than (μ / (1 + μ))^60 < 1e-18
+FORGOTTEN = 1e-18  # of other optimizers, where it takes longer
 
 
 def compare_norms(ledger: Ledger, start: int, stop: int) -> Iterator[ReplayError]:
@@ -45,7 +46,7 @@ def implied_gradients(ledger: Ledger, start: int, stop: int) -> Iterator[Implied
     layout = ledger.trajectory.layout
     slack = torch.zeros(layout.size, dtype=ledger.dtype, device=ledger.device)
     mixes = start < stop and any(ledger.coefficients(start).sigma)
-    first = max(0, start - (FADED if mixes else 2))
+    first = _faded(ledger, start) if mixes else max(0, start - 2)
     buffer: Tensor | None = None
     if first == 0:
         buffer = ledger.converted(ledger.trajectory.initial_buffer)
@@ -56,6 +57,22 @@ def implied_gradients(ledger: Ledger, start: int, stop: int) -> Iterator[Implied
         if s >= start:
             yield implied
         buffer, slack = implied.buffer, implied.slack
+
+
+def _faded(ledger: Ledger, start: int) -> int:
+    """The update from which on a wrong buffer is forgotten by `start`: at each it shrinks to μ σ / (ρ κ + σ) of itself."""
+    first, left = max(0, start - FADED), 1.0
+    for s in range(start - 1, -1, -1):
+        if s < first and left < FORGOTTEN:
+            break
+        first = min(first, s)
+        c = ledger.coefficients(s)
+        shares = [
+            mu * sigma / (rho * kappa + sigma) if mu and sigma else 0.0
+            for mu, kappa, rho, sigma in zip(c.mu, c.kappa, c.rho, c.sigma, strict=True)
+        ]
+        left *= max(shares)
+    return first
 
 
 class ImpliedGradient:
@@ -75,8 +92,10 @@ class ImpliedGradient:
         one = torch.ones_like(theta)
         mu, kappa, rho, sigma = (one * ledger.expand(values) for values in (c.mu, c.kappa, c.rho, c.sigma))
         scale = ledger.preconditioner(s) * one
-        observed = -(after - theta + ledger.expand(c.decoupled) * theta) / scale
+        observed = -(after - theta + ledger.decoupled(s) * theta) / scale
         spread = 2 * eps * torch.maximum(theta.abs(), after.abs()) / scale + 8 * eps * observed.abs()
+        if bool((scale == 0).any()):  # only where ρ b + σ d = 0
+            observed, spread = (torch.where(scale == 0, 0.0, values) for values in (observed, spread))
         self.gradient: Tensor | None = None
         self.buffer, self.slack = self._alone(mu, rho, sigma, observed, spread)
         answers = rho * kappa + sigma
@@ -91,7 +110,9 @@ class ImpliedGradient:
         self.slack = mu * slack + kappa * self._spread
         if bool((sigma == 0).all()):  # b_{s+1} follows from this update alone: nothing accumulates
             self.buffer, self.slack = observed / rho, spread / rho
-        self.gradient = entered - ledger.expand(c.coupled) * theta
+        within = ledger.within(s)
+        self.gradient = entered / within - ledger.expand(c.coupled) * theta
+        self._spread = self._spread / within
 
     @staticmethod
     def _alone(

@@ -102,7 +102,7 @@ def rebuilt_updates(
     for s in range(start, stop):
         c, expand, theta = ledger.coefficients(s), ledger.expand, ledger.parameters(s)
         factor = ledger.entering(s)
-        entering = factor * gradient(s) + expand(c.coupled) * theta
+        entering = factor * gradient(s) + ledger.coupled(s) * theta
         buffer = expand(c.mu) * buffer + expand(c.kappa) * entering
         scaled = -ledger.preconditioner(s) * torch.ones_like(theta)
         yield Rebuilt(
@@ -110,7 +110,7 @@ def rebuilt_updates(
             theta=theta,
             observed=ledger.update(s),
             rebuilt=scaled * (expand(c.rho) * buffer + expand(c.sigma) * entering)
-            - expand(c.decoupled) * theta,
+            - ledger.decoupled(s) * theta,
             response=scaled * (expand(c.rho) * expand(c.kappa) + expand(c.sigma)) * factor,
             buffer=buffer,
         )
@@ -118,8 +118,7 @@ def rebuilt_updates(
 
 def _entering(ledger: Ledger, gradient: BatchGradient, s: int) -> Tensor:
     """d_s = ± c_s g_s + coupled θ_s, [D]."""
-    coupled = ledger.expand(ledger.coefficients(s).coupled)
-    return ledger.entering(s) * gradient(s) + coupled * ledger.parameters(s)
+    return ledger.entering(s) * gradient(s) + ledger.coupled(s) * ledger.parameters(s)
 
 
 def buffer_before(ledger: Ledger, gradient: BatchGradient, start: int, stop: int) -> Tensor:
@@ -148,8 +147,14 @@ def _buffer_after(ledger: Ledger, gradient: BatchGradient, s: int) -> Tensor:
     """b_{s+1} = −(u + decoupled θ + P σ d) / (P ρ) of update s; zero where ρ = 0."""
     c, expand = ledger.coefficients(s), ledger.expand
     scaled = ledger.preconditioner(s)
-    moved = ledger.update(s) + expand(c.decoupled) * ledger.parameters(s)
-    if any(c.sigma):
-        moved = moved + scaled * expand(c.sigma) * _entering(ledger, gradient, s)
+    moved = ledger.update(s) + ledger.decoupled(s) * ledger.parameters(s)
+    entering = _entering(ledger, gradient, s) if any(c.sigma) else None
+    if entering is not None:
+        moved = moved + scaled * expand(c.sigma) * entering
     scale = torch.zeros_like(moved) + scaled * expand(c.rho)
-    return torch.where(scale == 0, 0.0, -moved / scale)
+    buffer = torch.where(scale == 0, 0.0, -moved / scale)
+    if entering is None or not isinstance(scaled, Tensor):
+        return buffer
+    rho, sigma = (torch.zeros_like(moved) + expand(values) for values in (c.rho, c.sigma))
+    # P = 0 stands only where ρ b + σ d = 0
+    return torch.where((scaled == 0) & (rho > 0), -sigma * entering / rho, buffer)

@@ -8,11 +8,14 @@ momentum that a resumed optimizer carried: gradients of samples seen before the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from explaind.errors import LedgerError
 from explaind.ledger.coefficients import Coefficients, Expand, UpdateRule
+from explaind.optimizers import LINEAR, LinearRule
 from explaind.recording.trajectory import Trajectory
 
 
@@ -33,37 +36,70 @@ class Ledger:
     ) -> None:
         from explaind.ledger import RULES
 
-        if trajectory.optimizer not in RULES:
+        if trajectory.optimizer not in RULES and trajectory.optimizer not in LINEAR:
             raise LedgerError(
                 f"The optimizer {trajectory.optimizer} is not in the ledger.",
-                expected=", ".join(RULES),
+                expected=", ".join((*RULES, *LINEAR)),
                 got=trajectory.optimizer,
-                remedy="Train with one of these torch optimizers.",
+                remedy="Train with one of these optimizers.",
             )
         self.trajectory = trajectory
         self.dtype, self.device = dtype, device
-        self.rule: UpdateRule = RULES[trajectory.optimizer]
+        self._rule: UpdateRule | None = RULES.get(trajectory.optimizer)
+        self._linear: LinearRule | None = LINEAR.get(trajectory.optimizer)
         layout = trajectory.layout
         self.expand = Expand(layout.group, layout.sizes, dtype, device)
 
     def coefficients(self, s: int) -> Coefficients:
         """Scalars of update s, one per parameter group."""
-        return self.rule.coefficients(self.trajectory.step(s), s == 0 and self.trajectory.initial_count == 0)
+        if self._rule is None:
+            return Coefficients(**self.trajectory.coefficients(s))
+        return self._rule.coefficients(self.trajectory.step(s), s == 0 and self.trajectory.initial_count == 0)
 
     def entering(self, s: int) -> Tensor | float:
-        """± c_s: what the gradients of update s are multiplied with before they enter the buffer, [D] or one number.
+        """± c_s Q_s: what the gradients of update s are multiplied with before they enter the buffer, [D] or one number.
 
         Where tensors were scaled differently (clipping per module or per group), each has its own factor. A change inside a
         tensor is no factor at all; then the rebuilt update differs from the observed one.
         """
+        return self._before(s, self._clipped(s))
+
+    def _clipped(self, s: int) -> Tensor | float:
         record, sign = self.trajectory.step(s), self.coefficients(s).sign
         if record.clip_uniform:
             return self.expand(tuple(one * record.clip_factor for one in sign))
         layout = self.trajectory.layout
-        each = [sign[g] * factor for g, factor in zip(layout.group, record.clip_factors, strict=True)]
+        return self._by_tensor(
+            [sign[g] * factor for g, factor in zip(layout.group, record.clip_factors, strict=True)]
+        )
+
+    def coupled(self, s: int) -> Tensor | float:
+        """Q_s coupled_s: what θ_s is multiplied with before it enters the buffer, [D] or one number."""
+        coupled = self.coefficients(s).coupled
+        return self._before(s, self.expand(coupled)) if any(coupled) else 0.0
+
+    def decoupled(self, s: int) -> Tensor | float:
+        """T_s decoupled_s: what θ_s is multiplied with beside the buffer, [D] or one number."""
+        scale = self.expand(self.coefficients(s).decoupled)
+        if self._linear is None or self._linear.trust is None:
+            return scale
+        return scale * self._by_tensor(self.trajectory.trust(s))
+
+    def within(self, s: int) -> Tensor | float:
+        """Q_s, [D], or 1.0 where nothing stands before the buffer."""
+        if self._linear is None or self._linear.side == "buffer":
+            return 1.0
+        return self.converted(self.trajectory.preconditioner(s))
+
+    def _before(self, s: int, factor: Tensor | float) -> Tensor | float:
+        within = self.within(s)
+        return factor * within if isinstance(within, Tensor) else factor
+
+    def _by_tensor(self, values: Sequence[float]) -> Tensor:
+        """One number for each tensor of θ, spread over its entries, [D]."""
         return torch.repeat_interleave(
-            torch.tensor(each, dtype=self.dtype, device=self.device),
-            torch.tensor(layout.sizes, device=self.device),
+            torch.tensor(values, dtype=self.dtype, device=self.device),
+            torch.tensor(self.trajectory.layout.sizes, device=self.device),
         )
 
     def converted(self, recorded: Tensor) -> Tensor:
@@ -80,10 +116,13 @@ class Ledger:
 
     def preconditioner(self, s: int) -> Tensor | float:
         """P_s, [D], or 1.0 for optimizers without one."""
-        if self.rule.preconditioner is None:
+        if self._linear is not None:
+            recorded = self.trajectory.preconditioner(s)
+            return self.converted(recorded) if self._linear.side == "buffer" else 1.0
+        if self._rule is None or self._rule.preconditioner is None:
             return 1.0
         second_moment = self.converted(self.trajectory.second_moment(s))
-        return self.rule.preconditioner(self.trajectory.step(s), second_moment, self.expand)
+        return self._rule.preconditioner(self.trajectory.step(s), second_moment, self.expand)
 
 
 class UpdateTerms:
@@ -116,13 +155,13 @@ class UpdateTerms:
         self._next = s + 1
 
         expand, theta = ledger.expand, ledger.parameters(s)
-        regularization = -expand(coefficients.decoupled) * theta
+        regularization = -ledger.decoupled(s) * theta
         parts = []
         if any(coefficients.coupled) or self._carried is not None or isinstance(self._decay, Tensor):
             scaled = ledger.preconditioner(s)
             rho, sigma = expand(coefficients.rho), expand(coefficients.sigma)
             if any(coefficients.coupled) or isinstance(self._decay, Tensor):
-                direct = sigma * expand(coefficients.coupled) * theta
+                direct = sigma * ledger.coupled(s) * theta
                 regularization = regularization - scaled * (rho * self._decay + direct)
             if self._carried is not None:
                 parts.append(-scaled * rho * self._carried)
@@ -138,7 +177,7 @@ class UpdateTerms:
         if self._carried is not None:
             self._carried = mu * self._carried
         if any(coefficients.coupled):
-            inflow = expand(coefficients.kappa) * expand(coefficients.coupled) * self._ledger.parameters(s)
+            inflow = expand(coefficients.kappa) * self._ledger.coupled(s) * self._ledger.parameters(s)
             self._decay = mu * self._decay + inflow
         elif isinstance(self._decay, Tensor):
             self._decay = mu * self._decay

@@ -14,6 +14,7 @@ from explaind.errors import RecordingError
 from explaind.recording import creation, journal
 from explaind.recording.gradients import clip_factor
 from explaind.recording.journal import Commit
+from explaind.recording.linear import pack_state
 from explaind.recording.observer import Observer
 from explaind.recording.resume import ResumePoint
 from explaind.recording.schema import JOURNAL, KIND, RAGGED
@@ -61,6 +62,7 @@ class Appender:
         self._observer.after_update(
             self.step, chunk.real["parameters"][row], None if second is None else second[row]
         )
+        self._observer.read_rule({name: values[row] for name, values in chunk.arrays.items()})
         chunk.batches.append(batches)
         chunk.clip.append(self._clip)
         chunk.metrics.append(metrics)
@@ -118,7 +120,8 @@ class Appender:
         observer.check_constants(self._constants)
         state = self._check_counter()
         rng = torch.get_rng_state()
-        chunk.point = ResumePoint(state.count, state.buffer, rng)
+        whole = pack_state(observer.optimizer, observer.moved) if observer.rule is not None else b""
+        chunk.point = ResumePoint(state.count, state.buffer, rng, whole)
         observer.keep_last()
         self._writer.put(chunk)
         self._next_chunk(rng)
@@ -127,7 +130,7 @@ class Appender:
         """The optimizer's state, whose counter counts the recorded updates."""
         observer = self._observer
         state = read_state(observer.optimizer, observer.moved, observer.layout, observer.name)
-        if observer.name != "SGD" and state.count != self._initial_count + self.step:
+        if observer.counts and state.count != self._initial_count + self.step:
             raise RecordingError(
                 "The optimizer's step counter does not count the recorded updates",
                 expected=str(self._initial_count + self.step),

@@ -18,9 +18,11 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from explaind.errors import RecordingError
+from explaind.optimizers import LINEAR, REASONS, find_rule
+from explaind.recording.linear import numbers
 
 FLAGS = ("nesterov", "maximize", "amsgrad", "capturable", "differentiable", "decoupled_weight_decay")
-UNSUPPORTED = ("amsgrad", "capturable", "differentiable")
+UNSUPPORTED = ("capturable", "differentiable")
 
 
 def refuse(problem: str, expected: str, got: str, remedy: str) -> None:
@@ -29,17 +31,25 @@ def refuse(problem: str, expected: str, got: str, remedy: str) -> None:
 
 
 def optimizer_name(optimizer: Optimizer) -> str:
-    """ "AdamW", "Adam" or "SGD": which equations the updates follow.
+    """ "AdamW", "Adam", "SGD" or a name of `explaind.optimizers.LINEAR`: which equations the updates follow.
 
     Raises:
         RecordingError: another optimizer (subclasses too, whose step may differ), or groups that mix Adam and AdamW.
     """
+    rule = find_rule(optimizer)
+    if rule is not None:
+        for group in optimizer.param_groups:
+            if (problem := rule.check(numbers(group))) is not None:
+                refuse(*problem, "train without it")
+        return rule.name
     if type(optimizer) not in (AdamW, Adam, SGD):
+        name = type(optimizer).__name__
+        reason = f": {REASONS[name]}" if name in REASONS else ""
         refuse(
-            f"The optimizer {type(optimizer).__name__} cannot be recorded",
-            "exactly torch.optim.AdamW, torch.optim.Adam or torch.optim.SGD",
+            f"The optimizer {name} cannot be recorded{reason}",
+            f"torch.optim.AdamW, Adam or SGD itself, or one of {', '.join(LINEAR)}",
             f"{type(optimizer).__module__}.{type(optimizer).__qualname__}",
-            "train with one of the three",
+            "train with one of these",
         )
     if isinstance(optimizer, SGD):
         return "SGD"
@@ -56,7 +66,9 @@ def optimizer_name(optimizer: Optimizer) -> str:
 
 def option_flags(optimizer: Optimizer) -> tuple[dict[str, bool], ...]:
     """The on-off options of every group, those without a recorded equation refused."""
-    flags = tuple({name: bool(group.get(name, False)) for name in FLAGS} for group in optimizer.param_groups)
+    rule = find_rule(optimizer)
+    names = FLAGS if rule is None else (*FLAGS, *rule.flags)
+    flags = tuple({name: bool(group.get(name, False)) for name in names} for group in optimizer.param_groups)
     for index, group in enumerate(flags):
         for name in UNSUPPORTED:
             if group[name]:
@@ -74,7 +86,7 @@ def option_flags(optimizer: Optimizer) -> tuple[dict[str, bool], ...]:
 def _check_option_precision(optimizer: Optimizer) -> None:
     """Refuse options given as tensors of less precision than the update is computed in.
 
-    Without a fused kernel, torch's Adam and AdamW combine them with each other first, 1 − lr·λ or lr / (1 − β₁ᵗ), in the
+    Without a fused kernel, torch's Adam, AdamW and others combine them with each other first, 1 − lr·λ or lr / (1 − β₁ᵗ), in the
     tensors' own precision: the update is then off from its equations by that rounding. SGD uses each option by itself.
     """
     for index, group in enumerate(optimizer.param_groups):
@@ -82,7 +94,8 @@ def _check_option_precision(optimizer: Optimizer) -> None:
         # Powers of a β lose more than they hold: 1 − β₂ᵗ is the difference of two numbers near one.
         needed = {"lr": dtype, "weight_decay": dtype, "eps": dtype, "betas": torch.float64}
         for option, least in needed.items():
-            for value in group[option] if option == "betas" else (group[option],):
+            given = group.get(option)
+            for value in given if isinstance(given, tuple | list) else (given,):
                 if (
                     isinstance(value, Tensor)
                     and not group.get("fused")

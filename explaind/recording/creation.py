@@ -82,10 +82,11 @@ def create_store(
     specs = schema.array_specs(
         layout,
         groups=len(optimizer.param_groups),
-        adam=name != "SGD",
+        adam=name in ("Adam", "AdamW"),
         chunk_steps=chunk_steps,
         block=max(DEFAULT_BLOCK, entries * chunk_steps),
         rng_bytes=rng_bytes,
+        rule=observer.rule,
     )
     write_atomic(store / schema.JOURNAL, b"")  # first, so that a half-created store is known to be one
     create_group(store)

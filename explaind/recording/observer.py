@@ -6,7 +6,7 @@ The hooks only read. What happens to gradients and to the optimizer's state betw
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from explaind.errors import RecordingError, TrainingError
+from explaind.optimizers import LINEAR
 from explaind.recording import checks
 from explaind.recording.gradients import GradientWatch
 from explaind.recording.layout import Layout
+from explaind.recording.linear import LinearReader, steps_made
 from explaind.recording.state import flat_copy
 from explaind.recording.state_watch import StateWatch
 
@@ -38,6 +40,7 @@ class Observer:
         self.optimizer = optimizer
         self.name = checks.optimizer_name(optimizer)
         self.flags = checks.option_flags(optimizer)
+        self.rule = LINEAR.get(self.name)
         checks.check_parameters(model.named_parameters(), optimizer)
         self._module_checks = checks.module_checks(model)
         self.check_modules()
@@ -62,6 +65,7 @@ class Observer:
         self._moved_ids = {id(parameter) for parameter in self.moved}
         self._last: list[Tensor] | None = None
         self._state = StateWatch(self.optimizer, self.moved)
+        self._reader = LinearReader(self.rule, self.optimizer, self.moved, layout) if self.rule else None
         self._active = [
             group["momentum"] != 0 for group in self.optimizer.param_groups if "momentum" in group
         ]
@@ -135,6 +139,8 @@ class Observer:
             )
         self._state.check(step)
         self._given = self._present_options()
+        if self._reader is not None:
+            self._reader.before()
         return self.gradients.norms(self.moved)
 
     def has_moved(self) -> bool:
@@ -179,6 +185,22 @@ class Observer:
                 [self.optimizer.state[parameter]["exp_avg_sq"] for parameter in self.moved], second_moment
             )
 
+    def read_rule(self, rows: Mapping[str, np.ndarray]) -> None:
+        """Write what the optimizer's rule records of the update that was just made into the row of each array."""
+        if self._reader is not None:
+            self._reader.after(rows)
+
+    @property
+    def counts(self) -> bool:
+        """Does the optimizer count its updates?"""
+        if self.rule is None:
+            return self.name != "SGD"
+        groups = self.optimizer.param_groups
+        return any(
+            steps_made(self.optimizer.state.get(parameter, {}), groups[group]) is not None
+            for parameter, group in zip(self.moved, self.layout.group, strict=True)
+        )
+
     def keep_last(self) -> None:
         """Copy θ_{s+1} before its row is passed to the writer."""
         if self._last is not None:
@@ -216,7 +238,7 @@ class Observer:
 
     def _present_options(self) -> list[dict[str, Any]]:
         return [
-            {name: value for name, value in group.items() if name != "params"}
+            {name: value for name, value in group.items() if name not in ("params", "step")}
             for group in self.optimizer.param_groups
         ]
 

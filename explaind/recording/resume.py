@@ -17,6 +17,7 @@ from torch import Tensor
 from explaind.errors import StoreError
 from explaind.recording import journal
 from explaind.recording.journal import Commit
+from explaind.recording.linear import unpack_state
 from explaind.recording.observer import Observer
 from explaind.recording.schema import JOURNAL, KIND
 from explaind.recording.state import OptimizerState, restore_state
@@ -28,19 +29,26 @@ REMOVED_ON_RESUME = ("complete", "batches_without_update", "files", "kind", "sch
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """What the store itself does not hold about the moment after a chunk: t, m [D], the generator's state [bytes]."""
+    """What the store itself does not hold about the moment after a chunk: t, m [D], the generator's state [bytes].
+
+    Of an optimizer of `explaind.optimizers` also all of its state (`explaind.recording.linear.pack_state`).
+    """
 
     count: int
     buffer: Tensor
     rng: Tensor
+    state: bytes = b""
 
 
 def write_point(store: Path, ordinal: int, point: ResumePoint) -> int:
     """Write the point of chunk `ordinal` into its slot and return the checksum of the file."""
     head = {"count": point.count, "size": point.buffer.numel()}
-    payload = b"%s\n%s%s" % (
+    if point.state:
+        head["state"] = len(point.state)
+    payload = b"%s\n%s%s%s" % (
         json.dumps(head).encode(),
         point.buffer.numpy().tobytes(),
+        point.state,
         point.rng.numpy().tobytes(),
     )
     write_atomic(_slot(store, ordinal), payload)
@@ -105,9 +113,12 @@ def restore(store: Path, observer: Observer) -> Trajectory | None:
         everything = {**named, **dict(model.named_buffers())}
         for constant_name, value in trajectory.constants.items():
             everything[constant_name].copy_(value)
-        second = torch.zeros_like(point.buffer) if name == "SGD" else trajectory.second_moment(step - 1)
         moved = [named[parameter_name] for parameter_name in layout.names]
-        restore_state(optimizer, moved, layout, name, OptimizerState(point.buffer, second, point.count))
+        if observer.rule is not None:
+            unpack_state(optimizer, moved, point.state)
+        else:
+            second = torch.zeros_like(point.buffer) if name == "SGD" else trajectory.second_moment(step - 1)
+            restore_state(optimizer, moved, layout, name, OptimizerState(point.buffer, second, point.count))
     torch.set_rng_state(point.rng.clone())
     return trajectory
 
@@ -121,4 +132,6 @@ def _parse(payload: bytes, dtype: torch.dtype) -> ResumePoint:
     values = json.loads(head)
     width = values["size"] * dtype.itemsize
     buffer = torch.frombuffer(bytearray(body[:width]), dtype=dtype) if width else torch.zeros(0, dtype=dtype)
-    return ResumePoint(values["count"], buffer, torch.frombuffer(bytearray(body[width:]), dtype=torch.uint8))
+    stop = width + values.get("state", 0)
+    rng = torch.frombuffer(bytearray(body[stop:]), dtype=torch.uint8)
+    return ResumePoint(values["count"], buffer, rng, bytes(body[width:stop]))

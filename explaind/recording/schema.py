@@ -7,6 +7,9 @@ Row s of a per-step array belongs to update s, which leads from θ_s to θ_{s+1}
 |---------------------|---------------------------------------------------------|
 | parameters          | θ_{s+1}; θ_0 is `initial_parameters`                    |
 | second_moment       | v_{s+1}, Adam and AdamW only                            |
+| preconditioner      | P_s or Q_s, optimizers of `explaind.optimizers` only    |
+| coefficients        | the same, per group: `explaind.optimizers.COEFFICIENTS` |
+| trust               | the same, per tensor of θ: T_s, where the rule has one  |
 | hyperparameters     | per optimizer group, columns `HYPERPARAMETERS`          |
 | gradient_norms      | per tensor of θ, its gradient's norm: after backward, and at |
 |                     | optimizer.step() (they differ where it was clipped)     |
@@ -20,6 +23,7 @@ What is small and ragged is in the journal: lengths of the micro-batches, clippi
 
 from __future__ import annotations
 
+from explaind.optimizers import COEFFICIENTS, LinearRule
 from explaind.recording.layout import Layout
 from explaind.store import ArraySpec
 
@@ -28,22 +32,38 @@ JOURNAL = "journal.jsonl"
 HYPERPARAMETERS = ("lr", "weight_decay", "beta1", "beta2", "eps", "momentum", "dampening")
 CAPACITY = 64  # chunks an array can hold before it first grows
 
-PER_STEP = ("parameters", "second_moment", "hyperparameters", "gradient_norms")
+PER_STEP = (
+    "parameters",
+    "second_moment",
+    "preconditioner",
+    "coefficients",
+    "trust",
+    "hyperparameters",
+    "gradient_norms",
+)
 RAGGED = ("batch_indices", "batch_weights", "batch_views")
 
 
 def array_specs(
-    layout: Layout, *, groups: int, adam: bool, chunk_steps: int, block: int, rng_bytes: int
+    layout: Layout,
+    *,
+    groups: int,
+    adam: bool,
+    chunk_steps: int,
+    block: int,
+    rng_bytes: int,
+    rule: LinearRule | None = None,
 ) -> tuple[ArraySpec, ...]:
     """Every growing array of a trajectory.
 
     Args:
         layout: the D recorded parameters.
         groups: number of optimizer groups.
-        adam: whether the optimizer keeps a second moment.
+        adam: whether the optimizer is Adam or AdamW.
         chunk_steps: updates per chunk.
         block: entries per block of the ragged arrays.
         rng_bytes: size of the generator's state.
+        rule: of an optimizer whose equations are recorded.
     """
     real = str(layout.dtype).removeprefix("torch.")
     steps = CAPACITY * chunk_steps
@@ -95,6 +115,19 @@ def array_specs(
     ]
     if adam:
         specs.append(per_step("second_moment", real, "v_{s+1}, after update s", parameter=layout.size))
+    if rule is not None:
+        specs += [
+            per_step("preconditioner", real, "P_s or Q_s, the diagonal of update s", parameter=layout.size),
+            per_step(
+                "coefficients",
+                "float64",
+                ", ".join(COEFFICIENTS),
+                group=groups,
+                coefficient=len(COEFFICIENTS),
+            ),
+        ]
+        if rule.trust is not None:
+            specs.append(per_step("trust", "float64", "T_s of each tensor", tensor=len(layout.names)))
     return tuple(specs)
 
 

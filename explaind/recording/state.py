@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,13 +16,15 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from explaind.errors import RecordingError
+from explaind.optimizers import LINEAR
 from explaind.recording.layout import Layout
+from explaind.recording.linear import numbers, steps_made
 from explaind.recording.schema import HYPERPARAMETERS
 
 
 @dataclass(frozen=True)
 class OptimizerState:
-    """m [D], v [D] (zeros for SGD) and t. Without history all are zero."""
+    """m [D], v [D] (zeros for others than Adam) and t. Without history all are zero."""
 
     buffer: Tensor
     second_moment: Tensor
@@ -55,7 +58,11 @@ def read_state(
     counts = set()
     for parameter, group, (m, v) in zip(parameters, layout.group, views, strict=True):
         state = optimizer.state.get(parameter, {})
-        if name == "SGD":
+        if name in LINEAR:
+            history = state.get(LINEAR[name].buffer)
+            made = steps_made(state, optimizer.param_groups[group])
+            counts.add(int(history is not None) if made is None else made)
+        elif name == "SGD":
             if optimizer.param_groups[group]["momentum"] == 0:
                 continue
             history = state.get("momentum_buffer")
@@ -106,6 +113,10 @@ def restore_state(
 def read_hyperparameters(optimizer: Optimizer, out: np.ndarray) -> None:
     """Write the options of the coming update into `out` [groups, HYPERPARAMETERS], 0 where the optimizer has none."""
     for row, group in zip(out, optimizer.param_groups, strict=True):
-        beta1, beta2 = group.get("betas", (0.0, 0.0))
-        values = {**group, "beta1": beta1, "beta2": beta2}
-        row[:] = [float(values.get(option, 0.0)) for option in HYPERPARAMETERS]
+        beta1, beta2 = group.get("betas", (0.0, 0.0))[:2]
+        values = numbers({**group, "beta1": beta1, "beta2": beta2})
+        row[:] = [_number(values.get(option)) for option in HYPERPARAMETERS]
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from explaind.errors import StoreError
+from explaind.optimizers import COEFFICIENTS
 from explaind.recording import journal
 from explaind.recording.chunks import ChunkReader
 from explaind.recording.gradients import factors
@@ -68,14 +69,32 @@ class Trajectory:
         """v_{s+1} [D], the second moment right after update s, 0 ≤ s < T. A view, as for `parameters`.
 
         Raises:
-            StoreError: the run was trained with SGD, which has none.
+            StoreError: the run was trained with another optimizer than Adam or AdamW.
         """
-        if self.optimizer == "SGD":
+        if self.optimizer not in ("Adam", "AdamW"):
             raise StoreError(
-                "SGD keeps no second moment", expected="a run with Adam or AdamW", got=str(self.path)
+                f"A run with {self.optimizer} has no second moment on record",
+                expected="a run with Adam or AdamW",
+                got=str(self.path),
             )
         self._check_step(s, self.n_steps - 1)
         return torch.from_numpy(self._row("second_moment", s))
+
+    def preconditioner(self, s: int) -> Tensor:
+        """P_s or Q_s [D] of an optimizer of `explaind.optimizers`, 0 ≤ s < T. A view, as for `parameters`."""
+        self._check_step(s, self.n_steps - 1)
+        return torch.from_numpy(self._row("preconditioner", s))
+
+    def coefficients(self, s: int) -> dict[str, tuple[float, ...]]:
+        """The scalars of update s of such an optimizer, by name, one per parameter group."""
+        self._check_step(s, self.n_steps - 1)
+        columns = self._row("coefficients", s).T.tolist()
+        return {name: tuple(column) for name, column in zip(COEFFICIENTS, columns, strict=True)}
+
+    def trust(self, s: int) -> tuple[float, ...]:
+        """T_s of each tensor of θ, for an optimizer that has trust ratios."""
+        self._check_step(s, self.n_steps - 1)
+        return tuple(self._row("trust", s).tolist())
 
     def step(self, s: int) -> StepRecord:
         """The options, counters and batches of update s, 0 ≤ s < T."""
@@ -118,7 +137,7 @@ class Trajectory:
 
     @cached_property
     def initial_second_moment(self) -> Tensor:
-        """v_0 [D]: exp_avg_sq before the first recorded update, zeros if there was none (and for SGD)."""
+        """v_0 [D]: exp_avg_sq before the first recorded update, zeros if there was none (and for other optimizers than Adam)."""
         return self._reader.static("initial_second_moment")
 
     @property

@@ -1,0 +1,211 @@
+"""Every optimizer whose updates are linear given an observed diagonal, against its textbook update.
+
+The definition trains again by itself, in float64: `explaind.reference.optimizers` keeps each update as one row per training sample
+and one for weight decay, and the rows are integrated along the path here. It reads nothing from the recording.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call, jacrev
+
+import explaind
+from explaind.errors import LedgerError, RecordingError
+from explaind.reference import optimizers as textbook
+from tests.attribution.outside import Lamb, Lion, Signum
+from tests.attribution.test_cases import resumed
+from tests.attribution.tiny import Net, Run, make_data, record_run
+from tests.situations import EXACT, refused, situation
+
+BATCHES = [[0, 1, 2], [3, 4, 5, 0], [6, 0, 0], [1, 2, 3], [4, 5]]
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(8)
+EARLIER = 3  # updates of an optimizer that had trained before
+
+
+@dataclass
+class Case:
+    """An optimizer of a test, with the textbook update that defines it."""
+
+    kind: Callable[..., torch.optim.Optimizer]
+    update: textbook.Update
+    options: dict[str, Any] = field(default_factory=dict)
+    clip: float | None = None
+    before: bool = False
+    schedule: float = 1.0  # the learning rate's factor from update to update
+
+    def make(self, model: nn.Module) -> torch.optim.Optimizer:
+        return self.kind(model.parameters(), **self.options)
+
+
+optim = torch.optim
+CASES: dict[str, Case] = {
+    "RMSprop": Case(optim.RMSprop, textbook.rmsprop, {"lr": 0.01, "weight_decay": 0.1}),
+    "RMSprop, centered, with momentum": Case(
+        optim.RMSprop, textbook.rmsprop, {"lr": 0.005, "momentum": 0.8, "centered": True, "weight_decay": 0.1}
+    ),
+    "RMSprop with clipping and a schedule": Case(
+        optim.RMSprop, textbook.rmsprop, {"lr": 0.01, "momentum": 0.5}, clip=0.3, schedule=0.8
+    ),
+    "Adagrad": Case(
+        optim.Adagrad,
+        textbook.adagrad,
+        {"lr": 0.05, "lr_decay": 0.1, "weight_decay": 0.1, "initial_accumulator_value": 0.01},
+    ),
+    "Adadelta": Case(
+        optim.Adadelta, textbook.adadelta, {"lr": 1.0, "weight_decay": 0.1, "eps": 1e-4, "rho": 0.8}
+    ),
+    "Adamax": Case(optim.Adamax, textbook.adamax, {"lr": 0.02, "weight_decay": 0.1}),
+    "Adamax, maximize": Case(optim.Adamax, textbook.adamax, {"lr": 0.02, "maximize": True}),
+    "AMSGrad": Case(
+        optim.AdamW,
+        textbook.amsgrad,
+        {"lr": 0.02, "betas": (0.8, 0.5), "weight_decay": 0.3, "amsgrad": True},
+    ),
+    "AMSGrad with coupled decay": Case(
+        optim.Adam, textbook.amsgrad, {"lr": 0.02, "betas": (0.8, 0.5), "weight_decay": 0.3, "amsgrad": True}
+    ),
+    "NAdam": Case(optim.NAdam, textbook.nadam, {"lr": 0.02, "weight_decay": 0.1}),
+    "NAdam with decoupled decay": Case(
+        optim.NAdam, textbook.nadam, {"lr": 0.02, "weight_decay": 0.3, "decoupled_weight_decay": True}
+    ),
+    "RAdam": Case(optim.RAdam, textbook.radam, {"lr": 0.02, "betas": (0.9, 0.6), "weight_decay": 0.1}),
+    "RAdam before its rectification": Case(optim.RAdam, textbook.radam, {"lr": 0.02, "weight_decay": 0.1}),
+    "RAdam with decoupled decay": Case(
+        optim.RAdam, textbook.radam, {"lr": 0.02, "weight_decay": 0.3, "decoupled_weight_decay": True}
+    ),
+    "ASGD": Case(optim.ASGD, textbook.asgd, {"lr": 0.05, "lambd": 0.1, "weight_decay": 0.1}),
+    "Adafactor": Case(
+        optim.Adafactor,
+        textbook.adafactor,
+        {"lr": 0.05, "weight_decay": 0.1, "d": 0.5, "eps": (1e-3, 1e-3)},
+    ),
+    "Lion": Case(Lion, textbook.lion, {"lr": 0.005, "weight_decay": 0.1}),
+    "Lion with clipping": Case(Lion, textbook.lion, {"lr": 0.005, "betas": (0.5, 0.7)}, clip=0.3),
+    "signSGD": Case(Signum, textbook.signum, {"lr": 0.005}),
+    "Signum, with momentum": Case(
+        Signum, textbook.signum, {"lr": 0.005, "momentum": 0.8, "weight_decay": 0.1}
+    ),
+    "LAMB": Case(Lamb, textbook.lamb, {"lr": 0.01, "weight_decay": 0.2}),
+    "LAMB that clips by itself": Case(
+        Lamb, textbook.lamb, {"lr": 0.01, "weight_decay": 0.2, "max_grad_norm": 0.3}
+    ),
+}
+#: One of each kind, for what takes longer: the same optimizer after it had trained before, and with foreach kernels.
+FEW = ["RMSprop, centered, with momentum", "NAdam", "Adadelta", "Adafactor", "Lion", "LAMB"]
+
+
+def recorded(case: Case, path: Path, **options: Any) -> Run:
+    decay = lambda o: torch.optim.lr_scheduler.ExponentialLR(o, case.schedule)  # noqa: E731
+    return record_run(
+        path,
+        case.make,
+        batches=BATCHES,
+        clip=case.clip,
+        schedule=decay if case.schedule != 1 else None,
+        before=resumed if case.before else None,
+        loss=(lambda f, y: -F.cross_entropy(f, y)) if case.options.get("maximize") else F.cross_entropy,
+        **options,
+    )
+
+
+@dataclass
+class Definition:
+    """Σ over a window: kernel [N + 1, X, O], its last row what samples before the recording do; regularization [X, O]."""
+
+    kernel: Tensor
+    regularization: Tensor
+    last: Tensor
+
+
+def defined(case: Case, run: Run, window: tuple[int, int]) -> Definition:
+    """The definition, trained anew from the same start."""
+    torch.manual_seed(0)
+    model = Net().double()
+    theta = {name: value.detach().clone() for name, value in model.named_parameters()}
+    defaults = case.make(model).defaults
+    earlier = EARLIER if case.before else 0
+    names, count = list(theta), len(run.train[0])
+
+    def options(s: int) -> dict[str, Any]:
+        return {**defaults, "lr": defaults["lr"] * case.schedule ** max(0, s - earlier)}
+
+    def gradients(at: dict[str, Tensor], s: int) -> dict[str, Tensor]:
+        (x, y), index = run.train, BATCHES[s - earlier] if s >= earlier else list(range(count))
+        if s < earlier:
+            x, y = make_data(9)[0]
+        leaves = {name: value.clone().requires_grad_() for name, value in at.items()}
+        outputs = functional_call(model, leaves, (x[index],))
+        loss = (F.cross_entropy if s < earlier else run.loss)(outputs, y[index])
+        (delta,) = torch.autograd.grad(loss, outputs, retain_graph=True)
+        rows = {name: torch.zeros(count + 1, *value.shape, dtype=torch.float64) for name, value in at.items()}
+        for place, k in enumerate(index):
+            parts = torch.autograd.grad(
+                (outputs[place] * delta[place]).sum(), leaves.values(), retain_graph=True
+            )
+            for name, part in zip(names, parts, strict=True):
+                rows[name][count if s < earlier else k] += part
+        factor = -1.0 if case.options.get("maximize") else 1.0
+        for limit in (case.clip, defaults.get("max_grad_norm")):
+            if limit is not None and s >= earlier:
+                total = torch.cat([row.sum(0).flatten() for row in rows.values()]).norm()
+                factor *= min(1.0, limit / float(total))
+        return {name: factor * row for name, row in rows.items()}
+
+    def value(at: dict[str, Tensor]) -> Tensor:
+        return functional_call(model, at, (run.test[0],))
+
+    kernel = torch.zeros(count + 1, *value(theta).shape, dtype=torch.float64)
+    regularization = torch.zeros_like(kernel[0])
+    for s, (at, moves) in enumerate(
+        textbook.path(case.update, options, theta, gradients, earlier + window[1])
+    ):
+        if s >= earlier + window[0]:
+            along = {name: rows.sum(0) for name, rows in moves.items()}
+            for node, weight in zip((NODES + 1) / 2, WEIGHTS / 2, strict=True):
+                slope = jacrev(value)({name: v + node * along[name] for name, v in at.items()})
+                for name, rows in moves.items():
+                    product = weight * torch.einsum("xop,kp->kxo", slope[name].flatten(2), rows.flatten(1))
+                    kernel += product[:-1]
+                    regularization += product[-1]
+        theta = {name: v + moves[name].sum(0) for name, v in at.items()}
+    return Definition(kernel, regularization, torch.cat([v.flatten() for v in theta.values()]))
+
+
+def explained(run: Run, window: tuple[int, int], keep: tuple[str, ...] = ("train", "test", "output")) -> Any:
+    return explaind.influence(
+        run.path, run.model, run.loss, train=run.train, test=run.test[0], keep=keep, steps=slice(*window),
+        tolerance=1e-10, max_nodes=243, tail_tolerance=0,
+    )  # fmt: skip
+
+
+def close(values: Any, expected: Tensor, atol: float = 1e-8) -> None:
+    torch.testing.assert_close(torch.tensor(values.values), expected, atol=atol, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=situation("Optimizers", name, EXACT)) for name in CASES]
+)
+def test_every_sample_has_the_influence_of_the_textbook_update(name: str, tmp_path: Path) -> None:
+    case, window = CASES[name], (1, len(BATCHES))
+    run = recorded(case, tmp_path / "run.zarr")
+    expected = defined(case, run, window)
+    torch.testing.assert_close(run.trajectory.parameters(window[1]), expected.last, atol=1e-8, rtol=0)
+    assert float(expected.kernel[:-1].abs().amax((1, 2)).min()) > 1e-4  # every sample does something
+    scores = explained(run, window)
+    close(scores.kernel, expected.kernel[:-1])
+    close(scores.regularization, expected.regularization)
+    assert float(abs(scores.replay).max()) <= 1e-10
+    assert float(abs(scores.residual).max()) <= 1e-8
+    by_step = explained(
+        run, window, ("step", "train", "test", "output")
+    )  # the buffer forwards, not its adjoint
+    close(by_step.kernel.sum("step"), expected.kernel[:-1])
