@@ -27,7 +27,7 @@ from tests.attribution.tiny import Net, Run, make_data, record_run
 from tests.situations import EXACT, refused, situation
 
 BATCHES = [[0, 1, 2], [3, 4, 5, 0], [6, 0, 0], [1, 2, 3], [4, 5]]
-NODES, WEIGHTS = np.polynomial.legendre.leggauss(8)
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
 EARLIER = 3  # updates of an optimizer that had trained before
 
 
@@ -48,12 +48,12 @@ class Case:
 
 optim = torch.optim
 CASES: dict[str, Case] = {
-    "RMSprop": Case(optim.RMSprop, textbook.rmsprop, {"lr": 0.01, "weight_decay": 0.1}),
+    "RMSprop": Case(optim.RMSprop, textbook.rmsprop, {"lr": 0.002, "weight_decay": 0.1}),
     "RMSprop, centered, with momentum": Case(
-        optim.RMSprop, textbook.rmsprop, {"lr": 0.005, "momentum": 0.8, "centered": True, "weight_decay": 0.1}
+        optim.RMSprop, textbook.rmsprop, {"lr": 0.001, "momentum": 0.8, "centered": True, "weight_decay": 0.1}
     ),
     "RMSprop with clipping and a schedule": Case(
-        optim.RMSprop, textbook.rmsprop, {"lr": 0.01, "momentum": 0.5}, clip=0.3, schedule=0.8
+        optim.RMSprop, textbook.rmsprop, {"lr": 0.002, "momentum": 0.5}, clip=0.3, schedule=0.8
     ),
     "Adagrad": Case(
         optim.Adagrad,
@@ -86,7 +86,7 @@ CASES: dict[str, Case] = {
     "Adafactor": Case(
         optim.Adafactor,
         textbook.adafactor,
-        {"lr": 0.05, "weight_decay": 0.1, "d": 0.5, "eps": (1e-3, 1e-3)},
+        {"lr": 0.05, "weight_decay": 0.1, "d": 1.0, "eps": (1e-3, 1e-3)},
     ),
     "Lion": Case(Lion, textbook.lion, {"lr": 0.005, "weight_decay": 0.1}),
     "Lion with clipping": Case(Lion, textbook.lion, {"lr": 0.005, "betas": (0.5, 0.7)}, clip=0.3),
@@ -157,7 +157,7 @@ def defined(case: Case, run: Run, window: tuple[int, int]) -> Definition:
         for limit in (case.clip, defaults.get("max_grad_norm")):
             if limit is not None and s >= earlier:
                 total = torch.cat([row.sum(0).flatten() for row in rows.values()]).norm()
-                factor *= min(1.0, limit / float(total))
+                factor *= min(1.0, limit / (float(total) + 1e-6 * (limit is case.clip)))  # torch's own 1e-6
         return {name: factor * row for name, row in rows.items()}
 
     def value(at: dict[str, Tensor]) -> Tensor:
@@ -199,7 +199,7 @@ def test_every_sample_has_the_influence_of_the_textbook_update(name: str, tmp_pa
     run = recorded(case, tmp_path / "run.zarr")
     expected = defined(case, run, window)
     torch.testing.assert_close(run.trajectory.parameters(window[1]), expected.last, atol=1e-8, rtol=0)
-    assert float(expected.kernel[:-1].abs().amax((1, 2)).min()) > 1e-4  # every sample does something
+    assert float(expected.kernel[:-1].abs().amax((1, 2)).min()) > 1e-5  # every sample does something
     scores = explained(run, window)
     close(scores.kernel, expected.kernel[:-1])
     close(scores.regularization, expected.regularization)
