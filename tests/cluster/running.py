@@ -136,6 +136,10 @@ def make_cluster(slurm: Slurm, folder: Path) -> Cluster:
 OF_THE_RUN = (".lock", "logs", "benchmarks", "report.html", "tables/timings.csv", "report/timings.html")
 
 
+REMEMBERED = "/replay/"
+"""Files in which a query notes which updates it has rebuilt: which query came first is left to the scheduler."""
+
+
 def results_of(folder: Path) -> dict[str, bytes]:
     """Every result below a folder, by its path: tables, stores and pictures, and no records of times."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
@@ -143,5 +147,8 @@ def results_of(folder: Path) -> dict[str, bytes]:
     return {
         name: path.read_bytes()
         for name, path in named.items()
-        if not name.startswith(OF_THE_RUN) and path.suffix != ".pdf" and not name.endswith(".partial")
+        if not name.startswith(OF_THE_RUN)
+        and REMEMBERED not in name
+        and path.suffix != ".pdf"
+        and not name.endswith(".partial")
     }
