@@ -37,7 +37,7 @@ def record(
     Args:
         path: directory of the store to create.
         model: the model that is trained.
-        optimizer: torch.optim.AdamW, Adam or SGD over parameters of the model.
+        optimizer: over parameters of the model: torch.optim.AdamW, Adam or SGD, or one of `explaind.optimizers`.
         config: JSON values to keep with the run.
         chunk_steps: updates per chunk; memory is about 4 · chunk_steps · D numbers.
         overwrite: replace a trajectory that is already there.

@@ -1,13 +1,13 @@
 """Every optimizer whose updates are linear given an observed diagonal, against its textbook update.
 
-The definition trains again by itself, in float64: `explaind.reference.optimizers` keeps each update as one row per training sample
-and one for weight decay, and the rows are integrated along the path here. It reads nothing from the recording.
+The definition trains again by itself, in float64: `explaind.reference.optimizers` keeps each update as a row per training
+sample and one for weight decay, and the rows are integrated along the path here. It reads nothing from the recording.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from torch.func import functional_call, jacrev
 
 import explaind
 from explaind.errors import LedgerError, RecordingError
+from explaind.optimizers import REASONS
+from explaind.recording import Trajectory
 from explaind.reference import optimizers as textbook
 from tests.attribution.outside import Lamb, Lion, Signum
 from tests.attribution.test_cases import resumed
@@ -209,3 +211,95 @@ def test_every_sample_has_the_influence_of_the_textbook_update(name: str, tmp_pa
         run, window, ("step", "train", "test", "output")
     )  # the buffer forwards, not its adjoint
     close(by_step.kernel.sum("step"), expected.kernel[:-1])
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_an_optimizer_that_had_trained_before(name: str, tmp_path: Path) -> None:
+    """What earlier samples left in the momentum is a term of its own, and theirs alone."""
+    case, window = replace(CASES[name], before=True), (0, len(BATCHES))
+    run = recorded(case, tmp_path / "run.zarr")
+    expected = defined(case, run, window)
+    scores = explained(run, window)
+    close(scores.kernel, expected.kernel[:-1])
+    # The decay that entered the momentum before the recording is carried too.
+    earlier = scores.carried if "carried" in scores else 0.0
+    close(scores.regularization + earlier, expected.regularization + expected.kernel[-1])
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_a_run_that_was_killed_goes_on_bit_by_bit(name: str, tmp_path: Path) -> None:
+    case, (x, y) = CASES[name], make_data()[0]
+
+    def train(path: Path, stop: int, resume: bool = False) -> Tensor:
+        torch.manual_seed(0)
+        model = Net().double()
+        optimizer = case.make(model)
+        with explaind.record(path, model, optimizer, chunk_steps=2, resume=resume) as run:
+            for step in range(run.step, 6):
+                if step == stop:
+                    raise KeyboardInterrupt
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                run.batch(range(len(x)))
+                optimizer.step()
+        return Trajectory(path).parameters(6)
+
+    whole = train(tmp_path / "whole.zarr", 99)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "killed.zarr", 5)
+    assert torch.equal(train(tmp_path / "killed.zarr", 99, resume=True), whole)
+    for s in range(6):
+        first, second = (
+            Trajectory(tmp_path / f"{one}.zarr").preconditioner(s) for one in ("whole", "killed")
+        )
+        assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if "maximize" not in name])
+def test_single_precision_passes_its_checks(name: str, tmp_path: Path) -> None:
+    """As users train: the updates are rebuilt to the precision in which they were made, and a wrong batch is not."""
+    run = recorded(CASES[name], tmp_path / "run.zarr", dtype=torch.float32)
+    scores = explaind.influence(
+        run.path, run.model, run.loss, train=run.train, test=run.test[0], keep=("train", "test")
+    )
+    assert float(abs(scores.replay).max()) <= float(scores.replay_bound.max())
+    wrong = (run.train[0].flip(0), run.train[1])
+    with pytest.raises(LedgerError, match="cannot be rebuilt"):
+        explaind.influence(
+            run.path, run.model, run.loss, train=wrong, test=run.test[0], keep=("train", "test")
+        )
+
+
+def test_without_training_samples_the_length_of_the_gradient_is_checked(tmp_path: Path) -> None:
+    """NAdam's update mixes momentum and gradient: a wrong start of the momentum fades slowly."""
+    run = recorded(CASES["NAdam"], tmp_path / "run.zarr")
+    scores = explaind.influence(
+        run.path, run.model, test=run.test[0], keep=("layer",), steps=slice(3, 5), tolerance=1e-6
+    )
+    assert scores.attrs["replay_checked"] == "norms"
+
+
+OTHERS = {
+    "Rprop": optim.Rprop,
+    "Muon": optim.Muon,
+    "SparseAdam": optim.SparseAdam,
+    "Shampoo": type("Shampoo", (optim.SGD,), {}),
+    "SOAP": type("SOAP", (optim.SGD,), {}),
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=situation("Optimizers", n, refused(REASONS[n]))) for n in OTHERS],
+)
+def test_others_are_refused_by_name(name: str, tmp_path: Path) -> None:
+    model = nn.Linear(3, 3, bias=False)
+    with pytest.raises(RecordingError, match=f"{name}.*{REASONS[name][:30]}"):
+        explaind.record(tmp_path / "run.zarr", model, OTHERS[name](model.parameters(), lr=0.1))
+
+
+@pytest.mark.parametrize("option", ["capturable", "differentiable"])
+def test_options_that_change_the_equations_are_refused(option: str, tmp_path: Path) -> None:
+    model = nn.Linear(3, 3)
+    with pytest.raises(RecordingError, match=f"{option}=True"):
+        explaind.record(tmp_path / "run.zarr", model, optim.NAdam(model.parameters(), **{option: True}))

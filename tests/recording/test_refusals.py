@@ -27,9 +27,9 @@ def one_update(model: nn.Module, optimizer: torch.optim.Optimizer, run: Any) -> 
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda p: torch.optim.RMSprop(p), "RMSprop"),
+        (lambda p: torch.optim.Rprop(p), "Rprop"),
         (lambda p: type("Mine", (torch.optim.SGD,), {})(p, lr=1), "Mine"),
-        (lambda p: torch.optim.AdamW(p, amsgrad=True), "amsgrad=True"),
+        (lambda p: torch.optim.RMSprop(p, capturable=True), "capturable=True"),
         (lambda p: torch.optim.Adam(p, capturable=True), "capturable=True"),
         (lambda p: torch.optim.SGD(p, lr=0.1, differentiable=True), "differentiable=True"),
     ],
