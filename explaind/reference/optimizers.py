@@ -1,8 +1,8 @@
 """Textbook updates, one function each, in float64: the definition for the optimizers of `explaind.optimizers`, sharing no code.
 
 Each is written for one tensor θ and for *rows*: the gradient as a sum, one row for each training sample, and one more row for
-what weight decay contributes. Everything that is linear in the gradient (momentum) is kept row by row; everything that is not (second
-moments, signs, norms) is computed from the sum of the rows. The result is the update as the same sum.
+what weight decay contributes. Everything that is linear in the gradient (momentum) is kept row by row; everything that is not
+(second moments, signs, norms) is computed from the sum of the rows. The result is the update as the same sum.
 
     rows [N+1, *θ.shape] → u [N+1, *θ.shape],    rows.sum(0) = d,    u.sum(0) = θ_{s+1} − θ_s
 
