@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
     from explaind.features.samples import Augmented
     from explaind.features.units import Cut, make_units
+    from explaind.recording.loaders import indexed
     from explaind.recording.trajectory import Trajectory
     from explaind.updates.explain import explain_update
 
@@ -43,6 +44,7 @@ __all__ = [
     "TrainingState",
     "Trajectory",
     "explain_update",
+    "indexed",
     "influence",
     "make_units",
     "open_checkpoint",
@@ -62,6 +64,7 @@ _HOME = {
     "TrainingState": "explaind.checkpoints",
     "Trajectory": "explaind.recording.trajectory",
     "explain_update": "explaind.updates.explain",
+    "indexed": "explaind.recording.loaders",
     "influence": "explaind.attribution.api",
     "make_units": "explaind.features.units",
     "open_checkpoint": "explaind.checkpoints",

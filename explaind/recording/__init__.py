@@ -6,6 +6,7 @@
 | observer    | what the hooks read, and what makes an update unrecordable         |
 | checks      | refusals that need no training step: optimizers, options, modules  |
 | gradients   | what happens to gradients between two updates                      |
+| loaders     | the indices of each batch of a DataLoader                          |
 | state       | the optimizer's state (momentum, second moment, count) and options |
 | state_watch | that nothing else changes that state between two updates           |
 | steps       | one update: its batches and options                                |
