@@ -125,7 +125,7 @@ class RecordCallback(TrainerCallback):
                 "The model is not given its labels, so the loss and its scale are not the model's",
                 expected="labels among the inputs of the model",
                 got="a loss computed outside (compute_loss_func)",
-                remedy="pass weight=, a function of the sizes of an update's micro-batches: lambda sizes: 1 / sum(sizes) if the loss "
-                "is a sum over samples divided by num_items_in_batch, with a loss_fn that sums",
+                remedy="pass weight=, a function of the sizes of an update's micro-batches: lambda sizes: 1 / sum(sizes) if the "
+                "loss is a sum over samples divided by num_items_in_batch, with a loss_fn that sums",
             )
         return 1 / self._items if self._items is not None else 1 / len(sizes)
