@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import explaind
 from explaind.errors import ExplaindError, LedgerError, RecordingError
 from tests.attribution.tiny import Net, Run, make_data, record_run
-from tests.situations import EXACT, EXACT_SUMMED, refused, situation
+from tests.situations import EXACT, refused, situation
 
 
 def adamw(model: nn.Module, **options: object) -> torch.optim.Optimizer:
@@ -271,7 +271,6 @@ def test_what_cannot_be_rebuilt_is_refused_before_anything_is_attributed(
         explained(change(run))
 
 
-@situation("The loop", "clipping entry by entry", EXACT_SUMMED)
 def test_elementwise_clipping_is_refused(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = Net().double()
