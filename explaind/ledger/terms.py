@@ -13,6 +13,7 @@ from torch import Tensor
 
 from explaind.errors import LedgerError
 from explaind.ledger.coefficients import Coefficients, Expand, UpdateRule
+from explaind.ledger.pauses import PausedRule
 from explaind.recording.trajectory import Trajectory
 
 
@@ -44,10 +45,14 @@ class Ledger:
         self.dtype, self.device = dtype, device
         self.rule: UpdateRule = RULES[trajectory.optimizer]
         layout = trajectory.layout
-        self.expand = Expand(layout.group, layout.sizes, dtype, device)
+        self._paused = PausedRule(trajectory, self.rule) if trajectory.pauses else None
+        self.group = tuple(range(len(layout.names))) if self._paused else layout.group
+        self.expand = Expand(self.group, layout.sizes, dtype, device)
 
     def coefficients(self, s: int) -> Coefficients:
-        """Scalars of update s, one per parameter group."""
+        """Scalars of update s, one per parameter group; one per tensor in a run in which some tensors paused."""
+        if self._paused is not None:
+            return self._paused.coefficients(self.trajectory.step(s))
         return self.rule.coefficients(self.trajectory.step(s), s == 0 and self.trajectory.initial_count == 0)
 
     def entering(self, s: int) -> Tensor | float:
@@ -60,10 +65,20 @@ class Ledger:
         if record.clip_uniform:
             return self.expand(tuple(one * record.clip_factor for one in sign))
         layout = self.trajectory.layout
-        each = [sign[g] * factor for g, factor in zip(layout.group, record.clip_factors, strict=True)]
+        each = [sign[g] * factor for g, factor in zip(self.group, record.clip_factors, strict=True)]
         return torch.repeat_interleave(
             torch.tensor(each, dtype=self.dtype, device=self.device),
             torch.tensor(layout.sizes, device=self.device),
+        )
+
+    def active(self, s: int) -> Tensor | None:
+        """Which entries of θ had a gradient at update s, bool [D]; None where all had."""
+        active = self.trajectory.step(s).active
+        if all(active):
+            return None
+        return torch.repeat_interleave(
+            torch.tensor(active, device=self.device),
+            torch.tensor(self.trajectory.layout.sizes, device=self.device),
         )
 
     def converted(self, recorded: Tensor) -> Tensor:
@@ -83,6 +98,8 @@ class Ledger:
         if self.rule.preconditioner is None:
             return 1.0
         second_moment = self.converted(self.trajectory.second_moment(s))
+        if self._paused is not None:
+            return self._paused.preconditioner(self.trajectory.step(s), second_moment)
         return self.rule.preconditioner(self.trajectory.step(s), second_moment, self.expand)
 
 

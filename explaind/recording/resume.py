@@ -28,16 +28,22 @@ REMOVED_ON_RESUME = ("complete", "batches_without_update", "files", "kind", "sch
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """What the store itself does not hold about the moment after a chunk: t, m [D], the generator's state [bytes]."""
+    """What the store itself does not hold about the moment after a chunk: t, m [D], the generator's state [bytes].
+
+    `counts` is t of each tensor, where they differ; else empty.
+    """
 
     count: int
     buffer: Tensor
     rng: Tensor
+    counts: tuple[int, ...] = ()
 
 
 def write_point(store: Path, ordinal: int, point: ResumePoint) -> int:
     """Write the point of chunk `ordinal` into its slot and return the checksum of the file."""
     head = {"count": point.count, "size": point.buffer.numel()}
+    if point.counts:
+        head["counts"] = list(point.counts)
     payload = b"%s\n%s%s" % (
         json.dumps(head).encode(),
         point.buffer.numpy().tobytes(),
@@ -107,7 +113,8 @@ def restore(store: Path, observer: Observer) -> Trajectory | None:
             everything[constant_name].copy_(value)
         second = torch.zeros_like(point.buffer) if name == "SGD" else trajectory.second_moment(step - 1)
         moved = [named[parameter_name] for parameter_name in layout.names]
-        restore_state(optimizer, moved, layout, name, OptimizerState(point.buffer, second, point.count))
+        state = OptimizerState(point.buffer, second, point.count, point.counts)
+        restore_state(optimizer, moved, layout, name, state)
     torch.set_rng_state(point.rng.clone())
     return trajectory
 
@@ -121,4 +128,5 @@ def _parse(payload: bytes, dtype: torch.dtype) -> ResumePoint:
     values = json.loads(head)
     width = values["size"] * dtype.itemsize
     buffer = torch.frombuffer(bytearray(body[:width]), dtype=dtype) if width else torch.zeros(0, dtype=dtype)
-    return ResumePoint(values["count"], buffer, torch.frombuffer(bytearray(body[width:]), dtype=torch.uint8))
+    rng = torch.frombuffer(bytearray(body[width:]), dtype=torch.uint8)
+    return ResumePoint(values["count"], buffer, rng, tuple(values.get("counts", ())))

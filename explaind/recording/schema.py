@@ -9,7 +9,8 @@ Row s of a per-step array belongs to update s, which leads from θ_s to θ_{s+1}
 | second_moment       | v_{s+1}, Adam and AdamW only                            |
 | hyperparameters     | per optimizer group, columns `HYPERPARAMETERS`          |
 | gradient_norms      | per tensor of θ, its gradient's norm: after backward, and at |
-|                     | optimizer.step() (they differ where it was clipped)     |
+|                     | optimizer.step() (they differ where it was clipped);    |
+|                     | −1 where it had none and the optimizer left it alone    |
 | rng_state           | one row per chunk: torch's CPU generator at its start   |
 | batch_indices       | blocks of sample indices, padded with −1                |
 | batch_weights       | the same for weights of samples, where there are any    |
