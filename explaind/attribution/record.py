@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ def record(
     chunk_steps: int = 16,
     overwrite: bool = False,
     resume: bool = False,
+    later: str | Iterable[str] = (),
     loss_fn: Loss | None = None,
     train: Any = None,
     forward: Forward | None = None,
@@ -43,6 +45,8 @@ def record(
         overwrite: replace a trajectory that is already there.
         resume: continue one: model, optimizer and torch's CPU generator are set back to its last whole chunk, and
             `Recorder.step` says how many updates exist. Starts afresh if there is nothing to continue.
+        later: names or shell patterns of parameters that get their first gradient after the first update: they are
+            unfrozen, used, or added to the optimizer (`add_param_group`) later. "*" for all.
         loss_fn, train, forward: as for `explaind.influence`. With them, the run is rehearsed after its first two updates
             (`explaind.rehearse`): updates that cannot be rebuilt, and a run of which nothing can be explained, are refused at
             once; what cannot be explained otherwise is named in a warning.
@@ -69,6 +73,7 @@ def record(
         chunk_steps=chunk_steps,
         overwrite=overwrite,
         resume=resume,
+        later=later,
         rehearse=rehearsal,
     )
 

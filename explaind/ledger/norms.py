@@ -47,6 +47,8 @@ def implied_gradients(ledger: Ledger, start: int, stop: int) -> Iterator[Implied
     slack = torch.zeros(layout.size, dtype=ledger.dtype, device=ledger.device)
     mixes = start < stop and any(ledger.coefficients(start).sigma)
     first = _faded(ledger, start) if mixes else max(0, start - 2)
+    if ledger.trajectory.pauses is not None:
+        first = 0  # what paused just before may have been moved last by any earlier update
     buffer: Tensor | None = None
     if first == 0:
         buffer = ledger.converted(ledger.trajectory.initial_buffer)
@@ -96,23 +98,51 @@ class ImpliedGradient:
         spread = 2 * eps * torch.maximum(theta.abs(), after.abs()) / scale + 8 * eps * observed.abs()
         if bool((scale == 0).any()):  # only where ρ b + σ d = 0
             observed, spread = (torch.where(scale == 0, 0.0, values) for values in (observed, spread))
-        self.gradient: Tensor | None = None
-        self.buffer, self.slack = self._alone(mu, rho, sigma, observed, spread)
+        active = ledger.active(s)
+        given = (mu, kappa, rho, sigma, observed, spread, slack)
+        if active is None:
+            self.gradient, self.buffer, self.slack, self._spread = self._solved(*given, buffer, eps)
+        else:  # a tensor without a gradient implies none, and keeps its buffer
+            picked = (part[active] for part in given)
+            solved = self._solved(*picked, None if buffer is None else buffer[active], eps)
+            rest = (torch.zeros_like(theta), buffer, slack, torch.zeros_like(theta))
+            self.gradient, self.buffer, self.slack, self._spread = (
+                None if part is None or whole is None else whole.masked_scatter(active, part)
+                for part, whole in zip(solved, rest, strict=True)
+            )
+        if self.gradient is not None:
+            within = ledger.within(s)
+            self.gradient = self.gradient / within - ledger.expand(c.coupled) * theta
+            self._spread = self._spread / within
+
+    @classmethod
+    def _solved(
+        cls,
+        mu: Tensor,
+        kappa: Tensor,
+        rho: Tensor,
+        sigma: Tensor,
+        observed: Tensor,
+        spread: Tensor,
+        slack: Tensor,
+        buffer: Tensor | None,
+        eps: float,
+    ) -> tuple[Tensor | None, Tensor | None, Tensor, Tensor]:
+        """d_s and b_{s+1} (None if they cannot be known), the bound of the buffer's rounding, and that of d_s."""
+        after, after_slack = cls._alone(mu, rho, sigma, observed, spread)
         answers = rho * kappa + sigma
         if buffer is None and bool((rho * mu == 0).all()):
-            buffer, slack = torch.zeros_like(theta), torch.zeros_like(theta)
+            buffer, slack = torch.zeros_like(observed), torch.zeros_like(observed)
         if buffer is None or not bool((answers > 0).all()):
-            return
+            return None, after, after_slack, torch.zeros_like(observed)
         before = rho * mu * buffer
         entered = (observed - before) / answers
-        self._spread = (spread + rho * mu * slack + 8 * eps * before.abs()) / answers
-        self.buffer = mu * buffer + kappa * entered
-        self.slack = mu * slack + kappa * self._spread
+        bound = (spread + rho * mu * slack + 8 * eps * before.abs()) / answers
+        after = mu * buffer + kappa * entered
+        after_slack = mu * slack + kappa * bound
         if bool((sigma == 0).all()):  # b_{s+1} follows from this update alone: nothing accumulates
-            self.buffer, self.slack = observed / rho, spread / rho
-        within = ledger.within(s)
-        self.gradient = entered / within - ledger.expand(c.coupled) * theta
-        self._spread = self._spread / within
+            after, after_slack = observed / rho, spread / rho
+        return entered, after, after_slack, bound
 
     @staticmethod
     def _alone(

@@ -129,6 +129,8 @@ def buffer_before(ledger: Ledger, gradient: BatchGradient, start: int, stop: int
     An update with ρ = 0 (a learning rate of zero) does not determine the buffer: then an earlier one does, and the buffer
     is rolled on from there.
     """
+    if ledger.trajectory.pauses is not None:
+        return _buffer_by_tensor(ledger, gradient, start, stop)
     groups = range(len(ledger.coefficients(start).rho)) if start < stop else ()
     acting = [g for g in groups if any(ledger.coefficients(s).rho[g] for s in range(start, stop))]
     known = start
@@ -140,6 +142,31 @@ def buffer_before(ledger: Ledger, gradient: BatchGradient, start: int, stop: int
     for s in range(known, start):
         c, expand = ledger.coefficients(s), ledger.expand
         buffer = expand(c.mu) * buffer + expand(c.kappa) * _entering(ledger, gradient, s)
+    return buffer
+
+
+def _buffer_by_tensor(ledger: Ledger, gradient: BatchGradient, start: int, stop: int) -> Tensor:
+    """The same where tensors paused: each one's buffer from the last update that moved it."""
+    sizes = ledger.trajectory.layout.sizes
+    scalars = {s: ledger.coefficients(s) for s in range(stop)}
+    last: dict[int, int] = {}
+    for g in range(len(sizes)):
+        if any(scalars[s].rho[g] for s in range(start, stop)):
+            last[g] = next((s for s in range(start - 1, -1, -1) if scalars[s].rho[g]), -1)
+    buffer = ledger.converted(ledger.trajectory.initial_buffer).clone()
+    parts = buffer.split(sizes)
+    for s in range(max(0, min(last.values(), default=start)), start):
+        c = scalars[s]
+        rolled = [g for g, known in last.items() if known < s and c.kappa[g]]
+        if rolled:
+            entering = _entering(ledger, gradient, s).split(sizes)
+            for g in rolled:
+                parts[g].mul_(c.mu[g]).add_(c.kappa[g] * entering[g])
+        found = [g for g, known in last.items() if known == s]
+        if found:
+            after = _buffer_after(ledger, gradient, s).split(sizes)
+            for g in found:
+                parts[g].copy_(after[g])
     return buffer
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from explaind.errors import LedgerError
 from explaind.ledger.coefficients import Coefficients, Expand, UpdateRule
+from explaind.ledger.pauses import PausedRule
 from explaind.optimizers import LINEAR, LinearRule
 from explaind.recording.trajectory import Trajectory
 
@@ -48,10 +49,14 @@ class Ledger:
         self._rule: UpdateRule | None = RULES.get(trajectory.optimizer)
         self._linear: LinearRule | None = LINEAR.get(trajectory.optimizer)
         layout = trajectory.layout
-        self.expand = Expand(layout.group, layout.sizes, dtype, device)
+        self._paused = PausedRule(trajectory, self._rule) if self._rule and trajectory.pauses else None
+        self.group = tuple(range(len(layout.names))) if self._paused else layout.group
+        self.expand = Expand(self.group, layout.sizes, dtype, device)
 
     def coefficients(self, s: int) -> Coefficients:
-        """Scalars of update s, one per parameter group."""
+        """Scalars of update s, one per parameter group; one per tensor in a run in which some tensors paused."""
+        if self._paused is not None:
+            return self._paused.coefficients(self.trajectory.step(s))
         if self._rule is None:
             return Coefficients(**self.trajectory.coefficients(s))
         return self._rule.coefficients(self.trajectory.step(s), s == 0 and self.trajectory.initial_count == 0)
@@ -70,7 +75,7 @@ class Ledger:
             return self.expand(tuple(one * record.clip_factor for one in sign))
         layout = self.trajectory.layout
         return self._by_tensor(
-            [sign[g] * factor for g, factor in zip(layout.group, record.clip_factors, strict=True)]
+            [sign[g] * factor for g, factor in zip(self.group, record.clip_factors, strict=True)]
         )
 
     def coupled(self, s: int) -> Tensor | float:
@@ -102,6 +107,16 @@ class Ledger:
             torch.tensor(self.trajectory.layout.sizes, device=self.device),
         )
 
+    def active(self, s: int) -> Tensor | None:
+        """Which entries of θ had a gradient at update s, bool [D]; None where all had."""
+        active = self.trajectory.step(s).active
+        if all(active):
+            return None
+        return torch.repeat_interleave(
+            torch.tensor(active, device=self.device),
+            torch.tensor(self.trajectory.layout.sizes, device=self.device),
+        )
+
     def converted(self, recorded: Tensor) -> Tensor:
         """A recorded vector in the dtype and on the device of the computation."""
         return recorded.to(self.device, self.dtype)
@@ -122,6 +137,8 @@ class Ledger:
         if self._rule is None or self._rule.preconditioner is None:
             return 1.0
         second_moment = self.converted(self.trajectory.second_moment(s))
+        if self._paused is not None:
+            return self._paused.preconditioner(self.trajectory.step(s), second_moment)
         return self._rule.preconditioner(self.trajectory.step(s), second_moment, self.expand)
 
 

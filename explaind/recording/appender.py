@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
@@ -40,11 +41,16 @@ class Appender:
         self.rehearse: Callable[[Appender], None] | None = None
         self._observer = observer
         self._constants = trajectory.constants
-        self._initial_count = trajectory.initial_count
         observer.follow(trajectory.layout)
         specs = creation.specs_of(trajectory.manifest)
         self.arrays = {spec.name: open_array(self._path, spec.name) for spec in specs}
         self._writer = Writer(self._path, self.arrays, specs, trajectory.used_entries())
+        none = np.zeros(len(trajectory.layout.names), dtype=np.int64)
+        self._initial_counts = trajectory.manifest.get("initial_counts", none + trajectory.initial_count)
+        known = trajectory.pauses is not None and self.step > 0
+        self._made = (
+            trajectory.pauses.counts(self.step - 1) - self._initial_counts if known else none + self.step
+        )
         self._next_chunk(rng)
 
     def before_update(self, optimizer: Optimizer) -> None:
@@ -52,7 +58,10 @@ class Appender:
         chunk, row, layout = self._chunk, self._chunk.rows, self._observer.layout
         norms = self._observer.before_update(self.step)
         chunk.arrays["gradient_norms"][row] = norms
-        self._clip = clip_factor(*norms, layout.dtype, layout.size)
+        active = norms[1] >= 0
+        chunk.paused |= not active.all()
+        self._activity = active
+        self._clip = clip_factor(*norms[:, active], layout.dtype, layout.size)
         read_hyperparameters(optimizer, chunk.arrays["hyperparameters"][row])
 
     def after_update(self, batches: tuple[MicroBatch, ...], metrics: dict[str, float]) -> None:
@@ -63,6 +72,7 @@ class Appender:
             self.step, chunk.real["parameters"][row], None if second is None else second[row]
         )
         self._observer.read_rule({name: values[row] for name, values in chunk.arrays.items()})
+        self._made += self._activity
         chunk.batches.append(batches)
         chunk.clip.append(self._clip)
         chunk.metrics.append(metrics)
@@ -121,7 +131,7 @@ class Appender:
         state = self._check_counter()
         rng = torch.get_rng_state()
         whole = pack_state(observer.optimizer, observer.moved) if observer.rule is not None else b""
-        chunk.point = ResumePoint(state.count, state.buffer, rng, whole)
+        chunk.point = ResumePoint(state.count, state.buffer, rng, whole, state.counts)
         observer.keep_last()
         self._writer.put(chunk)
         self._next_chunk(rng)
@@ -130,11 +140,14 @@ class Appender:
         """The optimizer's state, whose counter counts the recorded updates."""
         observer = self._observer
         state = read_state(observer.optimizer, observer.moved, observer.layout, observer.name)
-        if observer.counts and state.count != self._initial_count + self.step:
+        counts = np.asarray(state.counts or [state.count] * len(self._made))
+        expected = self._initial_counts + self._made
+        if observer.counts and not np.array_equal(counts, expected):
+            odd = int(np.flatnonzero(counts != expected)[0])
             raise RecordingError(
                 "The optimizer's step counter does not count the recorded updates",
-                expected=str(self._initial_count + self.step),
-                got=str(state.count),
+                expected=str(expected[odd]),
+                got=str(counts[odd]),
                 remedy="leave the optimizer's state alone while it is recorded",
             )
         return state

@@ -6,7 +6,7 @@ The method attributes each update to its samples. Where the update is not a know
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -109,7 +109,9 @@ def _check_option_precision(optimizer: Optimizer) -> None:
                     )
 
 
-def check_parameters(named: Iterable[tuple[str, Tensor]], optimizer: Optimizer) -> None:
+def check_parameters(
+    named: Iterable[tuple[str, Tensor]], optimizer: Optimizer, later: Collection[str] = ()
+) -> None:
     """Refuse dtypes the ledger cannot replay, and parameters the model does not have."""
     named = list(named)
     known = {id(parameter) for _, parameter in named}
@@ -130,7 +132,7 @@ def check_parameters(named: Iterable[tuple[str, Tensor]], optimizer: Optimizer) 
                 "a lazy module",
                 "run one forward pass before recording",
             )
-        if id(parameter) not in held:
+        if id(parameter) not in held and name not in later:
             continue
         if parameter.dtype not in (torch.float32, torch.float64) or parameter.layout != torch.strided:
             refuse(

@@ -104,6 +104,7 @@ def create_store(
         "constants": table,
         "static": {key: crc32c(values.numpy()) for key, values in static.items()},
         "initial_count": state.count,
+        **({"initial_counts": list(state.counts)} if state.counts else {}),
         "chunk_steps": chunk_steps,
         "arrays": [_as_json(spec) for spec in specs],
         "config": config or {},

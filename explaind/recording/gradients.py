@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+NO_GRADIENT = -1.0  # in the place of a norm
+
 
 def gradient_norm(gradient: Tensor) -> Tensor:
     """Euclidean norm in float64, as a 0-dim tensor: no synchronisation with an accelerator."""
@@ -41,9 +43,14 @@ class GradientWatch:
     def attach(self, parameters: Sequence[Tensor]) -> None:
         """Register the hooks."""
         for parameter in parameters:
-            if parameter.requires_grad:
-                self._handles.append(parameter.register_hook(self._arriving(parameter)))
-                self._handles.append(parameter.register_post_accumulate_grad_hook(self._arrived))
+            if not (parameter.is_floating_point() and parameter.is_leaf):
+                continue
+            frozen = not parameter.requires_grad
+            parameter.requires_grad_(True)  # hooks need it, and one that is frozen now may learn later
+            self._handles.append(parameter.register_hook(self._arriving(parameter)))
+            self._handles.append(parameter.register_post_accumulate_grad_hook(self._arrived))
+            if frozen:
+                parameter.requires_grad_(False)
 
     def detach(self) -> None:
         """Remove all hooks."""
@@ -57,9 +64,16 @@ class GradientWatch:
         return max(self._passes.values(), default=0)
 
     def norms(self, parameters: Sequence[Tensor]) -> np.ndarray:
-        """Norms right after the last backward and now, float64 [2, tensors]; the same twice for a gradient that was assigned."""
-        now = [gradient_norm(parameter.grad) for parameter in parameters]
-        then = [self._norms.get(id(parameter), norm) for parameter, norm in zip(parameters, now, strict=True)]
+        """Norms right after the last backward and now, float64 [2, tensors]; the same twice for a gradient that was assigned.
+
+        `NO_GRADIENT` twice for a parameter that has none.
+        """
+        none = torch.tensor(NO_GRADIENT, dtype=torch.float64)
+        now = [none if parameter.grad is None else gradient_norm(parameter.grad) for parameter in parameters]
+        then = [
+            norm if parameter.grad is None else self._norms.get(id(parameter), norm)
+            for parameter, norm in zip(parameters, now, strict=True)
+        ]
         both = [norm.to(now[0].device) for norm in (*then, *now)]
         self._norms.clear()
         return torch.stack(both).cpu().numpy().reshape(2, -1) if both else np.empty((2, 0))

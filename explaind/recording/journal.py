@@ -29,6 +29,7 @@ class Commit:
         batches: per update, per micro-batch: [length, None | scale | "samples", does each sample have a view?].
         clip: per update, gradient norm ÷ norm after backward, and whether that ratio fits every parameter.
         metrics: per update, the logged values. A line with start == stop holds those logged after the last update.
+        paused: had a tensor of θ no gradient in one of the updates? Not written where none had.
     """
 
     start: int
@@ -38,6 +39,7 @@ class Commit:
     batches: list[list[tuple[int, float | str | None, bool]]]
     clip: list[tuple[float, bool]]
     metrics: list[dict[str, float]]
+    paused: bool = False
 
 
 def append(path: Path, commit: Commit) -> None:
@@ -74,7 +76,9 @@ def read(path: Path) -> list[Commit]:
 
 
 def _line(commit: Commit) -> bytes:
-    body = canonical_json(asdict(commit)).encode()
+    body = canonical_json(
+        {key: value for key, value in asdict(commit).items() if key != "paused" or value}
+    ).encode()
     return b'{"check":%d,"commit":%s}\n' % (_crc(body), body)
 
 

@@ -6,7 +6,7 @@ The hooks only read. What happens to gradients and to the optimizer's state betw
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from explaind.errors import RecordingError, TrainingError
 from explaind.optimizers import LINEAR
 from explaind.recording import checks
 from explaind.recording.gradients import GradientWatch
+from explaind.recording.later import find_later
 from explaind.recording.layout import Layout
 from explaind.recording.linear import LinearReader, steps_made
 from explaind.recording.state import flat_copy
@@ -31,17 +32,23 @@ class Observer:
         model: the model that is trained.
         optimizer: its optimizer; refused here if its updates cannot be recorded.
         on_reset: see `GradientWatch`.
+        later: names or patterns of parameters that get their first gradient later.
     """
 
     def __init__(
-        self, model: nn.Module, optimizer: Optimizer, on_reset: Callable[[int], None] = lambda passes: None
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        on_reset: Callable[[int], None] = lambda passes: None,
+        later: str | Iterable[str] = (),
     ) -> None:
         self.model = model
         self.optimizer = optimizer
         self.name = checks.optimizer_name(optimizer)
         self.flags = checks.option_flags(optimizer)
         self.rule = LINEAR.get(self.name)
-        checks.check_parameters(model.named_parameters(), optimizer)
+        self.later = find_later(model, later)
+        checks.check_parameters(model.named_parameters(), optimizer, self.later)
         self._module_checks = checks.module_checks(model)
         self.check_modules()
         self.held = self._held_now()
@@ -119,12 +126,22 @@ class Observer:
         groups = self.optimizer.param_groups
         if [group["momentum"] != 0 for group in groups if "momentum" in group] != self._active:
             raise _changed("The momentum of a group was switched on or off", "zero or non-zero throughout")
-        if different := self.with_gradient() ^ self._moved_ids:
-            odd = next(p for p in self.held if id(p) in different)
-            now = "has none now" if id(odd) in self._moved_ids else "has one now"
-            raise _changed(
-                f"Parameter {self._name_of(odd)} received a gradient in some updates only (it {now})",
-                "a gradient in every update, or in none",
+        if new := self.with_gradient() - self._moved_ids:
+            odd = next(p for p in self.held if id(p) in new)
+            raise RecordingError(
+                f"Parameter {self._name_of(odd)} received its first gradient after the recording had begun",
+                expected="a gradient in the first update, or its name in record(..., later=...)",
+                got=f"the first one in update {step}",
+                remedy="record the run again with the parameters that are unfrozen, used or added later named in `later`",
+            )
+        resting = [parameter for parameter in self.moved if parameter.grad is None]
+        if self.rule is not None and (resting or self.later):
+            odd = self._name_of(resting[0]) if resting else next(iter(self.later))
+            raise RecordingError(
+                f"Parameter {odd} has a gradient in some updates only, which of {self.name} cannot be recorded",
+                expected="a gradient in every update, or in none",
+                got=f"none in update {step}",
+                remedy="train with AdamW, Adam or SGD, or record the parts as separate runs",
             )
         if self.gradients.stale:
             checks.refuse(
@@ -181,8 +198,9 @@ class Observer:
             )
         self._last = list(self.layout.unflatten(row).values())
         if second_moment is not None:
+            states = ((p, self.optimizer.state.get(p)) for p in self.moved)
             flat_copy(
-                [self.optimizer.state[parameter]["exp_avg_sq"] for parameter in self.moved], second_moment
+                [state["exp_avg_sq"] if state else torch.zeros_like(p) for p, state in states], second_moment
             )
 
     def read_rule(self, rows: Mapping[str, np.ndarray]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -33,7 +33,7 @@ class Recorder:
     """Records the updates of one optimizer while it is open. Made by `explaind.record`.
 
     Args:
-        path, model, optimizer, config, chunk_steps, overwrite, resume: as of `explaind.record`.
+        path, model, optimizer, config, chunk_steps, overwrite, resume, later: as of `explaind.record`.
         rehearse: is called once, after two updates, with a trajectory of these two.
     """
 
@@ -48,12 +48,13 @@ class Recorder:
         overwrite: bool,
         resume: bool,
         rehearse: Callable[[Path], None] | None = None,
+        later: str | Iterable[str] = (),
     ) -> None:
         self.path = Path(path)
         creation.check_config(config)
         self._config, self._chunk_steps = config, chunk_steps
         self._overwrite, self._resume = overwrite, resume
-        self._observer = Observer(model, optimizer, self._gradients_were_reset)
+        self._observer = Observer(model, optimizer, self._gradients_were_reset, later)
         self._directory = Directory(self.path)
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         self._appender: Appender | None = None
@@ -131,7 +132,7 @@ class Recorder:
             creation.create_store(
                 self.path,
                 self._observer,
-                moved,
+                moved | {id(parameter) for parameter in self._observer.later.values()},
                 config=self._config,
                 chunk_steps=self._chunk_steps,
                 entries=sum(len(batch.indices) for batch in self._batches),

@@ -31,13 +31,15 @@ REMOVED_ON_RESUME = ("complete", "batches_without_update", "files", "kind", "sch
 class ResumePoint:
     """What the store itself does not hold about the moment after a chunk: t, m [D], the generator's state [bytes].
 
-    Of an optimizer of `explaind.optimizers` also all of its state (`explaind.recording.linear.pack_state`).
+    Of an optimizer of `explaind.optimizers` also all of its state (`explaind.recording.linear.pack_state`). `counts` is t of each
+    tensor, where they differ; else empty.
     """
 
     count: int
     buffer: Tensor
     rng: Tensor
     state: bytes = b""
+    counts: tuple[int, ...] = ()
 
 
 def write_point(store: Path, ordinal: int, point: ResumePoint) -> int:
@@ -45,6 +47,8 @@ def write_point(store: Path, ordinal: int, point: ResumePoint) -> int:
     head = {"count": point.count, "size": point.buffer.numel()}
     if point.state:
         head["state"] = len(point.state)
+    if point.counts:
+        head["counts"] = list(point.counts)
     payload = b"%s\n%s%s%s" % (
         json.dumps(head).encode(),
         point.buffer.numpy().tobytes(),
@@ -118,7 +122,8 @@ def restore(store: Path, observer: Observer) -> Trajectory | None:
             unpack_state(optimizer, moved, point.state)
         else:
             second = torch.zeros_like(point.buffer) if name == "SGD" else trajectory.second_moment(step - 1)
-            restore_state(optimizer, moved, layout, name, OptimizerState(point.buffer, second, point.count))
+            state = OptimizerState(point.buffer, second, point.count, point.counts)
+            restore_state(optimizer, moved, layout, name, state)
     torch.set_rng_state(point.rng.clone())
     return trajectory
 
@@ -134,4 +139,4 @@ def _parse(payload: bytes, dtype: torch.dtype) -> ResumePoint:
     buffer = torch.frombuffer(bytearray(body[:width]), dtype=dtype) if width else torch.zeros(0, dtype=dtype)
     stop = width + values.get("state", 0)
     rng = torch.frombuffer(bytearray(body[stop:]), dtype=torch.uint8)
-    return ResumePoint(values["count"], buffer, rng, bytes(body[width:stop]))
+    return ResumePoint(values["count"], buffer, rng, bytes(body[width:stop]), tuple(values.get("counts", ())))

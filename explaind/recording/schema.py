@@ -12,7 +12,8 @@ Row s of a per-step array belongs to update s, which leads from θ_s to θ_{s+1}
 | trust               | the same, per tensor of θ: T_s, where the rule has one  |
 | hyperparameters     | per optimizer group, columns `HYPERPARAMETERS`          |
 | gradient_norms      | per tensor of θ, its gradient's norm: after backward, and at |
-|                     | optimizer.step() (they differ where it was clipped)     |
+|                     | optimizer.step() (they differ where it was clipped);    |
+|                     | −1 where it had none and the optimizer left it alone    |
 | rng_state           | one row per chunk: torch's CPU generator at its start   |
 | batch_indices       | blocks of sample indices, padded with −1                |
 | batch_weights       | the same for weights of samples, where there are any    |

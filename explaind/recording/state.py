@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from explaind.errors import RecordingError
 from explaind.optimizers import LINEAR
 from explaind.recording.layout import Layout
 from explaind.recording.linear import numbers, steps_made
@@ -24,11 +23,15 @@ from explaind.recording.schema import HYPERPARAMETERS
 
 @dataclass(frozen=True)
 class OptimizerState:
-    """m [D], v [D] (zeros for others than Adam) and t. Without history all are zero."""
+    """m [D], v [D] (zeros for others than Adam) and t. Without history all are zero.
+
+    `counts` is t of each tensor, where they differ; else empty.
+    """
 
     buffer: Tensor
     second_moment: Tensor
     count: int
+    counts: tuple[int, ...] = ()
 
 
 def flat_copy(tensors: Sequence[Tensor], out: Tensor) -> None:
@@ -45,43 +48,36 @@ def flat_copy(tensors: Sequence[Tensor], out: Tensor) -> None:
 def read_state(
     optimizer: Optimizer, parameters: Sequence[Tensor], layout: Layout, name: str
 ) -> OptimizerState:
-    """The optimizer's state before its next update.
-
-    Raises:
-        RecordingError: the parameters do not share one history (the momentum sum then has no common start).
-    """
+    """The optimizer's state before its next update; a tensor that it does not hold has none."""
     buffer, second = (
         torch.zeros(layout.size, dtype=layout.dtype),
         torch.zeros(layout.size, dtype=layout.dtype),
     )
     views = zip(layout.unflatten(buffer).values(), layout.unflatten(second).values(), strict=True)
-    counts = set()
-    for parameter, group, (m, v) in zip(parameters, layout.group, views, strict=True):
+    held = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+    counts: list[int | None] = [None] * len(parameters)
+    for index, (parameter, (m, v)) in enumerate(zip(parameters, views, strict=True)):
         state = optimizer.state.get(parameter, {})
         if name in LINEAR:
             history = state.get(LINEAR[name].buffer)
-            made = steps_made(state, optimizer.param_groups[group])
-            counts.add(int(history is not None) if made is None else made)
+            made = steps_made(state, held.get(id(parameter), {}))
+            counts[index] = int(history is not None) if made is None else made
         elif name == "SGD":
-            if optimizer.param_groups[group]["momentum"] == 0:
+            if id(parameter) in held and held[id(parameter)]["momentum"] == 0:
                 continue
             history = state.get("momentum_buffer")
-            counts.add(int(history is not None))
+            counts[index] = int(history is not None)
         else:
             history = state.get("exp_avg")
-            counts.add(int(state["step"]) if state else 0)
+            counts[index] = int(state["step"]) if state else 0
             if state:
                 v.copy_(state["exp_avg_sq"])
         if history is not None:
             m.copy_(history)
-    if len(counts) > 1:
-        raise RecordingError(
-            "The parameters have different histories in the optimizer",
-            expected="the same number of earlier updates for each",
-            got=f"{sorted(counts)}",
-            remedy="start with a fresh optimizer, or one whose state covers all parameters alike",
-        )
-    return OptimizerState(buffer, second, counts.pop() if counts else 0)
+    known = {count for count in counts if count is not None}
+    common = max(known, default=0)
+    each = tuple(common if count is None else count for count in counts) if len(known) > 1 else ()
+    return OptimizerState(buffer, second, common, each)
 
 
 def restore_state(
@@ -91,18 +87,24 @@ def restore_state(
     views = zip(
         layout.unflatten(state.buffer).values(), layout.unflatten(state.second_moment).values(), strict=True
     )
-    for parameter, index, (m, v) in zip(parameters, layout.group, views, strict=True):
-        group = optimizer.param_groups[index]
+    held = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+    counts = state.counts or (state.count,) * len(layout.names)
+    for parameter, count, (m, v) in zip(parameters, counts, views, strict=True):
+        if id(parameter) not in held:
+            continue
+        group = held[id(parameter)]
         own = optimizer.state[parameter] = {}
         if name == "SGD":
-            if group["momentum"] != 0 and state.count:
+            if group["momentum"] != 0 and count:
                 own["momentum_buffer"] = torch.empty_like(parameter).copy_(m).detach()
+            continue
+        if not count:
             continue
         # As torch initialises it: on the CPU in the default dtype, on the device in float32 for fused kernels.
         fused = bool(group.get("fused"))
         double = torch.get_default_dtype() == torch.float64 and not fused
         own["step"] = torch.tensor(
-            float(state.count),
+            float(count),
             dtype=torch.float64 if double else torch.float32,
             device=parameter.device if fused else "cpu",
         )

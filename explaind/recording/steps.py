@@ -43,6 +43,8 @@ class StepRecord:
         gradient_norms: norm of each tensor's gradient as the optimizer got it.
         clip_factors: the same divided by its norm right after backward, per tensor of θ.
         batches: the micro-batches, in order.
+        active: per tensor of θ, did it have a gradient? The optimizer leaves the others alone. Empty where all always had one.
+        counts: per tensor of θ, how many updates it took part in, this one included; empty where that is `count` for all.
     """
 
     lr: tuple[float, ...]
@@ -60,6 +62,8 @@ class StepRecord:
     batches: tuple[MicroBatch, ...]
     gradient_norms: tuple[float, ...] = ()
     clip_factors: tuple[float, ...] = ()
+    active: tuple[bool, ...] = ()
+    counts: tuple[int, ...] = ()
 
 
 def micro_batch(indices: Any, weights: Any = None, views: Any = None) -> MicroBatch:

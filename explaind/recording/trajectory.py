@@ -21,6 +21,7 @@ from explaind.recording import journal
 from explaind.recording.chunks import ChunkReader
 from explaind.recording.gradients import factors
 from explaind.recording.layout import Layout
+from explaind.recording.pauses import Pauses
 from explaind.recording.schema import HYPERPARAMETERS, JOURNAL, KIND, RAGGED
 from explaind.recording.steps import MicroBatch, StepRecord
 from explaind.recording.verify import check_files, check_model, match_model
@@ -110,10 +111,25 @@ class Trajectory:
             count=self.initial_count + s + 1,
             clip_factor=clip_factor,
             clip_uniform=clip_uniform,
-            gradient_norms=tuple(after.tolist()),
+            gradient_norms=tuple(np.maximum(after, 0.0).tolist()),
             clip_factors=tuple(factors(before, after).tolist()),
             batches=self._batches(s),
+            **self._activity(s),
         )
+
+    @cached_property
+    def pauses(self) -> Pauses | None:
+        """Which tensors had no gradient in which updates; None if all had one in all, and one history before."""
+        initial = self.manifest.get("initial_counts")
+        if initial is None and not any(commit.paused for commit in self._chunks):
+            return None
+        return Pauses(self._reader, self._chunks, initial or [self.initial_count] * len(self.layout.names))
+
+    def _activity(self, s: int) -> dict[str, tuple[Any, ...]]:
+        if self.pauses is None:
+            return {}
+        active, counts = self.pauses.active(s), self.pauses.counts(s)
+        return {"active": tuple(active.tolist()), "counts": tuple(counts.tolist())}
 
     def metrics(self) -> pd.DataFrame:
         """What was logged: a column `step`, and one per metric; row s describes θ_s (T + 1 rows at most)."""

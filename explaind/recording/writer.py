@@ -31,6 +31,7 @@ class Chunk:
         arrays: per-step arrays by name, [chunk_steps, ...]; the first `rows` are filled.
         real: torch views of the arrays with a parameter axis.
         batches, clip, metrics: one entry per filled row.
+        paused: had a tensor of θ no gradient in one of the rows?
         rng: the generator's state at the start of the chunk.
         point: what resuming after this chunk needs; None for a chunk that is not full.
     """
@@ -60,6 +61,7 @@ class Chunk:
         self.clip: list[tuple[float, bool]] = []
         self.metrics: list[dict[str, float]] = []
         self.point: ResumePoint | None = None
+        self.paused = False
 
 
 class Writer:
@@ -143,7 +145,9 @@ class Writer:
         if chunk.point is not None:
             crc["resume"] = write_point(self._store, ordinal, chunk.point)
         batches = [[_shape(batch) for batch in step] for step in chunk.batches]
-        commit = Commit(chunk.start, chunk.start + rows, crc, blocks, batches, chunk.clip, chunk.metrics)
+        commit = Commit(
+            chunk.start, chunk.start + rows, crc, blocks, batches, chunk.clip, chunk.metrics, chunk.paused
+        )
         journal.append(self._store / JOURNAL, commit)
 
     def _append(self, name: str, values: np.ndarray) -> tuple[int, int]:

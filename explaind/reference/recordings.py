@@ -164,16 +164,20 @@ def _unrolled(trajectory: Trajectory, s: int) -> tuple[Tensor, Tensor, dict]:
     decoupled = torch.zeros(size, dtype=torch.float64)
     record = trajectory.step(s)
     begin = 0
-    for g, n in _parts(layout):
+    for tensor, (g, n) in enumerate(_parts(layout)):
         part = slice(begin, begin + n)
         begin += n
+        # Updates that found no gradient of this tensor did not touch it, its buffer or its counter.
+        acted = [i for i in range(s + 1) if all(trajectory.step(i).active[tensor : tensor + 1])]
+        if s not in acted:
+            continue
         lr, lam = record.lr[g], record.weight_decay[g]
         if trajectory.optimizer in ("Adam", "AdamW"):
-            t = record.count
+            t = record.counts[tensor] if record.counts else record.count
             v = trajectory.second_moment(s).double()[part]
             p = 1 / ((v / (1 - record.beta2[g] ** t)).sqrt() + record.eps[g])
             past = 1.0
-            for i in range(s, -1, -1):
+            for i in reversed(acted):
                 beta = trajectory.step(i).beta1[g]
                 weights[i, part] = p * lr / (1 - record.beta1[g] ** t) * (1 - beta) * past
                 past *= beta
@@ -185,13 +189,16 @@ def _unrolled(trajectory: Trajectory, s: int) -> tuple[Tensor, Tensor, dict]:
             continue
         mu = record.momentum[g]
         past = 1.0
-        for i in range(s, -1, -1):
+        for i in reversed(acted):
             earlier = trajectory.step(i)
             coupled[i, part] = earlier.weight_decay[g]
             if mu == 0:
                 weights[i, part] = lr if i == s else 0.0
                 continue
-            fresh = i == 0 and trajectory.initial_count == 0
+            before = trajectory.manifest.get("initial_counts", [trajectory.initial_count] * (tensor + 1))[
+                tensor
+            ]
+            fresh = i == acted[0] and before == 0
             enters = (1.0 if fresh else 1 - earlier.dampening[g]) * past
             if record.nesterov[g]:
                 weights[i, part] = lr * mu * enters + (lr if i == s else 0.0)

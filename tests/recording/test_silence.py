@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy
 
 import explaind
 from explaind.errors import LedgerError, RecordingError, RecordingWarning, ReplayWarning, StoreError
+from tests.situations import EXACT_SUMMED, situation
 
 X = torch.randn(30, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 Y = torch.arange(30) % 2
@@ -280,6 +281,7 @@ def test_clipping_per_module_has_a_factor_per_tensor(tmp_path: Path, name: str) 
     exact(loop, tmp_path / "run.zarr")
 
 
+@situation("The loop", "clipping entry by entry", EXACT_SUMMED)
 @pytest.mark.parametrize("name", MAKE)
 def test_clipping_by_value_is_fine_for_sums_over_train(tmp_path: Path, name: str) -> None:
     loop = Loop(name)

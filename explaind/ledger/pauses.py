@@ -1,0 +1,67 @@
+"""Runs in which some tensors of θ had no gradient in some updates: every tensor is then a parameter group of its own.
+
+The optimizer passes over a tensor without a gradient: u = 0, no decay, its buffer and its counter t stay as they are. In the recursion
+of `coefficients` that is μ = 1 and κ = ρ = σ = coupled = decoupled = 0; and t, on which bias corrections depend, counts the tensor's own
+updates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+
+import torch
+from torch import Tensor
+
+from explaind.ledger.coefficients import Coefficients, UpdateRule
+from explaind.recording.trajectory import StepRecord, Trajectory
+
+__all__ = ["PausedRule"]
+
+RESTING = {"mu": 1.0, "kappa": 0.0, "rho": 0.0, "sigma": 0.0, "coupled": 0.0, "decoupled": 0.0, "sign": 1.0}
+
+
+class PausedRule:
+    """An optimizer's rule, tensor by tensor.
+
+    Args:
+        trajectory: a run with pauses.
+        rule: of its optimizer, by parameter groups.
+    """
+
+    def __init__(self, trajectory: Trajectory, rule: UpdateRule) -> None:
+        self._rule, self._layout = rule, trajectory.layout
+
+    def coefficients(self, record: StepRecord) -> Coefficients:
+        """Scalars of an update, one per tensor."""
+        made: dict[int, Coefficients] = {}
+        columns: dict[str, list[float]] = {field.name: [] for field in fields(Coefficients)}
+        for group, active, count in zip(self._layout.group, record.active, record.counts, strict=True):
+            if active and count not in made:
+                made[count] = self._rule.coefficients(replace(record, count=count), count == 1)
+            for name, column in columns.items():
+                column.append(getattr(made[count], name)[group] if active else RESTING[name])
+        return Coefficients(**{name: tuple(column) for name, column in columns.items()})
+
+    def preconditioner(self, record: StepRecord, second_moment: Tensor) -> Tensor | float:
+        """P_s, [D]; 1 where a tensor has no gradient."""
+        if self._rule.preconditioner is None:
+            return 1.0
+        parts = []
+        tensors = zip(
+            second_moment.split(self._layout.sizes),
+            self._layout.group,
+            record.active,
+            record.counts,
+            strict=True,
+        )
+        for moment, group, active, count in tensors:
+            own = replace(record, count=count)
+            parts.append(
+                self._rule.preconditioner(own, moment, _picked(group)) if active else torch.ones_like(moment)
+            )
+        return torch.cat(parts)
+
+
+def _picked(group: int) -> Callable[[tuple[float, ...]], float]:
+    return lambda values: values[group]
