@@ -73,7 +73,6 @@ class Ledger:
         record, sign = self.trajectory.step(s), self.coefficients(s).sign
         if record.clip_uniform:
             return self.expand(tuple(one * record.clip_factor for one in sign))
-        layout = self.trajectory.layout
         return self._by_tensor(
             [sign[g] * factor for g, factor in zip(self.group, record.clip_factors, strict=True)]
         )

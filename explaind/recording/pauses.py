@@ -1,7 +1,8 @@
 """Updates in which a tensor of θ has no gradient: the optimizer leaves it, its buffers and its counter alone.
 
-A layer that is frozen for a while, an expert that no sample was sent to, a parameter that is added to the optimizer later. Nothing
-is kept of a run without them: the norm −1 stands for a gradient that is not there, and chunks that have one say so in the journal.
+A layer that is frozen for a while, an expert that no sample was sent to, a parameter that is added to the optimizer later.
+Nothing is kept of a run without them: the norm −1 stands for a gradient that is not there, and chunks that have one say so in the
+journal.
 """
 
 from __future__ import annotations

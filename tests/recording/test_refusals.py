@@ -90,12 +90,6 @@ def _no_batch(model: nn.Module, optimizer: torch.optim.Optimizer, run: Any) -> N
     optimizer.step()
 
 
-def _lost_gradient(model: nn.Module, optimizer: torch.optim.Optimizer, run: Any) -> None:
-    model[0].bias.requires_grad_(False)
-    model[0].bias.grad = None
-    one_update(model, optimizer, run)
-
-
 def _edited(model: nn.Module, optimizer: torch.optim.Optimizer, run: Any) -> None:
     model[0].bias.data[0] += 1
     one_update(model, optimizer, run)
@@ -132,7 +126,6 @@ def _buffer(model: nn.Module, optimizer: torch.optim.Optimizer, run: Any) -> Non
     [
         (_argument, "an argument that is not in the recorded equations"),
         (_no_batch, "Update 2 has no batch"),
-        (_lost_gradient, "0.bias received a gradient in some updates only .it has none now"),
         (_edited, "changed between two updates"),
         (_grown, "optimizer's parameters changed"),
         (_replaced, "optimizer's parameters changed"),
