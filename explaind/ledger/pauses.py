@@ -1,8 +1,8 @@
 """Runs in which some tensors of θ had no gradient in some updates: every tensor is then a parameter group of its own.
 
 The optimizer passes over a tensor without a gradient: u = 0, no decay, its buffer and its counter t stay as they are. In the
-recursion of `coefficients` that is μ = 1 and κ = ρ = σ = coupled = decoupled = 0; and t, on which bias corrections depend, counts the
-tensor's own updates.
+recursion of `coefficients` that is μ = 1 and κ = ρ = σ = coupled = decoupled = 0; and t, on which bias corrections depend, counts
+the tensor's own updates.
 """
 
 from __future__ import annotations
