@@ -9,8 +9,11 @@ from explaind.optimizers.rule import After, Before, LinearRule, Scalars, exactly
 
 
 def before(tensor: Before) -> float:
-    """η_s: lr at first."""
-    return float(tensor.state["eta"]) if "eta" in tensor.state else tensor.options["lr"]
+    """η_s: lr at first, in the precision in which torch keeps it."""
+    if "eta" in tensor.state:
+        return float(tensor.state["eta"])
+    double = torch.get_default_dtype() == torch.float64
+    return float(torch.tensor(tensor.options["lr"], dtype=torch.float64 if double else torch.float32))
 
 
 def scalars(after: After) -> Scalars:
