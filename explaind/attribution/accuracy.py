@@ -79,6 +79,11 @@ def _state_replay(dataset: xr.Dataset, problem: Problem) -> None:
         "replay_undecided": replay.undecided,
         "replay_failed": len(replay.failed),
     }
+    if problem.trajectory.has_autocast:
+        dataset.attrs |= {
+            "half_precision": ", ".join(problem.trajectory.autocast),
+            "half_precision_allowed": problem.half,
+        }
     excess = abs(dataset["replay"]) - dataset["replay_bound"]
     if problem.query.contracts and not replay.failed and bool((excess > 0).any()):
         worst = float(excess.max())

@@ -17,6 +17,7 @@ from explaind.attribution.buffered import buffered
 from explaind.attribution.collector import Collector
 from explaind.attribution.directional import Directional
 from explaind.attribution.forward import forward
+from explaind.attribution.half_precision import half_rounding
 from explaind.attribution.kept import Kept, Observer, Walk
 from explaind.attribution.plan import Plan
 from explaind.attribution.problem import Problem, blocks
@@ -63,6 +64,8 @@ def answer_views(
 def _answer(
     problem: Problem, plan: Plan, views: Mapping[str, Query], observe: Observer | None
 ) -> dict[str, xr.Dataset]:
+    if problem.query.contracts:
+        problem = replace(problem, half=half_rounding(problem))
     algorithm = _algorithm(problem, plan, observe)
     viewed = {name: replace(problem, query=view) for name, view in views.items()}
     collectors = {name: Collector(each) for name, each in viewed.items()}

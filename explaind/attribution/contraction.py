@@ -6,6 +6,7 @@ Shapes: R rows (tests × outputs of one block), N training samples, G groups, D 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from explaind.attribution.block import Block, Quantity
 from explaind.attribution.directional import Directional
 from explaind.attribution.problem import Problem, blocks
 from explaind.features.batched import BLOCK
+from explaind.features.gradients import Seen
 
 SUMMED_BYTES = 1 << 28  # of the gradients that a block of samples sums before one product
 
@@ -88,9 +90,9 @@ class Credits:
         everyone = slice(0, kernel.shape[1])
         if self.directional is not None:
             vectors, theta = adjoint * -scale, self._problem.ledger.parameters(s)
-            for places, x, delta in self._seen(s, everyone):
-                for group, products in enumerate(self.directional(theta, vectors, x, delta)):
-                    kernel[group].index_add_(0, places, products)
+            for seen in self._seen(s, everyone):
+                for group, products in enumerate(self.directional(theta, vectors, seen)):
+                    kernel[group].index_add_(0, seen.indices, products)
         else:
             for places, pulled in self._pulled(s, everyone):
                 self._product(kernel, adjoint, places, pulled.mul_(-scale))
@@ -156,19 +158,21 @@ class Credits:
         """(places [n] on the train axis, g_k [n, D]) of update s's samples in `part` of it, a block at a time."""
         gradients = self._problem.gradients
         theta = gradients.parameters(s)
-        for places, x, delta in self._seen(s, part):
-            for few in torch.arange(len(places)).split(BLOCK):
-                yield places[few], gradients.samples(theta, x[few], delta[few])
+        for seen in self._seen(s, part):
+            for index in torch.arange(len(seen.indices)).split(BLOCK):
+                few = seen.take(index)
+                yield few.indices, few.gradients(theta)
 
-    def _seen(self, s: int, part: slice) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """(places [n] on the train axis, inputs [n, …], δ [n, …]) of update s's samples in `part` of it, by micro-batch."""
-        for indices, x, delta in self._problem.gradients.cotangents(s):
-            places = indices if self._problem.chosen is None else self._problem.chosen.places(indices)
-            inside = (places >= part.start) & (places < part.stop)
+    def _seen(self, s: int, part: slice) -> Iterator[Seen]:
+        """Update s's samples in `part` of the train axis, by micro-batch, with their places on it as indices."""
+        for seen in self._problem.gradients.cotangents(s):
+            if self._problem.chosen is not None:
+                seen = replace(seen, indices=self._problem.chosen.places(seen.indices))
+            inside = (seen.indices >= part.start) & (seen.indices < part.stop)
             if bool(inside.all()):
-                yield places, x, delta
+                yield seen
             elif bool(inside.any()):
-                yield places[inside], x[inside], delta[inside]
+                yield seen.take(inside)
 
     def _product(self, kernel: Tensor, adjoint: Tensor, indices: Tensor, gradients: Tensor) -> None:
         """kernel [G, N, R] += ⟨adjoint [R, D], gradients [n, D]⟩ per group, at the samples `indices`."""
@@ -183,7 +187,9 @@ def replay_bound(problem: Problem, s: int, phi: Tensor) -> Tensor:
     """
     accepted = 0.0 if problem.replay is None else problem.replay.bound(s)
     # A left-out gradient weighs little beside the momentum it was part of, which may be larger than the present one.
-    allowed = accepted + 10 * problem.query.tail_tolerance + 64 * torch.finfo(problem.dtype).eps
+    allowed = (
+        accepted + problem.half + 10 * problem.query.tail_tolerance + 64 * torch.finfo(problem.dtype).eps
+    )
     size, norms = problem.ledger.update(s).norm(), torch.linalg.vector_norm(phi, dim=1)
     return allowed * size * norms
 

@@ -16,7 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from explaind.features.gradients import Seen
 from explaind.features.tangents import GroupTangents
+from explaind.features.training_passes import TrainingPass
 
 __all__ = ["Directional", "cheaper", "forward_passes"]
 
@@ -39,16 +41,20 @@ class Directional:
     """
 
     def __init__(self, problem: Any) -> None:
-        model = problem.model
+        self._partition = problem.partition
+        self._products: dict[TrainingPass, GroupTangents] = {}
 
-        def pulled(parameters: Mapping[str, Tensor], x: Tensor, delta: Tensor) -> Tensor:
-            return (model(parameters, x) * delta).reshape(len(x), -1).sum(1, keepdim=True)
+    def __call__(self, theta: Tensor, vectors: Tensor, seen: Seen) -> list[Tensor]:
+        """θ [D], vectors [R, D], n samples → per group [n, R]."""
+        forward = seen.forward
+        if forward not in self._products:
 
-        self._products = GroupTangents(pulled, problem.partition)
+            def pulled(parameters: Mapping[str, Tensor], x: Tensor, delta: Tensor, *noise: Tensor) -> Tensor:
+                return (forward.batch(parameters, x, noise) * delta).reshape(len(x), -1).sum(1, keepdim=True)
 
-    def __call__(self, theta: Tensor, vectors: Tensor, x: Tensor, delta: Tensor) -> list[Tensor]:
-        """θ [D], vectors [R, D], samples x [n, …], δ [n, …] as the outputs → per group [n, R]."""
-        parts = [self._products(theta, few, x, delta) for few in vectors.split(ROWS_AT_ONCE)]
+            self._products[forward] = GroupTangents(pulled, self._partition)
+        products = self._products[forward]
+        parts = [products(theta, few, *seen.samples) for few in vectors.split(ROWS_AT_ONCE)]
         return [torch.cat([one.squeeze(-1) for one in group]).T for group in zip(*parts, strict=True)]
 
 
@@ -57,8 +63,8 @@ def cheaper(problem: Any, rows: int) -> bool:
 
     Never for single parameters: each is a group.
     """
-    if problem.partition.single or problem.gradients is None:
-        return False
+    if problem.partition.single or problem.gradients is None or problem.trajectory.has_autocast:
+        return False  # tangents in half precision are rounded otherwise than the gradients that entered the updates
     size, forward = problem.model.layout.size, forward_operations(problem)
     gradients = GRADIENT * forward + size * (MEMORY + 2.0 * rows)
     return forward * forward_passes(problem, rows) < gradients

@@ -42,6 +42,7 @@ class Problem:
         outputs: O, the number of columns of the target.
         replay: how far the updates are from what was recorded; None before that was checked.
         chosen: the training samples on the train axis; None for all.
+        half: what half precision leaves open between updates and the sum over their samples, relative to the update.
     """
 
     trajectory: Trajectory
@@ -57,6 +58,7 @@ class Problem:
     outputs: int
     replay: Replay | None = None
     chosen: Chosen | None = None
+    half: float = 0.0
 
     @property
     def window(self) -> tuple[int, int]:
@@ -124,9 +126,8 @@ def make_problem(
             remedy="Pass train=(inputs, targets) and loss_fn.",
         )
     pure = FunctionalModel(model, trajectory, dtype, device, forward)
-    loss = None if loss is None else fit(loss, pure)
     ledger = Ledger(trajectory, dtype, device)
-    value = make_value(pure, query.target, loss)
+    value = make_value(pure, query.target, None if loss is None else fit(loss, pure))
     partition = make_partition(trajectory.layout, query.effective_groups)
     gradients = None
     if train is not None and loss is not None:

@@ -72,18 +72,6 @@ def private_copy(model: nn.Module) -> nn.Module:
         ) from error
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
-    """The module inside torch.compile, DataParallel and DistributedDataParallel."""
-    while True:
-        children = dict(model.named_children())
-        if list(children) == ["_orig_mod"]:
-            model = children["_orig_mod"]
-        elif isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            model = model.module
-        else:
-            return model
-
-
 def move_attributes(model: nn.Module, device: torch.device, dtype: torch.dtype | None) -> None:
     """Move tensors that are plain attributes, and give floating-point ones `dtype` if there is one."""
 

@@ -17,9 +17,9 @@ from explaind.features.frozen import (
     differentiable,
     frozen_copy,
     math_attention,
-    unwrapped,
 )
 from explaind.features.outputs import not_one_tensor
+from explaind.recording.forward_passes import Mode, set_modes, unwrapped
 from explaind.recording.trajectory import Trajectory
 
 __all__ = ["CPU", "Forward", "FunctionalModel", "Value", "math_attention"]
@@ -34,8 +34,8 @@ Forward = Callable[[nn.Module, Tensor], Tensor]
 class FunctionalModel:
     """A frozen copy of the model, in evaluation mode, with the recorded constants, called with explicit parameters.
 
-    The user's own module is never touched. Evaluation mode equals the recorded mode because the recorder refuses dropout
-    and batch statistics that are active in training.
+    The user's own module is never touched. Forward passes of training that were more than that, random or under autocast, are
+    evaluated by a copy in their mode (`explaind.features.training_passes`).
 
     Args:
         model: the module whose parameters were recorded; it may be wrapped now, or have been wrapped then.
@@ -43,6 +43,7 @@ class FunctionalModel:
         dtype: of all floating-point parameters, buffers and tensors that are plain attributes.
         device: where they are.
         forward: (module, inputs) → outputs, for a model that is not called as module(inputs) or does not return one tensor.
+        mode: of its modules; None for evaluation mode.
 
     Raises:
         StoreError: the model's parameters are not those of the recording.
@@ -56,15 +57,18 @@ class FunctionalModel:
         dtype: torch.dtype,
         device: torch.device = CPU,
         forward: Forward | None = None,
+        mode: Mode | None = None,
     ) -> None:
         self.layout = trajectory.layout
         self.dtype, self.device = dtype, device
         self._trajectory, self._forward = trajectory, forward
-        model = unwrapped(model)
+        self._source = model = unwrapped(model)
         names = trajectory.match_model(model)
         converted = dtype != trajectory.layout.dtype
         self._default = dtype if converted else None
         self.module = frozen_copy(model, dtype, device, cast=converted)
+        if mode is not None:
+            _set_modes(self.module, mode)
         self._called = self.module if forward is None else _Called(self.module, forward)
         self._names = names if forward is None else {old: f"module.{new}" for old, new in names.items()}
         self.constants = {
@@ -73,11 +77,19 @@ class FunctionalModel:
         }
         self._fixed = {self._names[name]: value for name, value in self.constants.items()}
         self._memory = Memory(self.module)
-        self._probed = False
+        self._probed = mode is not None  # what is random differs from call to call
 
     def in_double_precision(self) -> FunctionalModel:
         """The same function with float64 parameters, buffers and constants."""
-        return FunctionalModel(self.module, self._trajectory, torch.float64, self.device, self._forward)
+        return self.converted(torch.float64)
+
+    def converted(self, dtype: torch.dtype, mode: Mode | None = None) -> FunctionalModel:
+        """The same function in another precision, or with its modules in another mode.
+
+        Raises:
+            QueryError: it has no module of a name in the mode.
+        """
+        return FunctionalModel(self._source, self._trajectory, dtype, self.device, self._forward, mode)
 
     def __call__(self, parameters: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
         """Outputs of the model, in its own shape.
@@ -188,6 +200,18 @@ class FunctionalModel:
                 "another module than the one it is given",
                 remedy="Take the cut out of the forward pass.",
             )
+
+
+def _set_modes(module: nn.Module, mode: Mode) -> None:
+    try:
+        set_modes(module, mode)
+    except AttributeError as error:
+        raise QueryError(
+            "The model has other modules than the one that was trained.",
+            expected=f"modules {', '.join(mode.switched)}, whose mode was not that of the whole",
+            got=str(error),
+            remedy="Build the model as it was when the run was recorded.",
+        ) from error
 
 
 class _Called(nn.Module):

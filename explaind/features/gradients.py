@@ -11,17 +11,40 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.func import grad, vmap
 
 from explaind.errors import DataError, QueryError
-from explaind.features.batched import Batched
 from explaind.features.functional import FunctionalModel, math_attention
 from explaind.features.samples import Samples
-from explaind.features.targets import Loss, sample_losses
+from explaind.features.targets import Loss, fit, sample_losses
+from explaind.features.training_passes import TrainingPass, TrainingPasses
 from explaind.recording.trajectory import MicroBatch, Trajectory
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What n samples of a micro-batch bring to their gradients.
+
+    Attributes:
+        indices: of the samples, [n].
+        samples: the inputs that were seen, δ = ∂L/∂f in the shape of the outputs, and what was drawn for each, [n, …].
+        forward: the model as their forward pass evaluated it.
+    """
+
+    indices: Tensor
+    samples: tuple[Tensor, ...]
+    forward: TrainingPass
+
+    def take(self, index: Tensor | slice) -> Seen:
+        """Some of the samples."""
+        return replace(self, indices=self.indices[index], samples=tuple(part[index] for part in self.samples))
+
+    def gradients(self, theta: dict[str, Tensor]) -> Tensor:
+        """g_k = δ_k·∇f_θ(x_k) of each sample, [n, D]."""
+        return self.forward.gradients(theta, self.samples)
 
 
 class TrainingGradients:
@@ -30,7 +53,8 @@ class TrainingGradients:
     Args:
         trajectory: gives θ_s and the samples and weights of each update.
         model: the model in the dtype of the computation.
-        loss: the loss function the run used, (outputs, targets) → scalar, with its own reduction.
+        loss: the loss function the run used, (outputs, targets) → scalar, with its own reduction. Gradients of whole batches are
+            computed in the run's own precision, as they were in training; those of samples in that of the computation.
         train: the training samples, indexed as they were during recording.
 
     Raises:
@@ -39,7 +63,10 @@ class TrainingGradients:
     """
 
     def __init__(self, trajectory: Trajectory, model: FunctionalModel, loss: Loss, train: Samples) -> None:
-        self.trajectory, self.model, self.loss = trajectory, model, loss
+        self.trajectory, self.model, self.loss = trajectory, model, fit(loss, model)
+        own = trajectory.layout.dtype
+        self.own = model if model.dtype == own else model.converted(own)
+        self._own_loss = self.loss if self.own is model else fit(loss, self.own)
         self.train = train.to(model.dtype, model.device)
         if train.targets is None:
             raise QueryError("The training samples have no targets.", expected="a pair (inputs, targets)")
@@ -53,7 +80,7 @@ class TrainingGradients:
                 remedy="Pass the whole training set in the order whose indices were recorded.",
             )
         _check_views(trajectory, self.train)
-        self._evaluate = Batched(self._pulled, axis=0)
+        self.passes = TrainingPasses(model, self.own)
 
     def parameters(self, s: int) -> dict[str, Tensor]:
         """θ_s by name, in the dtype of the computation."""
@@ -61,41 +88,33 @@ class TrainingGradients:
             self.trajectory.parameters(s).to(self.model.device, self.model.dtype)
         )
 
-    def cotangents(self, s: int) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """Per micro-batch of update s: sample indices [n], the inputs that were seen [n, …], and δ = ∂L/∂f, [n, …] in the shape
-        of the outputs."""
+    def cotangents(self, s: int) -> list[Seen]:
+        """What the samples of each micro-batch of update s bring to a gradient."""
         theta = self.parameters(s)
         batches = []
         for batch in self.trajectory.step(s).batches:
             x, y = self.train.seen(batch.indices, batch.views)
+            forward = self.passes.of(batch)
             with torch.no_grad(), batch_of(s):
-                outputs = self.model(theta, x)
+                outputs, noise = forward.outputs(theta, x, batch.forward)
             with torch.enable_grad(), batch_of(s):  # whatever the caller's own mode is
-                outputs.requires_grad_()
-                (delta,) = torch.autograd.grad(self._loss(batch, outputs, y), outputs)
-            batches.append((batch.indices.to(x.device), x, delta))
+                outputs = outputs.detach().requires_grad_()
+                with forward.precision():
+                    loss = self.batch_loss(batch, outputs, y, own=forward.rounded)
+                (delta,) = torch.autograd.grad(loss, outputs)
+            batches.append(Seen(batch.indices.to(x.device), (x, delta, *noise), forward))
         return batches
 
-    def samples(self, theta: dict[str, Tensor], x: Tensor, delta: Tensor) -> Tensor:
-        """g_k = δ_k·∇f_θ(x_k) of single samples x [n, …], [n, D]."""
-        return self._evaluate(list(theta.values()), [x, delta])[0]
-
-    def _pulled(self, *arguments: Tensor) -> list[Tensor]:
-        layout = self.model.layout
-        theta = dict(zip(layout.names, arguments[:-2], strict=True))
-
-        def pulled(parameters: dict[str, Tensor], x: Tensor, d: Tensor) -> Tensor:
-            return (self.model(parameters, x.unsqueeze(0)).squeeze(0) * d).sum()
-
-        gradients = vmap(grad(pulled), in_dims=(None, 0, 0))(theta, *arguments[-2:])
-        return [layout.flatten(gradients)]
-
-    def _loss(self, batch: MicroBatch, outputs: Tensor, y: Tensor) -> Tensor:
+    def batch_loss(self, batch: MicroBatch, outputs: Tensor, y: Tensor, *, own: bool) -> Tensor:
+        """L, what the backward pass of a micro-batch was of, in the precision of the run or of the computation."""
+        loss = self._own_loss if own else self.loss
+        if own and y.is_floating_point():
+            y = y.to(self.own.dtype)
         if batch.weights is None:
-            return self.loss(outputs, y)
+            return loss(outputs, y)
         if isinstance(batch.weights, Tensor):
-            return (sample_losses(self.loss, outputs, y) * batch.weights.to(outputs)).sum()
-        return batch.weights * self.loss(outputs, y)
+            return (sample_losses(loss, outputs, y) * batch.weights.to(outputs)).sum()
+        return batch.weights * loss(outputs, y)
 
 
 class BatchGradient:
@@ -114,16 +133,23 @@ class BatchGradient:
     def at(self, s: int, batches: tuple[MicroBatch, ...]) -> Tensor:
         """The gradient of these micro-batches together at θ_s, [D]."""
         of = self._of
-        theta = {name: value.clone().requires_grad_() for name, value in of.parameters(s).items()}
+        present = of.trajectory.parameters(s).to(of.own.device, of.own.dtype)
+        theta = {
+            name: value.clone().requires_grad_() for name, value in of.own.layout.unflatten(present).items()
+        }
         names = list(of.model.layout.names)
-        total = torch.zeros(of.model.layout.size, dtype=of.model.dtype, device=of.model.device)
+        total = torch.zeros(of.own.layout.size, dtype=of.own.dtype, device=of.own.device)
         for batch in batches:
             x, y = of.train.seen(batch.indices, batch.views)
+            x = x.to(of.own.dtype) if x.is_floating_point() else x
+            forward = of.passes.of(batch)
             with math_attention(), torch.enable_grad(), batch_of(s):
-                loss = of._loss(batch, of.model(theta, x), y)
+                outputs = forward.trained(theta, x, batch.forward)
+                with forward.precision():
+                    loss = of.batch_loss(batch, outputs, y, own=True)
                 gradients = torch.autograd.grad(loss, [theta[name] for name in names], materialize_grads=True)
             total += torch.cat([g.reshape(-1) for g in gradients])
-        return total
+        return total.to(of.model.dtype)
 
 
 def _check_views(trajectory: Trajectory, train: Samples) -> None:

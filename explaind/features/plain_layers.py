@@ -1,7 +1,7 @@
-"""Recurrent layers, PReLU and weight norm in plain operations: torch's fused kernels lack forward-mode or vmap rules.
+"""Recurrent layers, PReLU, RReLU and weight norm in plain operations: torch's fused kernels lack forward-mode or vmap rules.
 
 Each function is the forward pass of one torch module, with its parameters under their own names, equal to it up to rounding.
-Only evaluation mode is meant: dropout between layers is off (the recorder refuses runs in which it was on).
+Dropout between layers draws what torch's does.
 
 Shapes: T time steps, n sequences, H hidden entries, C channels; unbatched inputs lack n, as in torch.
 """
@@ -27,7 +27,7 @@ Step = Callable[[Tensor, State], State]
 
 
 def use_plain_layers(model: nn.Module) -> None:
-    """Let recurrent layers, their cells, PReLU and weight norm in `model` compute with plain operations, from now on.
+    """Let recurrent layers, their cells, PReLU, RReLU and weight norm in `model` compute with plain operations, from now on.
 
     Subclasses are included unless they have a forward pass of their own.
     """
@@ -65,6 +65,13 @@ def prelu(module: nn.PReLU, x: Tensor) -> Tensor:
     if slope.numel() > 1:
         slope = slope.reshape(-1, *(1,) * (x.dim() - 2))
     return torch.where(x > 0, x, slope * x)
+
+
+def rrelu(module: nn.RReLU, x: Tensor) -> Tensor:
+    """Negative entries times a slope: the mean of its range in evaluation mode, a random one in training mode."""
+    if module.training:
+        return F.rrelu(x, module.lower, module.upper, True, module.inplace)
+    return torch.where(x > 0, x, x * ((module.lower + module.upper) / 2))
 
 
 def _next(module: nn.Module, w_hh: Tensor, b_hh: Tensor | None, w_hr: Tensor | None = None) -> Step:
@@ -131,6 +138,8 @@ def layers(module: nn.RNNBase, x: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
             both.append(outputs)
             last.append(state)
         x = torch.cat(both, -1)
+        if layer < module.num_layers - 1:
+            x = F.dropout(x, module.dropout, module.training)
     x = x.transpose(0, 1) if batched and module.batch_first else x
     x = x if batched else x.squeeze(1)
     states = tuple(torch.stack(parts) for parts in zip(*last, strict=True))
@@ -157,6 +166,7 @@ def _zeros(module: nn.RNNBase, x: Tensor) -> State:
 
 _FORWARD: dict[type[nn.Module], Callable[..., Any]] = {
     nn.PReLU: prelu,
+    nn.RReLU: rrelu,
     _WeightNorm: weight_norm,
     nn.RNN: layers,
     nn.GRU: layers,

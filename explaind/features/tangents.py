@@ -39,17 +39,23 @@ class GroupTangents:
                 members[name] = None if bool(inside.all()) else inside.reshape(shapes[name])
             self._members.append(members)
 
-    def __call__(self, theta: Tensor, terms: Tensor, x: Tensor, y: Tensor | None) -> list[Tensor]:
-        """θ [D], terms [K, D], samples x [n, …], y [n, …] → per group [K, n, O], which may be written to."""
+    def __call__(
+        self, theta: Tensor, terms: Tensor, x: Tensor, y: Tensor | None, *more: Tensor
+    ) -> list[Tensor]:
+        """θ [D], terms [K, D], samples x [n, …], y [n, …] → per group [K, n, O], which may be written to.
+
+        `more` are further arguments of the function, [n, …] each.
+        """
         fixed = [*self._layout.unflatten(theta).values(), *self._layout.unflatten(terms).values()]
-        products = self._evaluate(fixed, [x] if y is None else [x, y])
+        products = self._evaluate(fixed, [x] if y is None else [x, y, *more])
         return [_owned(part, terms) for part in products]
 
     def _products(self, *arguments: Tensor) -> list[Tensor]:
         names, number = self._layout.names, len(self._layout.names)
         theta = dict(zip(names, arguments[:number], strict=True))
         terms = dict(zip(names, arguments[number : 2 * number], strict=True))
-        x, y = (*arguments[2 * number :], None)[:2]
+        x, *labels = arguments[2 * number :]
+        rest = labels or [None]
         products = []
         for members in self._members:
             inside = {name: theta[name] for name in members}
@@ -59,7 +65,7 @@ class GroupTangents:
             }
 
             def value(parameters: dict[str, Tensor]) -> Tensor:
-                return self._value({**theta, **parameters}, x, y)
+                return self._value({**theta, **parameters}, x, *rest)
 
             def along(tangent: dict[str, Tensor], inside: dict[str, Tensor] = inside) -> Tensor:
                 return jvp(value, (inside,), (tangent,))[1]

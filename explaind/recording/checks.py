@@ -1,20 +1,15 @@
 """What cannot be recorded faithfully is refused, in one sentence that names the option.
 
 The method attributes each update to its samples. Where the update is not a known function of per-sample gradients
-(a closure, a batch statistic, a random mask), numbers would be wrong without looking wrong.
+(a closure, a batch statistic), numbers would be wrong without looking wrong.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.modules.dropout import _DropoutNd
-from torch.nn.modules.instancenorm import _InstanceNorm
-from torch.nn.utils.parametrizations import _SpectralNorm
-from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from explaind.errors import RecordingError
@@ -148,75 +143,4 @@ def check_parameters(
             "one dtype",
             ", ".join(f"{name}: {dtype}" for dtype, name in dtypes.items()),
             "convert the model to one of them",
-        )
-
-
-def module_checks(model: nn.Module) -> list[Callable[[], None]]:
-    """One cheap check per module whose output, in training mode, is not a function of the sample alone."""
-    checks: list[Callable[[], None]] = []
-    for name, module in model.named_modules():
-        label = f"{type(module).__name__} '{name}'" if name else type(module).__name__
-        if isinstance(module, torch.jit.ScriptModule):
-            refuse(
-                f"{label} is a ScriptModule, whose dropout and batch statistics cannot be seen",
-                "a model of Python modules",
-                type(module).__name__,
-                "train the module that was scripted or traced; its parameters have the same names",
-            )
-        if norm := _spectral(module):
-            checks.append(lambda module=module, norm=norm: _refuse_power_iteration(module, norm))
-        if isinstance(module, _DropoutNd | nn.MultiheadAttention | nn.RNNBase | nn.RReLU):
-            checks.append(lambda module=module, label=label: _refuse_random(module, label))
-        elif isinstance(module, _NormBase):
-            checks.append(lambda module=module, label=label: _refuse_batch_statistics(module, label))
-    return checks
-
-
-def _spectral(module: nn.Module) -> str | None:
-    """How a spectral norm is called in messages: torch's old one is a hook, the new one a module."""
-    if isinstance(module, _SpectralNorm):
-        return "The parametrization spectral_norm"
-    hooks = module._forward_pre_hooks.values()
-    return "torch.nn.utils.spectral_norm" if any(isinstance(h, SpectralNorm) for h in hooks) else None
-
-
-def _refuse_power_iteration(module: nn.Module, label: str) -> None:
-    if module.training:
-        refuse(
-            f"{label} estimates its norm anew in every forward pass, which the recording cannot replay",
-            "fixed singular vectors",
-            "a power iteration in training mode",
-            "call .eval() on this module before recording",
-        )
-
-
-def _refuse_random(module: nn.Module, label: str) -> None:
-    if not module.training:
-        return
-    if isinstance(module, nn.RReLU):
-        active, option = module.lower != module.upper, "a random slope"
-    else:
-        probability = module.p if isinstance(module, _DropoutNd) else module.dropout
-        active, option = probability > 0, f"dropout with p={probability}"
-    if active:
-        refuse(
-            f"{label} uses {option} in training mode, which the recording cannot replay",
-            "a forward pass that depends on the sample alone",
-            option,
-            "set the probability to 0, or call .eval() on this module",
-        )
-
-
-def _refuse_batch_statistics(module: _NormBase, label: str) -> None:
-    tracking = bool(module.track_running_stats)
-    if isinstance(module, _InstanceNorm):
-        unclear = module.training and tracking  # without running statistics each sample is normalised alone
-    else:
-        unclear = module.training or module.running_mean is None
-    if unclear:
-        refuse(
-            f"{label} mixes the samples of a batch, so per-sample gradients are not defined",
-            "fixed statistics",
-            "statistics of the batch",
-            "call .eval() on this module, or use GroupNorm or LayerNorm",
         )

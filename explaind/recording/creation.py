@@ -53,6 +53,7 @@ def create_store(
     chunk_steps: int,
     entries: int,
     rng_bytes: int,
+    generator_bytes: int,
 ) -> None:
     """Write arrays, constants, an empty journal and, last, the manifest that makes it a store.
 
@@ -63,7 +64,7 @@ def create_store(
         config: the caller's configuration, kept in the manifest.
         chunk_steps: updates per chunk.
         entries: samples of the first update, from which the block size of the ragged arrays follows.
-        rng_bytes: size of the generator's state.
+        rng_bytes, generator_bytes: see `schema.array_specs`.
     """
     model, optimizer, name = observer.model, observer.optimizer, observer.name
     layout = find_layout(model, optimizer, moved)
@@ -86,6 +87,7 @@ def create_store(
         chunk_steps=chunk_steps,
         block=max(DEFAULT_BLOCK, entries * chunk_steps),
         rng_bytes=rng_bytes,
+        generator_bytes=generator_bytes,
         rule=observer.rule,
     )
     write_atomic(store / schema.JOURNAL, b"")  # first, so that a half-created store is known to be one

@@ -36,6 +36,7 @@ class GradientWatch:
         self._on_reset = on_reset
         self._norms: dict[int, Tensor] = {}
         self._fresh: dict[int, bool] = {}
+        self._silent: dict[int, bool] = {}
         self._passes: dict[int, int] = {}
         self.stale = False
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
@@ -85,24 +86,27 @@ class GradientWatch:
 
     def _arriving(self, parameter: Tensor) -> Callable[[Tensor], None]:
         def hook(_: Tensor) -> None:
-            gradient = parameter.grad
-            self._fresh[id(parameter)] = (
-                gradient is None or gradient.layout != torch.strided or not bool(gradient.any())
-            )
+            gradient, key = parameter.grad, id(parameter)
+            empty = gradient is None or gradient.layout != torch.strided or not bool(gradient.any())
+            # Zeros are what a reset leaves; but what was zero before tells nothing.
+            self._fresh[key] = empty and (gradient is None or bool(self._norms.get(key, 1.0) != 0))
+            self._silent[key] = empty and not self._fresh[key]
 
         return hook
 
     def _arrived(self, parameter: Tensor) -> None:
         key = id(parameter)
+        silent = self._silent.pop(key, False)
         if self._fresh.pop(key, True):
             if self._passes.get(key):
                 discarded = self.passes
                 self._passes.clear()
                 self.stale = False
                 self._on_reset(discarded)
-        elif not self._passes.get(key):
+        elif not silent and not self._passes.get(key):
             self.stale = True
-        self._passes[key] = self._passes.get(key, 0) + 1
+        if not silent:
+            self._passes[key] = self._passes.get(key, 0) + 1
         if parameter.grad is not None and parameter.grad.layout == torch.strided:
             self._norms[key] = gradient_norm(parameter.grad.detach())
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from explaind.errors import StoreError
+from explaind.recording.forward_passes import Note
 from explaind.store import canonical_json, crc32c, write_atomic
 
 
@@ -29,6 +30,7 @@ class Commit:
         batches: per update, per micro-batch: [length, None | scale | "samples", does each sample have a view?].
         clip: per update, gradient norm ÷ norm after backward, and whether that ratio fits every parameter.
         metrics: per update, the logged values. A line with start == stop holds those logged after the last update.
+        forward: per update, per micro-batch: the note of a forward pass that was not plain, or None. Not written where all were.
         paused: had a tensor of θ no gradient in one of the updates? Not written where none had.
     """
 
@@ -40,6 +42,7 @@ class Commit:
     clip: list[tuple[float, bool]]
     metrics: list[dict[str, float]]
     paused: bool = False
+    forward: list[list[Note | None]] = field(default_factory=list)
 
 
 def append(path: Path, commit: Commit) -> None:
@@ -77,7 +80,7 @@ def read(path: Path) -> list[Commit]:
 
 def _line(commit: Commit) -> bytes:
     body = canonical_json(
-        {key: value for key, value in asdict(commit).items() if key != "paused" or value}
+        {key: value for key, value in asdict(commit).items() if key not in ("paused", "forward") or value}
     ).encode()
     return b'{"check":%d,"commit":%s}\n' % (_crc(body), body)
 

@@ -17,10 +17,12 @@ from torch.optim import Optimizer
 from explaind.errors import RecordingError, TrainingError
 from explaind.optimizers import LINEAR
 from explaind.recording import checks
+from explaind.recording.forward_passes import ForwardPass, ForwardWatch
 from explaind.recording.gradients import GradientWatch
 from explaind.recording.later import find_later
 from explaind.recording.layout import Layout
 from explaind.recording.linear import LinearReader, steps_made
+from explaind.recording.modules import module_checks, random_modules
 from explaind.recording.state import flat_copy
 from explaind.recording.state_watch import StateWatch
 
@@ -49,7 +51,9 @@ class Observer:
         self.rule = LINEAR.get(self.name)
         self.later = find_later(model, later)
         checks.check_parameters(model.named_parameters(), optimizer, self.later)
-        self._module_checks = checks.module_checks(model)
+        self._module_checks = module_checks(model, random=False)
+        self._random = random_modules(model)
+        self.forward = ForwardWatch(model)
         self.check_modules()
         self.held = self._held_now()
         self.gradients = GradientWatch(on_reset)
@@ -59,10 +63,12 @@ class Observer:
         """Register the hooks on gradients."""
         self._versions = self._versions_now()
         self.gradients.attach(self.held)
+        self.forward.attach()
 
     def detach(self) -> None:
         """Remove all hooks."""
         self.gradients.detach()
+        self.forward.detach()
 
     def follow(self, layout: Layout) -> None:
         """Fix which parameters are θ; any later deviation is an error."""
@@ -225,9 +231,15 @@ class Observer:
             self._last = [last.clone() for last in self._last]
 
     def check_modules(self) -> None:
-        """Refuse random or batch-dependent modules that are active."""
+        """Refuse batch-dependent modules that are active."""
         for check in self._module_checks:
             check()
+
+    def forward_passes(self, step: int, batches: int) -> list[ForwardPass | None]:
+        """How the forward pass of each micro-batch of the coming update ran; see `ForwardWatch.take`."""
+        return self.forward.take(
+            step, batches, lambda: next((active for label in self._random if (active := label())), None)
+        )
 
     def check_end(self, step: int) -> None:
         """At the end of training the model must be where the last recorded update left it.

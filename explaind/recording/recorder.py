@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,6 +23,7 @@ from explaind.recording import creation
 from explaind.recording.appender import Appender
 from explaind.recording.closures import Arguments, after_closure
 from explaind.recording.directory import Directory, disk_errors
+from explaind.recording.forward_passes import generator_state
 from explaind.recording.observer import Observer
 from explaind.recording.resume import restore
 from explaind.recording.schema import JOURNAL
@@ -137,6 +139,7 @@ class Recorder:
                 chunk_steps=self._chunk_steps,
                 entries=sum(len(batch.indices) for batch in self._batches),
                 rng_bytes=len(self._rng),
+                generator_bytes=len(generator_state(self._observer.forward.device)),
             )
         self._appender = Appender(Trajectory(self.path), self._observer, self._rng)
         if self._rehearse is not None:
@@ -178,6 +181,10 @@ class Recorder:
         if self._appender is None:
             self._begin(self._observer.with_gradient())
         self._appender.before_update(optimizer)
+        forward = self._observer.forward_passes(self.step, len(self._batches))
+        self._batches = [
+            replace(batch, forward=one) for batch, one in zip(self._batches, forward, strict=True)
+        ]
 
     def _after(self, *_: Any) -> None:
         if self._skips:
@@ -190,6 +197,7 @@ class Recorder:
         """These backward passes reached no update, so their batches do not either; a batch announced since then stays."""
         discarded = min(passes, len(self._batches))
         self._batches = self._batches[discarded:]
+        self._observer.forward.discard(passes)
         self._dropped += discarded
         self._lost = self._lost or self._observer.has_moved()
 

@@ -18,6 +18,7 @@ Row s of a per-step array belongs to update s, which leads from θ_s to θ_{s+1}
 | batch_indices       | blocks of sample indices, padded with −1                |
 | batch_weights       | the same for weights of samples, where there are any    |
 | batch_views         | the same for views of samples, where there are any      |
+| generators          | blocks of generator states, before forward passes that drew random numbers |
 
 What is small and ragged is in the journal: lengths of the micro-batches, clipping, metrics.
 """
@@ -42,7 +43,7 @@ PER_STEP = (
     "hyperparameters",
     "gradient_norms",
 )
-RAGGED = ("batch_indices", "batch_weights", "batch_views")
+RAGGED = ("batch_indices", "batch_weights", "batch_views", "generators")
 
 
 def array_specs(
@@ -53,6 +54,7 @@ def array_specs(
     chunk_steps: int,
     block: int,
     rng_bytes: int,
+    generator_bytes: int,
     rule: LinearRule | None = None,
 ) -> tuple[ArraySpec, ...]:
     """Every growing array of a trajectory.
@@ -63,7 +65,7 @@ def array_specs(
         adam: whether the optimizer is Adam or AdamW.
         chunk_steps: updates per chunk.
         block: entries per block of the ragged arrays.
-        rng_bytes: size of the generator's state.
+        rng_bytes, generator_bytes: size of the state of torch's CPU generator, and of that of the model's device.
         rule: of an optimizer whose equations are recorded.
     """
     real = str(layout.dtype).removeprefix("torch.")
@@ -112,6 +114,14 @@ def array_specs(
             (CAPACITY, rng_bytes),
             (1, rng_bytes),
             attrs={"description": "torch's CPU generator before the first update of the chunk"},
+        ),
+        ArraySpec(
+            "generators",
+            "uint8",
+            ("pass", "byte"),
+            (CAPACITY * chunk_steps, generator_bytes),
+            (chunk_steps, generator_bytes),
+            attrs={"description": "the generator before forward passes that drew random numbers"},
         ),
     ]
     if adam:

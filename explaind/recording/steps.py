@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from explaind.errors import RecordingError
+from explaind.recording.forward_passes import ForwardPass
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,13 @@ class MicroBatch:
         weights: None: the gradient of loss_fn(model(x[indices]), y[indices]) itself; a float c: c times that;
             float64 [B]: Σ_k w_k · loss_fn of sample k alone.
         views: int64 [B], which view of each sample the model saw (flipped or not, an offset, a seed); None: the sample itself.
+        forward: how the forward pass ran; None: as the model in evaluation mode does.
     """
 
     indices: Tensor
     weights: float | Tensor | None = None
     views: Tensor | None = None
+    forward: ForwardPass | None = None
 
 
 @dataclass(frozen=True)

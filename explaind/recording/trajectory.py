@@ -19,6 +19,7 @@ from explaind.errors import StoreError
 from explaind.optimizers import COEFFICIENTS
 from explaind.recording import journal
 from explaind.recording.chunks import ChunkReader
+from explaind.recording.forward_passes import ForwardPass, noted
 from explaind.recording.gradients import factors
 from explaind.recording.layout import Layout
 from explaind.recording.pauses import Pauses
@@ -184,7 +185,9 @@ class Trajectory:
         if not self._chunks:
             return dict.fromkeys(RAGGED, 0)
         blocks = {
-            name: (self._chunks[-1].blocks[name], self._reader.array(name).chunk_rows) for name in RAGGED
+            name: (self._chunks[-1].blocks[name], self._reader.array(name).chunk_rows)
+            for name in RAGGED
+            if name in self._chunks[-1].blocks
         }
         return {
             name: first + -(-length // block) * block for name, ((first, length), block) in blocks.items()
@@ -211,22 +214,52 @@ class Trajectory:
     def _batches(self, s: int) -> tuple[MicroBatch, ...]:
         chunk, row = divmod(s, self.chunk_steps)
         lengths = self._chunks[chunk].batches
-        indices, weights, views = (torch.from_numpy(self._reader.chunk(name, chunk)) for name in RAGGED)
+        indices, weights, views = (
+            torch.from_numpy(self._reader.chunk(name, chunk))
+            for name in ("batch_indices", "batch_weights", "batch_views")
+        )
+        forward = self._forward(chunk, row)
         before = [batch for step in lengths[:row] for batch in step]
         entry = sum(length for length, _, _ in before)
         weight = sum(length for length, kind, _ in before if kind == "samples")
         view = sum(length for length, _, viewed in before if viewed)
         batches = []
-        for length, kind, viewed in lengths[row]:
+        for one, (length, kind, viewed) in zip(forward, lengths[row], strict=True):
             scale: float | Tensor | None = None if kind in (None, "samples") else float(kind)
             if kind == "samples":
                 scale = weights[weight : weight + length]
                 weight += length
             seen = views[view : view + length] if viewed else None
             view += length if viewed else 0
-            batches.append(MicroBatch(indices[entry : entry + length], scale, seen))
+            batches.append(MicroBatch(indices[entry : entry + length], scale, seen, one))
             entry += length
         return tuple(batches)
+
+    def _forward(self, chunk: int, row: int) -> list[ForwardPass | None]:
+        """How the forward passes of one update ran."""
+        notes = self._chunks[chunk].forward
+        if not notes or not any(notes[row]):
+            return [None] * len(self._chunks[chunk].batches[row])
+        drawn = sum(bool(note and note[-1]) for step in notes[:row] for note in step)
+        passes: list[ForwardPass | None] = []
+        for note in notes[row]:
+            state = None
+            if note and note[-1]:
+                state = torch.from_numpy(self._reader.chunk("generators", chunk)[drawn].copy())
+                drawn += 1
+            passes.append(noted(note, state) if note else None)
+        return passes
+
+    @cached_property
+    def autocast(self) -> tuple[str, ...]:
+        """The dtypes of torch.autocast that forward passes of the run's training went under."""
+        notes = (note for commit in self._chunks for step in commit.forward for note in step if note)
+        return tuple(sorted({dtype for note in notes if (dtype := noted(note, None).mode.autocast)}))
+
+    @property
+    def has_autocast(self) -> bool:
+        """Did any go under autocast?"""
+        return bool(self.autocast)
 
     @cached_property
     def has_views(self) -> bool:

@@ -145,8 +145,17 @@ class Writer:
         if chunk.point is not None:
             crc["resume"] = write_point(self._store, ordinal, chunk.point)
         batches = [[_shape(batch) for batch in step] for step in chunk.batches]
+        forward = [[batch.forward and batch.forward.note() for batch in step] for step in chunk.batches]
         commit = Commit(
-            chunk.start, chunk.start + rows, crc, blocks, batches, chunk.clip, chunk.metrics, chunk.paused
+            chunk.start,
+            chunk.start + rows,
+            crc,
+            blocks,
+            batches,
+            chunk.clip,
+            chunk.metrics,
+            chunk.paused,
+            forward if any(note for step in forward for note in step) else [],
         )
         journal.append(self._store / JOURNAL, commit)
 
@@ -155,20 +164,29 @@ class Writer:
         array, start = self._arrays[name], self._used[name]
         length = -(-len(values) // array.chunk_rows) * array.chunk_rows
         if length:
-            array.write_rows(start, np.pad(values, (0, length - len(values)), constant_values=-1))
+            padding = [(0, length - len(values)), *[(0, 0)] * (values.ndim - 1)]
+            fill = 0 if values.dtype == np.uint8 else -1
+            array.write_rows(start, np.pad(values, padding, constant_values=fill))
         self._used[name] = start + length
         return start, len(values)
 
 
-def _ragged(chunk: Chunk) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _ragged(chunk: Chunk) -> tuple[np.ndarray, ...]:
+    """What each array of `RAGGED` receives."""
     batches = [batch for step in chunk.batches for batch in step]
     indices = [batch.indices.numpy() for batch in batches]
     weights = [batch.weights.numpy() for batch in batches if isinstance(batch.weights, Tensor)]
     views = [batch.views.numpy() for batch in batches if batch.views is not None]
+    states = [
+        batch.forward.generator.numpy()
+        for batch in batches
+        if batch.forward is not None and batch.forward.generator is not None
+    ]
     return (
         np.concatenate([np.empty(0, dtype=np.int64), *indices]),
         np.concatenate([np.empty(0, dtype=np.float64), *weights]),
         np.concatenate([np.empty(0, dtype=np.int64), *views]),
+        np.stack(states) if states else np.empty((0, 0), dtype=np.uint8),
     )
 
 

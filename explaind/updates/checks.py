@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from explaind.checkpoints import Checkpoint
 from explaind.errors import ConfigError, DataError, QueryError, StoreError
 from explaind.features.units import Units
-from explaind.recording.checks import module_checks
+from explaind.recording.modules import module_checks
 from explaind.updates.path import Losses
 from explaind.updates.preserve import Buffers
 
