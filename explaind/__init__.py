@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         open_checkpoint,
         write_checkpoint,
     )
-    from explaind.features.samples import Augmented
+    from explaind.features.samples import Augmented, Tokens
     from explaind.features.units import Cut, make_units
     from explaind.recording.loaders import indexed
     from explaind.recording.trajectory import Trajectory
@@ -41,6 +41,7 @@ __all__ = [
     "Cut",
     "Hyperparameters",
     "Rehearsal",
+    "Tokens",
     "TrainingState",
     "Trajectory",
     "explain_update",
@@ -61,6 +62,7 @@ _HOME = {
     "Cut": "explaind.features.units",
     "Hyperparameters": "explaind.checkpoints",
     "Rehearsal": "explaind.attribution.rehearsal",
+    "Tokens": "explaind.features.samples",
     "TrainingState": "explaind.checkpoints",
     "Trajectory": "explaind.recording.trajectory",
     "explain_update": "explaind.updates.explain",

@@ -18,7 +18,7 @@ from explaind.attribution.query import Query
 from explaind.attribution.replay import default_tolerance
 from explaind.errors import QuadratureWarning
 from explaind.features.functional import Forward
-from explaind.features.samples import Augmented
+from explaind.features.samples import Augmented, Tokens
 from explaind.features.targets import Loss
 from explaind.ledger import rebuild
 from explaind.recording.trajectory import Trajectory
@@ -97,5 +97,6 @@ def _replay(problem: Problem, tolerance: float | None) -> xr.Dataset:
 
 def _first(train: Any) -> Any:
     """One training sample to shape the problem with, when nothing is explained."""
-    train = train.samples if isinstance(train, Augmented) else train
+    while isinstance(train, Augmented | Tokens):
+        train = train.samples
     return (train[0][:1], train[1][:1]) if isinstance(train, tuple | list) else train

@@ -16,8 +16,9 @@ from explaind.attribution.block import Block, Quantity
 from explaind.attribution.directional import Directional
 from explaind.attribution.problem import Problem, blocks
 from explaind.features.batched import BLOCK
-from explaind.features.gradients import Seen
+from explaind.features.seen import Seen
 
+DIRECTIONAL_BLOCK = 8192  # items whose inputs and δ are put together at once
 SUMMED_BYTES = 1 << 28  # of the gradients that a block of samples sums before one product
 
 
@@ -91,8 +92,9 @@ class Credits:
         if self.directional is not None:
             vectors, theta = adjoint * -scale, self._problem.ledger.parameters(s)
             for seen in self._seen(s, everyone):
-                for group, products in enumerate(self.directional(theta, vectors, seen)):
-                    kernel[group].index_add_(0, seen.indices, products)
+                for few in (seen.take(index) for index in torch.arange(len(seen)).split(DIRECTIONAL_BLOCK)):
+                    for group, products in enumerate(self.directional(theta, vectors, few)):
+                        kernel[group].index_add_(0, few.indices, products)
         else:
             for places, pulled in self._pulled(s, everyone):
                 self._product(kernel, adjoint, places, pulled.mul_(-scale))
@@ -159,7 +161,7 @@ class Credits:
         gradients = self._problem.gradients
         theta = gradients.parameters(s)
         for seen in self._seen(s, part):
-            for index in torch.arange(len(seen.indices)).split(BLOCK):
+            for index in torch.arange(len(seen)).split(BLOCK):
                 few = seen.take(index)
                 yield few.indices, few.gradients(theta)
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from explaind.features.gradients import Seen
+from explaind.features.seen import Seen
 from explaind.features.tangents import GroupTangents
 from explaind.features.training_passes import TrainingPass
 
@@ -53,8 +53,8 @@ class Directional:
                 return (forward.batch(parameters, x, noise) * delta).reshape(len(x), -1).sum(1, keepdim=True)
 
             self._products[forward] = GroupTangents(pulled, self._partition)
-        products = self._products[forward]
-        parts = [products(theta, few, *seen.samples) for few in vectors.split(ROWS_AT_ONCE)]
+        products, arguments = self._products[forward], seen.arguments()
+        parts = [products(theta, few, *arguments) for few in vectors.split(ROWS_AT_ONCE)]
         return [torch.cat([one.squeeze(-1) for one in group]).T for group in zip(*parts, strict=True)]
 
 

@@ -101,7 +101,7 @@ def make_plan(problem: Problem, *, timed: bool = True) -> Plan:
     count = -(-tests // block)
     block = -(-tests // count)
     batch = _batch_size(problem.trajectory, problem.steps)
-    share = problem.kept_samples / len(problem.gradients.train) if query.keeps("train") else 0.0
+    share = problem.kept_samples / problem.gradients.items if query.keeps("train") else 0.0
     flop, per_sample = 2.0 * rows * batch * share * size * steps, 3.0
     held = (block if query.resolves("test") else 1) * columns
     if algorithm == "adjoint" and query.keeps("train") and cheaper(problem, held):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from explaind.features.functional import Forward, FunctionalModel, Value
 from explaind.features.gradients import BatchGradient, TrainingGradients, batch_of
 from explaind.features.groups import Partition, make_partition
 from explaind.features.independence import TOGETHER, check_gradients, check_outputs
+from explaind.features.packing import Packings
 from explaind.features.samples import Samples
 from explaind.features.targets import NEED_LABELS, Loss, Target, fit, make_value
 from explaind.ledger import Ledger
@@ -70,7 +70,7 @@ class Problem:
     @property
     def kept_samples(self) -> int:
         """Length of a kept train axis."""
-        return len(self.gradients.train if self.chosen is None else self.chosen)
+        return self.gradients.items if self.chosen is None else len(self.chosen)
 
     def values(self, s: int, x: Tensor, y: Tensor | None) -> Tensor:
         """The target's values at θ_s, [n, O]."""
@@ -125,15 +125,17 @@ def make_problem(
             "Credit to training samples or to their own steps needs the training samples and the loss function.",
             remedy="Pass train=(inputs, targets) and loss_fn.",
         )
-    pure = FunctionalModel(model, trajectory, dtype, device, forward)
+    trained = None if train is None or loss is None else Samples(train, "train")
+    packings = Packings(one.packing for one in (trained, samples) if one is not None)
+    pure = FunctionalModel(model, trajectory, dtype, device, forward, packings=packings)
     ledger = Ledger(trajectory, dtype, device)
     value = make_value(pure, query.target, None if loss is None else fit(loss, pure))
     partition = make_partition(trajectory.layout, query.effective_groups)
     gradients = None
-    if train is not None and loss is not None:
-        gradients = TrainingGradients(trajectory, pure, loss, Samples(train, "train"))
+    if trained is not None:
+        gradients = TrainingGradients(trajectory, pure, loss, trained)
     steps = select_steps(query.steps, trajectory.n_steps)
-    chosen = choose(query, 0 if gradients is None else len(gradients.train))
+    chosen = choose(query, 0 if gradients is None else gradients.items)
     outputs = _columns(value, pure.layout.unflatten(ledger.parameters(0)), samples, query.target)
     _check_independence(
         trajectory, pure, value, samples, gradients if query.contracts else None, ledger, steps
@@ -204,8 +206,7 @@ def _check_independence(
         inputs, _ = gradients.train.seen(
             batch.indices[:TOGETHER], None if batch.views is None else batch.views[:TOGETHER]
         )
-        plain = copy(gradients.train)
-        plain.inputs, plain.targets = inputs, None
+        plain = gradients.train.holding(inputs)
         with batch_of(min(s, trajectory.n_steps - 1)):
             check_outputs(lambda p, x, y: model(p, x).reshape(len(x), -1), theta, plain, name="train")
             check_gradients(model, theta, inputs, name="train", precise=model.in_double_precision)

@@ -17,7 +17,7 @@ from torch import nn
 from explaind.attribution.api import influence
 from explaind.errors import ExplaindError, LedgerError
 from explaind.features.functional import Forward
-from explaind.features.samples import Augmented, Samples
+from explaind.features.samples import Augmented, Samples, Tokens
 from explaind.features.targets import Loss
 from explaind.recording.trajectory import Trajectory
 
@@ -106,5 +106,7 @@ def rehearse(
 
 def _few(train: Any, count: int) -> Any:
     """The first training samples as test samples, without what augments them."""
-    samples = Samples(train.samples if isinstance(train, Augmented) else train, "train")
-    return samples.take(slice(0, count))
+    while isinstance(train, Augmented | Tokens):
+        train = train.samples
+    samples = Samples(train, "train")
+    return samples.given(slice(0, count))

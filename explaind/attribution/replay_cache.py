@@ -66,9 +66,7 @@ def _path(problem: Problem) -> Path | None:
         return None
     train = gradients.train
     loss = getattr(gradients.loss, "__wrapped__", gradients.loss)
-    parts = fingerprint(
-        train.inputs, train.targets, train.view, loss, problem.model.module, str(problem.dtype)
-    )
+    parts = fingerprint(train.content, train.view, loss, problem.model.module, str(problem.dtype))
     if parts is None:
         return None
     name = hashlib.sha256(f"{sha256_file(trajectory.path / 'manifest.json')} {parts}".encode()).hexdigest()

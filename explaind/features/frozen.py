@@ -116,12 +116,15 @@ class Memory:
 
 @contextmanager
 def differentiable() -> Iterator[None]:
-    """Code without derivatives of every kind is replaced: fused attention, compiled functions, gradient checkpointing."""
+    """Code without derivatives of every kind is replaced: fused attention, compiled functions, gradient checkpointing, and masks
+    that transformers leaves out where it sees that they hide nothing."""
     with ExitStack() as stack:
         stack.enter_context(math_attention())
         if "torch._dynamo" in sys.modules:  # otherwise nothing is compiled
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         stack.enter_context(_without_checkpoints())
+        if masks := sys.modules.get("transformers.masking_utils"):
+            stack.enter_context(_replaced(masks, {"is_tracing": lambda *_: True}))
         yield
 
 
@@ -169,14 +172,21 @@ def _nothing(*args: Any, **kwargs: Any) -> Iterator[None]:
 def _without_checkpoints() -> Iterator[None]:
     """torch.utils.checkpoint keeps its activations: recomputed after the call, they would be of the copy's own parameters."""
     stand_ins = {"CheckpointFunction": _Direct, "_checkpoint_without_reentrant_generator": _nothing}
-    originals = {name: getattr(checkpoint, name) for name in stand_ins if hasattr(checkpoint, name)}
+    with _replaced(checkpoint, stand_ins):
+        yield
+
+
+@contextmanager
+def _replaced(module: types.ModuleType, stand_ins: dict[str, Any]) -> Iterator[None]:
+    """Some functions of a module, those that it has, are others within the block."""
+    originals = {name: getattr(module, name) for name in stand_ins if hasattr(module, name)}
     for name in originals:
-        setattr(checkpoint, name, stand_ins[name])
+        setattr(module, name, stand_ins[name])
     try:
         yield
     finally:
         for name, value in originals.items():
-            setattr(checkpoint, name, value)
+            setattr(module, name, value)
 
 
 def _on_a_graph(model: nn.Module) -> list[Tensor]:

@@ -18,7 +18,9 @@ from explaind.features.frozen import (
     frozen_copy,
     math_attention,
 )
-from explaind.features.outputs import not_one_tensor
+from explaind.features.outputs import logits_of, not_one_tensor
+from explaind.features.packing import Inputs, Packings
+from explaind.features.plain_layers import without_padding
 from explaind.recording.forward_passes import Mode, set_modes, unwrapped
 from explaind.recording.trajectory import Trajectory
 
@@ -27,8 +29,8 @@ __all__ = ["CPU", "Forward", "FunctionalModel", "Value", "math_attention"]
 CPU = torch.device("cpu")
 Value = Callable[[Mapping[str, Tensor], Tensor, Tensor | None], Tensor]
 """(parameters by name, inputs [n, …], targets [n, …] or None) → values [n, O]."""
-Forward = Callable[[nn.Module, Tensor], Tensor]
-"""(module, inputs [n, …]) → outputs [n, …], in place of module(inputs)."""
+Forward = Callable[[nn.Module, Any], Tensor]
+"""(module, inputs [n, …], as the samples were given) → outputs [n, …], in place of module(inputs)."""
 
 
 class FunctionalModel:
@@ -44,6 +46,8 @@ class FunctionalModel:
         device: where they are.
         forward: (module, inputs) → outputs, for a model that is not called as module(inputs) or does not return one tensor.
         mode: of its modules; None for evaluation mode.
+        packings: of inputs that are several tensors.
+        trains: gradients are those of training, where embeddings drop that of `padding_idx`, and not derivatives of the outputs.
 
     Raises:
         StoreError: the model's parameters are not those of the recording.
@@ -58,10 +62,13 @@ class FunctionalModel:
         device: torch.device = CPU,
         forward: Forward | None = None,
         mode: Mode | None = None,
+        packings: Packings | None = None,
+        trains: bool = False,
     ) -> None:
         self.layout = trajectory.layout
         self.dtype, self.device = dtype, device
         self._trajectory, self._forward = trajectory, forward
+        self._packings = packings or Packings(())
         self._source = model = unwrapped(model)
         names = trajectory.match_model(model)
         converted = dtype != trajectory.layout.dtype
@@ -69,6 +76,8 @@ class FunctionalModel:
         self.module = frozen_copy(model, dtype, device, cast=converted)
         if mode is not None:
             _set_modes(self.module, mode)
+        self._trains = trains
+        self._pads = not trains and without_padding(self.module)
         self._called = self.module if forward is None else _Called(self.module, forward)
         self._names = names if forward is None else {old: f"module.{new}" for old, new in names.items()}
         self.constants = {
@@ -89,7 +98,15 @@ class FunctionalModel:
         Raises:
             QueryError: it has no module of a name in the mode.
         """
-        return FunctionalModel(self._source, self._trajectory, dtype, self.device, self._forward, mode)
+        given = self._source, self._trajectory, dtype, self.device, self._forward, mode, self._packings
+        return FunctionalModel(*given, trains=self._trains)
+
+    def in_training(self) -> FunctionalModel:
+        """The function whose gradients training took."""
+        if not self._pads:
+            return self
+        given = self._source, self._trajectory, self.dtype, self.device, self._forward, None, self._packings
+        return FunctionalModel(*given, trains=True)
 
     def __call__(self, parameters: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
         """Outputs of the model, in its own shape.
@@ -145,7 +162,8 @@ class FunctionalModel:
         versions = [value._version for value in self._fixed.values()]
         try:
             with differentiable(), self.precision():
-                outputs = functional_call(self._called, {**self._fixed, **named}, (inputs,))
+                given = self._packings.unpack(inputs, self.dtype)
+                outputs = logits_of(self._called_with({**self._fixed, **named}, given))
         except (RuntimeError, NotImplementedError) as error:
             if not _transformed() or "vmap" in str(error):
                 raise  # said by the caller, who knows the samples
@@ -166,6 +184,14 @@ class FunctionalModel:
                     remedy="Update it in training mode only, or outside the forward pass.",
                 )
         return outputs
+
+    def _called_with(self, parameters: dict[str, Tensor], inputs: Inputs) -> Any:
+        """As the model is called: with one tensor, with several, or with keyword arguments; an adapter gets them as one."""
+        if self._forward is not None or isinstance(inputs, Tensor):
+            return functional_call(self._called, parameters, (inputs,))
+        if isinstance(inputs, dict):
+            return functional_call(self._called, parameters, (), inputs)
+        return functional_call(self._called, parameters, inputs)
 
     def _compare(self, parameters: Mapping[str, Tensor], inputs: Tensor, outputs: Any) -> None:
         """Call again and compare: random masks and memory of earlier calls show, and outputs that carry no gradient."""
@@ -222,7 +248,7 @@ class _Called(nn.Module):
         self.module = module
         self._forward = forward
 
-    def forward(self, inputs: Tensor) -> Any:
+    def forward(self, inputs: Any) -> Any:
         return self._forward(self.module, inputs)
 
 

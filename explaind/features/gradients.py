@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -19,32 +18,10 @@ from torch import Tensor
 from explaind.errors import DataError, QueryError
 from explaind.features.functional import FunctionalModel, math_attention
 from explaind.features.samples import Samples
+from explaind.features.seen import Seen, by_position, whole_samples
 from explaind.features.targets import Loss, fit, sample_losses
-from explaind.features.training_passes import TrainingPass, TrainingPasses
+from explaind.features.training_passes import TrainingPasses
 from explaind.recording.trajectory import MicroBatch, Trajectory
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What n samples of a micro-batch bring to their gradients.
-
-    Attributes:
-        indices: of the samples, [n].
-        samples: the inputs that were seen, δ = ∂L/∂f in the shape of the outputs, and what was drawn for each, [n, …].
-        forward: the model as their forward pass evaluated it.
-    """
-
-    indices: Tensor
-    samples: tuple[Tensor, ...]
-    forward: TrainingPass
-
-    def take(self, index: Tensor | slice) -> Seen:
-        """Some of the samples."""
-        return replace(self, indices=self.indices[index], samples=tuple(part[index] for part in self.samples))
-
-    def gradients(self, theta: dict[str, Tensor]) -> Tensor:
-        """g_k = δ_k·∇f_θ(x_k) of each sample, [n, D]."""
-        return self.forward.gradients(theta, self.samples)
 
 
 class TrainingGradients:
@@ -63,7 +40,8 @@ class TrainingGradients:
     """
 
     def __init__(self, trajectory: Trajectory, model: FunctionalModel, loss: Loss, train: Samples) -> None:
-        self.trajectory, self.model, self.loss = trajectory, model, fit(loss, model)
+        self.trajectory, self.model, self.loss = trajectory, model.in_training(), fit(loss, model)
+        model = self.model
         own = trajectory.layout.dtype
         self.own = model if model.dtype == own else model.converted(own)
         self._own_loss = self.loss if self.own is model else fit(loss, self.own)
@@ -88,6 +66,11 @@ class TrainingGradients:
             self.trajectory.parameters(s).to(self.model.device, self.model.dtype)
         )
 
+    @property
+    def items(self) -> int:
+        """Length of the train axis: of the samples, or of all their positions."""
+        return len(self.train) * (self.train.positions or 1)
+
     def cotangents(self, s: int) -> list[Seen]:
         """What the samples of each micro-batch of update s bring to a gradient."""
         theta = self.parameters(s)
@@ -102,7 +85,9 @@ class TrainingGradients:
                 with forward.precision():
                     loss = self.batch_loss(batch, outputs, y, own=forward.rounded)
                 (delta,) = torch.autograd.grad(loss, outputs)
-            batches.append(Seen(batch.indices.to(x.device), (x, delta, *noise), forward))
+            bring = batch.indices.to(x.device), (x, delta, *noise), forward
+            positions = self.train.positions
+            batches.append(whole_samples(*bring) if positions is None else by_position(*bring, positions))
         return batches
 
     def batch_loss(self, batch: MicroBatch, outputs: Tensor, y: Tensor, *, own: bool) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from explaind.errors import QueryError
 
-__all__ = ["describe", "entry", "not_one_tensor", "returned_by"]
+__all__ = ["describe", "entry", "logits_of", "not_one_tensor", "returned_by"]
 
 SHOWN = 8  # entries that are named
 
@@ -26,6 +26,12 @@ def describe(value: Any) -> str:
     if isinstance(value, tuple | list):
         return f"{kind} of {_listed([type(part).__name__ for part in value])}" if value else f"empty {kind}"
     return kind
+
+
+def logits_of(value: Any) -> Any:
+    """The logits of what a model of Hugging Face's transformers returns; anything else as it is."""
+    logits = getattr(value, "logits", None) if isinstance(value, Mapping) else None
+    return logits if isinstance(logits, Tensor) else value
 
 
 def not_one_tensor(value: Any) -> QueryError:

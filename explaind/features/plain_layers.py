@@ -67,6 +67,24 @@ def prelu(module: nn.PReLU, x: Tensor) -> Tensor:
     return torch.where(x > 0, x, slope * x)
 
 
+def embedding(module: nn.Embedding, x: Tensor) -> Tensor:
+    """Rows of the weight. That of `padding_idx` is one of them, but its gradient is dropped."""
+    weight, padding = module.weight, module.padding_idx
+    if padding is None or module.max_norm is not None or module.scale_grad_by_freq or module.sparse:
+        return type(module).forward(module, x)
+    learns = torch.arange(len(weight), device=weight.device).unsqueeze(1) != padding
+    return F.embedding(x, torch.where(learns, weight, weight.detach()))
+
+
+def without_padding(model: nn.Module) -> bool:
+    """Let the rows that embeddings keep for padding have a derivative like all others; were there any?"""
+    found = False
+    for module in model.modules():
+        if isinstance(module, nn.Embedding) and module.padding_idx is not None:
+            module.padding_idx, found = None, True
+    return found
+
+
 def rrelu(module: nn.RReLU, x: Tensor) -> Tensor:
     """Negative entries times a slope: the mean of its range in evaluation mode, a random one in training mode."""
     if module.training:
@@ -165,6 +183,7 @@ def _zeros(module: nn.RNNBase, x: Tensor) -> State:
 
 
 _FORWARD: dict[type[nn.Module], Callable[..., Any]] = {
+    nn.Embedding: embedding,
     nn.PReLU: prelu,
     nn.RReLU: rrelu,
     _WeightNorm: weight_norm,

@@ -1,4 +1,4 @@
-"""Samples by index: a pair of tensors, a tensor of inputs, or a torch Dataset, seen the same way; arrays of NumPy as tensors.
+"""Samples by index, whatever they were passed as (`explaind.features.sources`).
 
 `Augmented` adds how a run saw them: data augmentation is replayed from the views that were recorded, one number per sample.
 """
@@ -10,14 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, default_collate
 
 from explaind.errors import DataError
+from explaind.features.packing import Packing
+from explaind.features.sources import check_batched, collate, collated, pair, too_large
 
-View = Callable[[Tensor, Tensor], Tensor]
+View = Callable[[Any, Tensor], Any]
 """(inputs [n, …], views int64 [n]) → the inputs that were seen, [n, …]; deterministic, sample by sample."""
 
 
@@ -40,12 +40,28 @@ class Augmented:
     view: View
 
 
+@dataclass(frozen=True)
+class Tokens:
+    """Training samples whose positions are credited one by one: sequences with targets [N, T] and outputs [N, T, …].
+
+    The train axis then counts positions, sample · T + position. Those without a loss (padding, ignored labels) have no
+    influence, and the positions of a sample add up to it.
+
+    Args:
+        samples: as for `explaind.influence(train=...)`.
+    """
+
+    samples: Any
+
+
 class Samples:
     """Inputs and, where there are any, targets, both indexed by sample along their first dimension.
 
     Args:
         source: inputs [N, …]; a pair (inputs [N, …], targets [N, …]); or a Dataset of (input, target) items, which is
             collated once and held in memory; or any of these as `Augmented`. Arrays of NumPy count as tensors of their dtype.
+            Inputs may be several tensors: a dictionary of keyword arguments, or a tuple. A dictionary with the key "labels" holds
+            the targets too.
         role: what the samples are ("train" or "test"), for messages.
 
     Raises:
@@ -54,12 +70,23 @@ class Samples:
 
     def __init__(self, source: Any, role: str) -> None:
         self.view: View | None = None
+        tokens = isinstance(source, Tokens)
+        source = source.samples if tokens else source
         if isinstance(source, Augmented):
             source, self.view = source.samples, source.view
         self._role = role
-        source = _collated(source, role)
-        self.inputs, self.targets = _pair(source, role)
-        _check_batched(self.inputs, self.targets, role)
+        self.packing: Packing | None = None
+        self._dtype: torch.dtype | None = None
+        self._device: torch.device | None = None
+        self._dataset: Any = source if role == "train" and too_large(source) else None
+        if self._dataset is None:
+            self.inputs, self.targets = self._packed(*pair(collated(source, role), role))
+        else:
+            self.inputs, self.targets = self._packed(*collate(self._dataset, [0], role))
+        self.positions = _positions(self.targets) if tokens else None
+        self.count = len(self.inputs if self._dataset is None else self._dataset)
+        if self._dataset is not None:
+            return
         if len(self.inputs) == 0:
             raise DataError(f"There are no {role} samples.", expected="at least one sample", got="none")
         if self.targets is not None and len(self.targets) != len(self.inputs):
@@ -68,15 +95,49 @@ class Samples:
                 expected=f"{len(self.inputs)} targets",
                 got=f"{len(self.targets)}",
             )
-        if self.inputs.is_floating_point() and not bool(torch.isfinite(self.inputs).all()):
-            raise DataError(f"The {role} inputs hold NaN or infinite values.", remedy="Clean the data first.")
 
     def __len__(self) -> int:
-        return len(self.inputs)
+        return self.count
+
+    @property
+    def content(self) -> Any:
+        """What the samples are: their tensors, or the Dataset that they are read from."""
+        return (self.inputs, self.targets) if self._dataset is None else self._dataset
 
     def take(self, index: Tensor | slice) -> tuple[Tensor, Tensor | None]:
-        """(inputs, targets) of the samples in `index`."""
-        return self.inputs[index], None if self.targets is None else self.targets[index]
+        """(inputs, targets) of the samples in `index`; inputs of several tensors are packed."""
+        if self._dataset is None:
+            return self.inputs[index], None if self.targets is None else self.targets[index]
+        listed = torch.arange(self.count)[index].tolist()
+        inputs, targets = self._packed(*collate(self._dataset, listed, self._role))
+        return self._moved(inputs), None if targets is None else self._moved(targets)
+
+    def given(self, index: Tensor | slice) -> tuple[Any, Tensor | None]:
+        """The same in the form in which they were passed."""
+        inputs, targets = self.take(index)
+        return inputs if self.packing is None else self.packing.unpack(inputs, self._dtype), targets
+
+    def _packed(self, inputs: Any, targets: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Inputs as one tensor, checked."""
+        for part in [inputs] if isinstance(inputs, Tensor) else _values(inputs):
+            check_batched(part, targets, self._role)
+            if part.is_floating_point() and not all(torch.isfinite(few).all() for few in part.split(4096)):
+                raise DataError(
+                    f"The {self._role} inputs hold NaN or infinite values.", remedy="Clean the data first."
+                )
+        if not isinstance(inputs, Tensor):
+            self.packing = self.packing or Packing.of(inputs)
+            inputs = self.packing.pack(inputs)
+        return inputs, targets
+
+    def _moved(self, part: Tensor) -> Tensor:
+        return part.to(self._device, self._dtype if part.is_floating_point() else None)
+
+    def holding(self, inputs: Tensor) -> Samples:
+        """Samples without targets, of inputs that these gave."""
+        plain = copy.copy(self)
+        plain.inputs, plain.targets, plain.count, plain._dataset = inputs, None, len(inputs), None
+        return plain
 
     def seen(self, index: Tensor, views: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """(inputs, targets) of the samples in `index` [n] as the model saw them, with their `views` [n].
@@ -94,7 +155,10 @@ class Samples:
                 got="the samples without the function that makes their views",
                 remedy="Pass the augmentation as a function of (inputs, views).",
             )
-        viewed = self.view(inputs, views.to(inputs.device))
+        plain = inputs if self.packing is None else self.packing.unpack(inputs, None)
+        viewed: Any = self.view(plain, views.to(inputs.device))
+        if self.packing is not None:
+            viewed = self.packing.pack(viewed)
         if not isinstance(viewed, Tensor) or viewed.shape != inputs.shape or viewed.dtype != inputs.dtype:
             raise DataError(
                 "The function that makes views does not give inputs that the model saw.",
@@ -108,104 +172,22 @@ class Samples:
     def to(self, dtype: torch.dtype, device: torch.device | None = None) -> Samples:
         """The same samples with floating-point inputs and targets in `dtype`, on `device`; integers stay integers."""
         moved = copy.copy(self)
-        moved.inputs, moved.targets = (  # type: ignore[assignment] # inputs stay tensors
-            part if part is None else part.to(device, dtype if part.is_floating_point() else None)
-            for part in (self.inputs, self.targets)
-        )
+        moved._dtype, moved._device = dtype, device
+        moved.inputs = moved._moved(self.inputs)
+        moved.targets = None if self.targets is None else moved._moved(self.targets)
         return moved
 
 
-def _collated(source: Any, role: str) -> Any:
-    """The samples of a Dataset as tensors; anything else as it is.
-
-    Raises:
-        DataError: the samples cannot be indexed, or do not form tensors.
-    """
-    if isinstance(source, DataLoader | IterableDataset):
+def _positions(targets: Tensor | None) -> int:
+    if targets is None or targets.dim() < 2:
         raise DataError(
-            f"The {role} samples come in an order that cannot be indexed.",
-            expected="a tensor of inputs, a pair (inputs, targets) of tensors, or a torch Dataset with an index",
-            got=type(source).__name__,
-            remedy="Pass loader.dataset, which the recorded indices refer to."
-            if isinstance(source, DataLoader)
-            else "Collect the samples into tensors once, in the order that Recorder.batch counted them.",
+            "The positions of sequences are to be credited, but the targets have none.",
+            expected="targets [N, T], one for each position",
+            got="no targets" if targets is None else f"targets of shape {tuple(targets.shape)}",
+            remedy="Pass the samples without explaind.Tokens.",
         )
-    if isinstance(source, TensorDataset):
-        return source.tensors
-    if not isinstance(source, Dataset):
-        return source
-    try:
-        items = [source[i] for i in range(len(source))]  # type: ignore[arg-type] # without a length: refused below
-        return default_collate(items) if items else (torch.zeros(0), None)
-    except (TypeError, NotImplementedError, RuntimeError, KeyError, IndexError, ValueError) as error:
-        raise DataError(
-            f"The {role} Dataset does not give samples that form tensors.",
-            expected="a length, and items (input, target) of tensors or numbers, all of one shape",
-            got=f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}",
-            remedy="Pad or stack the samples into tensors (inputs, targets) and pass these.",
-        ) from error
+    return targets.shape[1]
 
 
-def _check_batched(inputs: Tensor, targets: Tensor | None, role: str) -> None:
-    for what, part in (("inputs", inputs), ("targets", targets)):
-        if part is not None and part.dim() == 0:
-            raise DataError(
-                f"The {role} {what} have no axis of samples.",
-                expected="inputs [n, …] and targets [n, …], also for one sample",
-                got=f"inputs of shape {tuple(inputs.shape)}"
-                + ("" if targets is None else f", targets of shape {tuple(targets.shape)}"),
-                remedy="Pass (x.unsqueeze(0), y.unsqueeze(0)) for one sample.",
-            )
-        if part is not None and part.layout != torch.strided:
-            raise DataError(
-                f"The {role} {what} are not a dense tensor.",
-                expected="torch.strided",
-                got=str(part.layout),
-                remedy="Convert them with .to_dense().",
-            )
-
-
-def as_tensor(values: Any, role: str) -> Any:
-    """An array of NumPy as a tensor of the same dtype, without a copy where torch can use its memory; anything else as it is.
-
-    Raises:
-        DataError: the array does not hold numbers or truth values, or is masked.
-    """
-    if not isinstance(values, np.ndarray):
-        return values
-    if isinstance(values, np.ma.MaskedArray):
-        raise DataError(
-            f"The {role} samples are a masked array, and a tensor has no mask.",
-            expected="an array without missing values",
-            got=f"{int(np.ma.count_masked(values))} masked of {values.size} values",
-            remedy="Fill it first: values.filled(...).",
-        )
-    try:
-        native = np.asarray(values, dtype=values.dtype.newbyteorder("="), order="C")
-        return torch.from_numpy(native if native.flags.writeable else native.copy())
-    except TypeError as error:
-        raise DataError(
-            f"The {role} samples are an array that cannot be a tensor.",
-            expected="an array of numbers or truth values, such as float32, float64, int64 or bool",
-            got=f"an array of dtype {values.dtype}, shape {values.shape}",
-            remedy="Stack the samples into one array of numbers: np.stack(list(samples)) where all have one shape, or pad them.",
-        ) from error
-
-
-def _pair(source: Any, role: str) -> tuple[Tensor, Tensor | None]:
-    source = as_tensor(source, role)
-    if isinstance(source, Tensor):
-        return source, None
-    pair = tuple(as_tensor(part, role) for part in source) if isinstance(source, tuple | list) else ()
-    if len(pair) == 1 and isinstance(pair[0], Tensor):
-        return pair[0], None
-    if len(pair) == 2 and isinstance(pair[0], Tensor) and isinstance(pair[1], Tensor | None):
-        return pair
-    inside = f" of {', '.join(type(part).__name__ for part in pair[:6])}" if pair else ""
-    raise DataError(
-        f"The {role} samples are not in a form that can be indexed.",
-        expected="a tensor or array of inputs, a pair (inputs, targets) of them, or a torch Dataset of such pairs",
-        got=type(source).__name__ + inside,
-        remedy="Put several inputs of a sample into one tensor, and take them apart in forward=, a function of "
-        "(module, inputs).",
-    )
+def _values(inputs: Any) -> list[Tensor]:
+    return list(inputs.values() if isinstance(inputs, dict) else inputs)

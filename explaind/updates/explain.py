@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from explaind.checkpoints import Checkpoint
 from explaind.features.quadrature import Accuracy
-from explaind.features.samples import as_tensor
+from explaind.features.sources import as_tensor
 from explaind.features.units import Units, make_units
 from explaind.updates.batch import batch_update, compute_update, prepared
 from explaind.updates.checks import check_model, check_samples, check_samples_per_pass, check_units

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 import explaind
 from explaind.errors import DataError
-from explaind.features.samples import Samples, as_tensor
+from explaind.features.samples import Samples
+from explaind.features.sources import as_tensor
 from tests.attribution.tiny import Net, Run, make_data, record_run
 
 

@@ -276,8 +276,8 @@ UNREADABLE = {
     "one sample": ((ZEROS, torch.tensor(1)), "no axis of samples.*unsqueeze"),
     "one number": (torch.tensor(1.0), "no axis of samples"),
     "ragged": (Items([(ZEROS, 1), (ZEROS[:2], 1)]), "does not give samples that form tensors"),
-    "mappings": (Items([{"x": ZEROS}]), "not in a form that can be indexed.*dict.*forward="),
-    "three tensors": ((ZEROS, ZEROS, ZEROS), "not in a form.*Tensor, Tensor, Tensor.*forward="),
+    "mappings": (Items([{"x": "a"}]), "not in a form that can be indexed.*dict"),
+    "three tensors": ((ZEROS, ZEROS, ZEROS), "not in a form.*Tensor, Tensor, Tensor.*dictionary"),
     "sparse": (torch.eye(3).to_sparse(), "not a dense tensor"),
 }
 

@@ -46,7 +46,7 @@ RETURNED: dict[str, tuple[Callable[[Tensor], Any], str, str]] = {
     "dict": (lambda f: {"loss": f.mean(), "logits": f}, "dict with the keys loss, logits", '["logits"]'),
     "dict without logits": (lambda f: {"loss": f.mean(), "out": f}, "dict with the keys loss, out", '["out"]'),
     "ModelOutput": (
-        lambda f: ModelOutput(logits=f, state=None), "ModelOutput with the keys logits, state", '["logits"]'
+        lambda f: ModelOutput(scores=f, state=None), "ModelOutput with the keys scores, state", '["scores"]'
     ),
     "tuple": (lambda f: (None, f), "tuple of NoneType, Tensor", "[1]"),
     "list": (lambda f: [f], "list of Tensor", "[0]"),
@@ -113,7 +113,14 @@ def test_refused_while_recording_and_not_with_forward(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match="does not return one tensor") as caught:
         trained(tmp_path / "run.zarr", pack, **options)
     assert said in str(caught.value)
-    trained(tmp_path / "again.zarr", pack, **options, forward=lambda module, inputs: module(inputs).logits)
+    trained(tmp_path / "again.zarr", pack, **options, forward=lambda module, inputs: module(inputs).scores)
+
+
+def test_logits_of_a_model_output_are_its_outputs(tmp_path: Path) -> None:
+    model, _ = trained(tmp_path / "run.zarr", lambda f: ModelOutput(logits=f, loss=None))
+    run, data = tmp_path / "run.zarr", {"train": TRAIN, "test": TEST}
+    named = explaind.influence(run, model, cross_entropy, **data, forward=lambda m, x: m(x).logits)
+    assert explaind.influence(run, model, cross_entropy, **data).equals(named)
 
 
 def test_a_loss_of_one_update_that_takes_the_outputs_for_a_tensor(tmp_path: Path) -> None:
