@@ -72,7 +72,7 @@ class TrainingGradients:
                 outputs = self.model(theta, x)
             with torch.enable_grad(), batch_of(s):  # whatever the caller's own mode is
                 outputs.requires_grad_()
-                (delta,) = torch.autograd.grad(self._loss(batch, outputs, y), outputs)
+                (delta,) = torch.autograd.grad(self.loss_of(batch, outputs, y), outputs)
             batches.append((batch.indices.to(x.device), x, delta))
         return batches
 
@@ -90,7 +90,8 @@ class TrainingGradients:
         gradients = vmap(grad(pulled), in_dims=(None, 0, 0))(theta, *arguments[-2:])
         return [layout.flatten(gradients)]
 
-    def _loss(self, batch: MicroBatch, outputs: Tensor, y: Tensor) -> Tensor:
+    def loss_of(self, batch: MicroBatch, outputs: Tensor, y: Tensor) -> Tensor:
+        """What the run differentiated for this micro-batch, from its outputs [n, …] and targets [n, …]: a scalar."""
         if batch.weights is None:
             return self.loss(outputs, y)
         if isinstance(batch.weights, Tensor):
@@ -120,7 +121,7 @@ class BatchGradient:
         for batch in batches:
             x, y = of.train.seen(batch.indices, batch.views)
             with math_attention(), torch.enable_grad(), batch_of(s):
-                loss = of._loss(batch, of.model(theta, x), y)
+                loss = of.loss_of(batch, of.model(theta, x), y)
                 gradients = torch.autograd.grad(loss, [theta[name] for name in names], materialize_grads=True)
             total += torch.cat([g.reshape(-1) for g in gradients])
         return total
