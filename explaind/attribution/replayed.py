@@ -9,13 +9,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from explaind.attribution.remade import Remade
+from explaind.attribution.remade_notes import save_notes, summary
 from explaind.attribution.remaker import Remaker, Segment
 from explaind.errors import QueryError
 from explaind.features.functional import Forward
 from explaind.features.targets import Loss
 from explaind.recording.trajectory import Trajectory
 
-__all__ = ["SEGMENTS", "ReplayedTrajectory", "open_run"]
+__all__ = ["SEGMENTS", "ReplayedTrajectory", "open_run", "report"]
 
 SEGMENTS = 2
 """Segments in memory: a walk in either direction then makes each of them once."""
@@ -83,3 +84,11 @@ def open_run(
             remedy="Pass train=(inputs, targets) and loss_fn.",
         )
     return ReplayedTrajectory(trajectory.path, model, loss, train, forward)
+
+
+def report(run: Trajectory) -> dict[str, Any]:
+    """The attributes that an answer has about updates made again, which are noted beside the recording; none for other runs."""
+    if not isinstance(run, ReplayedTrajectory):
+        return {}
+    save_notes(run, run.remade)
+    return summary(run.remade)
