@@ -14,6 +14,7 @@ from explaind.attribution.plan import Plan, make_plan
 from explaind.attribution.problem import make_problem
 from explaind.attribution.query import Query
 from explaind.attribution.replay import check_replay
+from explaind.attribution.replayed import report
 from explaind.features.functional import Forward
 from explaind.features.groups import Groups
 from explaind.features.targets import Loss
@@ -54,7 +55,7 @@ def influence(
             arrays, or a Dataset; as `explaind.Augmented` if the run saw augmented samples.
             With them and loss_fn, every update that the answer rests on is rebuilt first, once: one forward and backward pass
             for each, cached beside the recording. Without them, the gradient that each update implies must be as long as
-            the recorded one.
+            the recorded one. A recording with keep="replay" needs them.
         test: the explained samples: inputs, (inputs, targets), tensors or NumPy arrays, or a Dataset.
         forward: (module, inputs) → outputs [n, …], used in place of module(inputs), for a model that takes several arguments
             or returns a tuple or an object: forward=lambda module, inputs: module(inputs).logits.
@@ -84,7 +85,9 @@ def influence(
         over the kept axes, `initial`,
         `final`, `residual` = `quadrature` + `replay` (and `omitted`), `nodes` and `quadrature_error` per step, such that
         initial + Σ kernel + Σ others + Σ regularization + Σ carried + Σ residual + omitted = final. Importances have no residual;
-        `kernel_all` and `regularization_all` are taken at the level of all groups together.
+        `kernel_all` and `regularization_all` are taken at the level of all groups together. Of a recording with keep="replay",
+        the attributes `remade`, `remade_same_bits` and `remade_difference` say how many updates were made again, how many of
+        them to the bit, and how far they are from the kept states at most, relative to the change between two.
 
     Raises:
         StoreError, QueryError, DataError, LedgerError: see each; always before the first long loop.
@@ -95,7 +98,9 @@ def influence(
     problem = make_problem(run, model, loss_fn, query, train=train, test=test, forward=forward)
     keep_memory()
     how = make_plan(problem, timed=False)
-    return answer(check_replay(problem, replay_tolerance, replay), how)
+    scores = answer(check_replay(problem, replay_tolerance, replay), how)
+    scores.attrs |= report(problem.trajectory)
+    return scores
 
 
 def plan(

@@ -16,6 +16,7 @@ from explaind.attribution.plan import make_plan
 from explaind.attribution.problem import Problem, make_problem
 from explaind.attribution.query import Query
 from explaind.attribution.replay import default_tolerance
+from explaind.attribution.replayed import report
 from explaind.errors import QuadratureWarning
 from explaind.features.functional import Forward
 from explaind.features.samples import Augmented, Tokens
@@ -58,6 +59,7 @@ def verify(
     query = Query(keep=("step",), steps=steps, tolerance=tolerance, max_nodes=max_nodes)
     problem = make_problem(run, model, loss_fn, query, train=train, test=samples, forward=forward)
     dataset = _replay(problem, replay_tolerance)
+    dataset.attrs |= report(problem.trajectory)
     if test is None:
         return dataset
     resolved = problem.with_query(keep=("step", "test", "output"))

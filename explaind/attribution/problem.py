@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from explaind.attribution.chosen import Chosen, choose
 from explaind.attribution.query import Query, select_steps
 from explaind.attribution.replay_errors import Replay
+from explaind.attribution.replayed import open_run
 from explaind.errors import QueryError
 from explaind.features.functional import Forward, FunctionalModel, Value
 from explaind.features.gradients import BatchGradient, TrainingGradients, batch_of
@@ -109,7 +110,7 @@ def make_problem(
         DataError: samples that cannot be used.
         LedgerError: an optimizer option that the ledger does not model.
     """
-    trajectory = run if isinstance(run, Trajectory) else Trajectory(Path(run))
+    trajectory = open_run(run, model, loss, train, forward)
     double = trajectory.layout.dtype == torch.float64 or (
         query.nodes is None and query.tolerance < FLOAT32_FLOOR
     )

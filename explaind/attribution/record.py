@@ -30,6 +30,8 @@ def record(
     overwrite: bool = False,
     resume: bool = False,
     later: str | Iterable[str] = (),
+    keep: str = "all",
+    every: int = 16,
     loss_fn: Loss | None = None,
     train: Any = None,
     forward: Forward | None = None,
@@ -47,6 +49,10 @@ def record(
             `Recorder.step` says how many updates exist. Starts afresh if there is nothing to continue.
         later: names or shell patterns of parameters that get their first gradient after the first update: they are
             unfrozen, used, or added to the optimizer (`add_param_group`) later. "*" for all.
+        keep: "all" stores the parameters after every update, and what the optimizer scaled its gradients by. "replay" stores
+            them after every `every`-th update and the last; `influence` and `verify`, which then need train and loss_fn, make the
+            updates between again from their batches, and compare. Optimizers of torch.optim, gradients clipped by norm.
+        every: k, updates between two kept states with keep="replay". Explaining holds about 4 · every · D numbers.
         loss_fn, train, forward: as for `explaind.influence`. With them, the run is rehearsed after its first two updates
             (`explaind.rehearse`): updates that cannot be rebuilt, and a run of which nothing can be explained, are refused at
             once; what cannot be explained otherwise is named in a warning.
@@ -74,6 +80,8 @@ def record(
         overwrite=overwrite,
         resume=resume,
         later=later,
+        keep=keep,
+        every=every,
         rehearse=rehearsal,
     )
 

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from explaind.attribution.plan import Plan
+from explaind.attribution.remade import TOLERANCE
+from explaind.attribution.remade_notes import load_notes, summary
 from explaind.checkpoints import Checkpoint, GroupedHyperparameters, Hyperparameters
 from explaind.recording.trajectory import Trajectory
 
@@ -24,6 +26,7 @@ def describe(run: Trajectory) -> None:
         "optimizer": run.optimizer,
         "updates": f"{run.n_steps:,}",
         "parameters": f"{run.layout.size:,} {str(run.layout.dtype).removeprefix('torch.')} in {len(run.layout.names)} tensors",
+        **_kept(run),
         "constants": f"{len(run.constants)} frozen parameters and buffers",
         "size on disk": f"{size / 1e6:,.1f} MB",
         "libraries": ", ".join(f"{k} {v}" for k, v in run.manifest.get("libraries", {}).items()),
@@ -43,6 +46,24 @@ def describe(run: Trajectory) -> None:
         if len(metrics):
             rows["last metrics"] = ", ".join(f"{k} {v:.4g}" for k, v in metrics.iloc[-1].items())
     _print("recording", rows)
+
+
+def _kept(run: Trajectory) -> dict[str, str]:
+    """What a small recording holds, and how far it was made again."""
+    if run.every is None:
+        return {}
+    notes = load_notes(run)
+    found = summary(notes)
+    rows = {
+        "kept": f"{len(run.kept.steps):,} states, one in {run.every} updates; those between are made again from their batches",
+        "made again": "nothing yet; explaind verify makes every update again",
+    }
+    if notes:
+        rows["made again"] = (
+            f"{found['remade']:,} of {run.n_steps:,} updates, {found['remade_same_bits']:,} to the bit, "
+            f"{found['remade_difference']:.2g} from the kept states at most (tolerance {TOLERANCE[run.layout.dtype]:g})"
+        )
+    return rows
 
 
 def print_checkpoint(checkpoint: Checkpoint) -> None:

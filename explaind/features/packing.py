@@ -12,13 +12,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from explaind.errors import DataError
 
 Inputs = Tensor | dict[str, Tensor] | tuple[Tensor, ...]
 """What a model is called with: one tensor, keyword arguments, or several tensors in order, [n, …] each."""
 _ALIGNED = 8  # bytes
+
+
+def call(model: nn.Module, inputs: Inputs) -> Any:
+    """The model called with them."""
+    if isinstance(inputs, Tensor):
+        return model(inputs)
+    return model(**inputs) if isinstance(inputs, dict) else model(*inputs)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,9 @@
 | state       | the optimizer's state (momentum, second moment, count) and options |
 | state_watch | that nothing else changes that state between two updates           |
 | steps       | one update: its batches and options                                |
+| remaking    | what a small recording needs of every update to make it again       |
+| kept        | the states that a small recording keeps: every k-th                |
+| keeper      | what fills its rows and states                                     |
 | layout      | the position of each parameter in the flat vector θ                |
 | schema      | the arrays of the store, as data                                   |
 | creation    | what is written once, at the start                                 |

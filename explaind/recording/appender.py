@@ -15,8 +15,11 @@ from explaind.errors import RecordingError
 from explaind.recording import creation, journal
 from explaind.recording.gradients import clip_factor
 from explaind.recording.journal import Commit
+from explaind.recording.keeper import Keeper
+from explaind.recording.kept import write_state
 from explaind.recording.linear import pack_state
 from explaind.recording.observer import Observer
+from explaind.recording.remaking import Remaking
 from explaind.recording.resume import ResumePoint
 from explaind.recording.schema import JOURNAL, KIND, RAGGED
 from explaind.recording.state import OptimizerState, read_hyperparameters, read_state
@@ -33,9 +36,12 @@ class Appender:
         trajectory: the store as it is now; the next update is number `trajectory.n_steps`.
         observer: learns here which parameters are θ.
         rng: the generator's state before that update.
+        remaking: of a recording with keep="replay".
     """
 
-    def __init__(self, trajectory: Trajectory, observer: Observer, rng: Tensor) -> None:
+    def __init__(
+        self, trajectory: Trajectory, observer: Observer, rng: Tensor, remaking: Remaking | None = None
+    ) -> None:
         self.step = trajectory.n_steps
         self._path = trajectory.path
         self.rehearse: Callable[[Appender], None] | None = None
@@ -52,6 +58,7 @@ class Appender:
             trajectory.pauses.counts(self.step - 1) - self._initial_counts if known else none + self.step
         )
         self._next_chunk(rng)
+        self._keeper = None if remaking is None else Keeper(remaking, observer, trajectory, self._chunk)
 
     def before_update(self, optimizer: Optimizer) -> None:
         """Read the options and the clipping of the coming update; see `Observer.before_update` for refusals."""
@@ -63,16 +70,19 @@ class Appender:
         self._activity = active
         self._clip = clip_factor(*norms[:, active], layout.dtype, layout.size)
         read_hyperparameters(optimizer, chunk.arrays["hyperparameters"][row])
+        if self._keeper is not None:
+            self._keeper.before_update(self.step, chunk)
 
     def after_update(self, batches: tuple[MicroBatch, ...], metrics: dict[str, float]) -> None:
         """Copy the state after the update. The row counts only when it is complete."""
         chunk, row = self._chunk, self._chunk.rows
         second = chunk.real.get("second_moment")
-        self._observer.after_update(
-            self.step, chunk.real["parameters"][row], None if second is None else second[row]
-        )
+        theta = chunk.real["parameters"][row] if self._keeper is None else self._keeper.theta
+        self._observer.after_update(self.step, theta, None if second is None else second[row])
         self._observer.read_rule({name: values[row] for name, values in chunk.arrays.items()})
         self._made += self._activity
+        if self._keeper is not None:
+            self._keeper.after_update(self.step + 1, chunk)
         chunk.batches.append(batches)
         chunk.clip.append(self._clip)
         chunk.metrics.append(metrics)
@@ -90,12 +100,19 @@ class Appender:
             RecordingError: a constant changed; the last chunk is then left out.
         """
         self._observer.check_constants(self._constants)
+        end = {} if self._keeper is None else self._keeper.end(self.step)
         if self._chunk.rows:
             self._check_counter()
+            self._chunk.states |= end
             self._writer.put(self._chunk)
+            end = {}
         self._writer.close()
-        if metrics:
-            journal.append(self._path / JOURNAL, Commit(self.step, self.step, {}, {}, [], [], [metrics]))
+        crc = {name: value for at in end for name, value in write_state(self._path, at, end[at]).items()}
+        if metrics or crc:
+            journal.append(
+                self._path / JOURNAL,
+                Commit(self.step, self.step, crc, {}, [], [], [metrics] if metrics else []),
+            )
 
     @property
     def begins(self) -> bool:
@@ -112,9 +129,13 @@ class Appender:
         specs = creation.specs_of(read_manifest(self._path, KIND))
         arrays = {spec.name: open_array(path, spec.name) for spec in specs}
         writer = Writer(path, arrays, specs, dict.fromkeys(RAGGED, 0))
+        states = dict(self._chunk.states)
         try:
+            if self._keeper is not None:
+                self._chunk.states |= self._keeper.end(self.step)
             writer.commit(self._chunk)
         finally:
+            self._chunk.states = states
             writer.close()
 
     def abandon(self) -> None:
@@ -130,8 +151,12 @@ class Appender:
         observer.check_constants(self._constants)
         state = self._check_counter()
         rng = torch.get_rng_state()
-        whole = pack_state(observer.optimizer, observer.moved) if observer.rule is not None else b""
-        chunk.point = ResumePoint(state.count, state.buffer, rng, whole, state.counts)
+        whole, buffer = b"", state.buffer
+        if self._keeper is not None:
+            whole, buffer = self._keeper.state(), buffer[:0]
+        elif observer.rule is not None:
+            whole = pack_state(observer.optimizer, observer.moved)
+        chunk.point = ResumePoint(state.count, buffer, rng, whole, state.counts)
         observer.keep_last()
         self._writer.put(chunk)
         self._next_chunk(rng)

@@ -16,6 +16,7 @@ from explaind.recording import schema
 from explaind.recording.checks import option_flags
 from explaind.recording.layout import Layout
 from explaind.recording.observer import Observer
+from explaind.recording.remaking import Remaking
 from explaind.recording.state import flat_copy, read_state
 from explaind.store import ArraySpec, crc32c, create_array, create_group, write_atomic, write_manifest
 
@@ -54,6 +55,7 @@ def create_store(
     entries: int,
     rng_bytes: int,
     generator_bytes: int,
+    remaking: Remaking | None = None,
 ) -> None:
     """Write arrays, constants, an empty journal and, last, the manifest that makes it a store.
 
@@ -65,6 +67,7 @@ def create_store(
         chunk_steps: updates per chunk.
         entries: samples of the first update, from which the block size of the ragged arrays follows.
         rng_bytes, generator_bytes: see `schema.array_specs`.
+        remaking: of a recording that keeps some states only.
     """
     model, optimizer, name = observer.model, observer.optimizer, observer.name
     layout = find_layout(model, optimizer, moved)
@@ -89,6 +92,7 @@ def create_store(
         rng_bytes=rng_bytes,
         generator_bytes=generator_bytes,
         rule=observer.rule,
+        replayed=remaking is not None,
     )
     write_atomic(store / schema.JOURNAL, b"")  # first, so that a half-created store is known to be one
     create_group(store)
@@ -108,6 +112,7 @@ def create_store(
         "initial_count": state.count,
         **({"initial_counts": list(state.counts)} if state.counts else {}),
         "chunk_steps": chunk_steps,
+        **({"replay": remaking.describe(parameters)} if remaking else {}),
         "arrays": [_as_json(spec) for spec in specs],
         "config": config or {},
     }

@@ -35,6 +35,7 @@ class GradientWatch:
     def __init__(self, on_reset: Callable[[int], None] = lambda passes: None) -> None:
         self._on_reset = on_reset
         self._norms: dict[int, Tensor] = {}
+        self._raw: dict[int, Tensor] | None = None
         self._fresh: dict[int, bool] = {}
         self._silent: dict[int, bool] = {}
         self._passes: dict[int, int] = {}
@@ -58,6 +59,14 @@ class GradientWatch:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+
+    def keep_raw(self) -> None:
+        """Copy every gradient after backward from now on; see `raw`."""
+        self._raw = {}
+
+    def raw(self, parameter: Tensor) -> Tensor | None:
+        """The gradient as the last backward left it, in the parameter's shape; None if it was not copied."""
+        return None if self._raw is None else self._raw.get(id(parameter))
 
     @property
     def passes(self) -> int:
@@ -109,6 +118,13 @@ class GradientWatch:
             self._passes[key] = self._passes.get(key, 0) + 1
         if parameter.grad is not None and parameter.grad.layout == torch.strided:
             self._norms[key] = gradient_norm(parameter.grad.detach())
+            if self._raw is not None:
+                copied = self._raw.get(key)
+                self._raw[key] = (
+                    parameter.grad.detach().clone()
+                    if copied is None
+                    else copied.copy_(parameter.grad.detach())
+                )
 
 
 def clip_factor(before: np.ndarray, after: np.ndarray, dtype: torch.dtype, size: int) -> tuple[float, bool]:

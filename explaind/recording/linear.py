@@ -46,15 +46,17 @@ class LinearReader:
     @torch.no_grad()
     def after(self, rows: Mapping[str, np.ndarray]) -> None:
         """Write the update's row of every array that `explaind.recording.schema` has for a linear rule."""
-        flat = torch.from_numpy(rows["preconditioner"])
+        flat = torch.from_numpy(rows["preconditioner"]) if "preconditioner" in rows else None
+        outs = [None] * len(self._parameters) if flat is None else self._layout.unflatten(flat).values()
         known: set[int] = set()
         for index, (parameter, group, out) in enumerate(
-            zip(self._parameters, self._layout.group, self._layout.unflatten(flat).values(), strict=True)
+            zip(self._parameters, self._layout.group, outs, strict=True)
         ):
             state = self._optimizer.state[parameter]
             count = steps_made(state, self._optimizer.param_groups[group])
             after = After(self._options[group], state, count or 0, parameter.detach(), self._kept[index])
-            out.copy_(self._rule.diagonal(after))
+            if out is not None:
+                out.copy_(self._rule.diagonal(after))
             if self._rule.trust is not None:
                 rows["trust"][index] = self._rule.trust(after)
             if group not in known:
@@ -82,12 +84,16 @@ def steps_made(state: Mapping[str, Any], group: Mapping[str, Any]) -> int | None
     return None if counter is None else int(counter)
 
 
+def state_of(optimizer: Optimizer, parameters: Sequence[Tensor]) -> dict[str, Any]:
+    """The whole state of these tensors: `states`, one for each, and `steps`, the counters of groups."""
+    states = [dict(optimizer.state.get(parameter, {})) for parameter in parameters]
+    return {"states": states, "steps": [group.get("step") for group in optimizer.param_groups]}
+
+
 def pack_state(optimizer: Optimizer, parameters: Sequence[Tensor]) -> bytes:
     """The whole state of these tensors, as it is now."""
-    states = [optimizer.state.get(parameter, {}) for parameter in parameters]
-    steps = [group.get("step") for group in optimizer.param_groups]
     file = io.BytesIO()
-    torch.save({"states": [dict(state) for state in states], "steps": steps}, file)
+    torch.save(state_of(optimizer, parameters), file)
     return file.getvalue()
 
 

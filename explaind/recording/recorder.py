@@ -25,6 +25,7 @@ from explaind.recording.closures import Arguments, after_closure
 from explaind.recording.directory import Directory, disk_errors
 from explaind.recording.forward_passes import generator_state
 from explaind.recording.observer import Observer
+from explaind.recording.remaking import make_remaking
 from explaind.recording.resume import restore
 from explaind.recording.schema import JOURNAL
 from explaind.recording.steps import MicroBatch, micro_batch, scalar
@@ -35,7 +36,7 @@ class Recorder:
     """Records the updates of one optimizer while it is open. Made by `explaind.record`.
 
     Args:
-        path, model, optimizer, config, chunk_steps, overwrite, resume, later: as of `explaind.record`.
+        path, model, optimizer, config, chunk_steps, overwrite, resume, later, keep, every: as of `explaind.record`.
         rehearse: is called once, after two updates, with a trajectory of these two.
     """
 
@@ -51,12 +52,17 @@ class Recorder:
         resume: bool,
         rehearse: Callable[[Path], None] | None = None,
         later: str | Iterable[str] = (),
+        keep: str = "all",
+        every: int = 16,
     ) -> None:
         self.path = Path(path)
         creation.check_config(config)
         self._config, self._chunk_steps = config, chunk_steps
         self._overwrite, self._resume = overwrite, resume
         self._observer = Observer(model, optimizer, self._gradients_were_reset, later)
+        self._remaking = make_remaking(keep, every, optimizer)
+        if self._remaking is not None:
+            self._observer.gradients.keep_raw()
         self._directory = Directory(self.path)
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         self._appender: Appender | None = None
@@ -122,11 +128,11 @@ class Recorder:
 
     def _continue(self) -> None:
         """Go back to the last whole chunk; without one, start afresh."""
-        trajectory = restore(self.path, self._observer)
+        trajectory = restore(self.path, self._observer, self._remaking)
         if trajectory is None:
             self._directory.empty()
         else:
-            self._appender = Appender(trajectory, self._observer, torch.get_rng_state())
+            self._appender = Appender(trajectory, self._observer, torch.get_rng_state(), self._remaking)
 
     def _begin(self, moved: set[int]) -> None:
         """Create the store at the first update, when it is known which parameters receive gradients."""
@@ -140,8 +146,9 @@ class Recorder:
                 entries=sum(len(batch.indices) for batch in self._batches),
                 rng_bytes=len(self._rng),
                 generator_bytes=len(generator_state(self._observer.forward.device)),
+                remaking=self._remaking,
             )
-        self._appender = Appender(Trajectory(self.path), self._observer, self._rng)
+        self._appender = Appender(Trajectory(self.path), self._observer, self._rng, self._remaking)
         if self._rehearse is not None:
             self._appender.rehearse = self._excerpt
 

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from explaind.errors import StoreError
-from explaind.recording import journal
+from explaind.recording import journal, kept
 from explaind.recording.journal import Commit
 from explaind.recording.linear import unpack_state
 from explaind.recording.observer import Observer
+from explaind.recording.remaking import Remaking
 from explaind.recording.schema import JOURNAL, KIND
 from explaind.recording.state import OptimizerState, restore_state
 from explaind.recording.trajectory import Trajectory
@@ -76,7 +77,7 @@ def find_point(store: Path, dtype: torch.dtype, chunk_steps: int) -> tuple[list[
     return [], None
 
 
-def restore(store: Path, observer: Observer) -> Trajectory | None:
+def restore(store: Path, observer: Observer, remaking: Remaking | None = None) -> Trajectory | None:
     """Bring model, optimizer and torch's CPU generator back to the last whole chunk; drop what came after it.
 
     Options of the optimizer (a scheduled learning rate) and other generators are the caller's own.
@@ -106,19 +107,35 @@ def restore(store: Path, observer: Observer) -> Trajectory | None:
             got=str(given),
             remedy="resume with the same optimizer, options and groups, or record into a new store",
         )
+    every = None if remaking is None else remaking.every
+    if trajectory.every != every:
+        kinds = [
+            'keep="all"' if k is None else f'keep="replay", every={k}' for k in (trajectory.every, every)
+        ]
+        raise StoreError(
+            f"The trajectory {store} was recorded with other options",
+            expected=kinds[0],
+            got=kinds[1],
+            remedy="resume with the same options, or record into a new store",
+        )
     journal.rewrite(store / JOURNAL, commits)
+    kept.forget(store, commits)
     body = {key: value for key, value in manifest.items() if key not in REMOVED_ON_RESUME}
     write_manifest(store, {**body, "complete": False}, kind=KIND)
     trajectory = Trajectory(store)
     step = trajectory.n_steps
+    theta, whole = (None, None) if every is None else kept.unpack(point.state)
     with torch.no_grad():
-        for parameter_name, value in layout.unflatten(trajectory.parameters(step)).items():
+        start = trajectory.parameters(step) if theta is None else theta
+        for parameter_name, value in layout.unflatten(start).items():
             named[parameter_name].copy_(value)
         everything = {**named, **dict(model.named_buffers())}
         for constant_name, value in trajectory.constants.items():
             everything[constant_name].copy_(value)
         moved = [named[parameter_name] for parameter_name in layout.names]
-        if observer.rule is not None:
+        if whole is not None:
+            kept.place(optimizer, moved, whole)
+        elif observer.rule is not None:
             unpack_state(optimizer, moved, point.state)
         else:
             second = torch.zeros_like(point.buffer) if name == "SGD" else trajectory.second_moment(step - 1)

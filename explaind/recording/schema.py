@@ -10,6 +10,8 @@ Row s of a per-step array belongs to update s, which leads from θ_s to θ_{s+1}
 | preconditioner      | P_s or Q_s, optimizers of `explaind.optimizers` only    |
 | coefficients        | the same, per group: `explaind.optimizers.COEFFICIENTS` |
 | trust               | the same, per tensor of θ: T_s, where the rule has one  |
+| checksums           | of θ_{s+1}, CRC-32C; with keep="replay" only, in place of the arrays with an axis of D |
+| clip_scales         | per tensor of θ, the exact factor of clipping; with keep="replay" only |
 | hyperparameters     | per optimizer group, columns `HYPERPARAMETERS`          |
 | gradient_norms      | per tensor of θ, its gradient's norm: after backward, and at |
 |                     | optimizer.step() (they differ where it was clipped);    |
@@ -42,6 +44,8 @@ PER_STEP = (
     "trust",
     "hyperparameters",
     "gradient_norms",
+    "checksums",
+    "clip_scales",
 )
 RAGGED = ("batch_indices", "batch_weights", "batch_views", "generators")
 
@@ -56,6 +60,7 @@ def array_specs(
     rng_bytes: int,
     generator_bytes: int,
     rule: LinearRule | None = None,
+    replayed: bool = False,
 ) -> tuple[ArraySpec, ...]:
     """Every growing array of a trajectory.
 
@@ -67,6 +72,7 @@ def array_specs(
         block: entries per block of the ragged arrays.
         rng_bytes, generator_bytes: size of the state of torch's CPU generator, and of that of the model's device.
         rule: of an optimizer whose equations are recorded.
+        replayed: are parameters and preconditioners made again, and not stored?
     """
     real = str(layout.dtype).removeprefix("torch.")
     steps = CAPACITY * chunk_steps
@@ -139,6 +145,12 @@ def array_specs(
         ]
         if rule.trust is not None:
             specs.append(per_step("trust", "float64", "T_s of each tensor", tensor=len(layout.names)))
+    if replayed:
+        specs = [spec for spec in specs if "parameter" not in spec.dimensions]
+        specs += [
+            per_step("checksums", "int64", "CRC-32C of θ_{s+1}, after update s"),
+            per_step("clip_scales", "float64", "factor of each tensor's gradient", tensor=len(layout.names)),
+        ]
     return tuple(specs)
 
 

@@ -21,9 +21,10 @@ from explaind.recording import journal
 from explaind.recording.chunks import ChunkReader
 from explaind.recording.forward_passes import ForwardPass, noted
 from explaind.recording.gradients import factors
+from explaind.recording.kept import KeptStates
 from explaind.recording.layout import Layout
 from explaind.recording.pauses import Pauses
-from explaind.recording.schema import HYPERPARAMETERS, JOURNAL, KIND, RAGGED
+from explaind.recording.schema import HYPERPARAMETERS, JOURNAL, KIND, PER_STEP, RAGGED
 from explaind.recording.steps import MicroBatch, StepRecord
 from explaind.recording.verify import check_files, check_model, match_model
 from explaind.store import read_manifest
@@ -52,6 +53,8 @@ class Trajectory:
         self._tail = [commit for commit in commits if commit.stop == commit.start]
         self._reader = ChunkReader(self.path, self._chunks, self.manifest["static"], cached_chunks)
         self.layout = Layout.from_json(self.manifest["layout"])
+        self.every: int | None = self.manifest.get("replay", {}).get("every")
+        self.kept = KeptStates(self.path, commits)
         self.chunk_steps: int = self.manifest["chunk_steps"]
         self.optimizer: str = self.manifest["optimizer"]
         self.config: dict[str, Any] = self.manifest["config"]
@@ -61,11 +64,13 @@ class Trajectory:
     def parameters(self, s: int) -> Tensor:
         """θ_s [D] for 0 ≤ s ≤ T, on the CPU. A view into the cache: read it, do not write to it."""
         self._check_step(s, self.n_steps)
-        return (
-            self._reader.static("initial_parameters")
-            if s == 0
-            else torch.from_numpy(self._row("parameters", s - 1))
-        )
+        if s == 0:
+            return self._reader.static("initial_parameters")
+        if self.every is not None and s in self.kept.steps:
+            theta, _ = self.kept.read(s)
+            assert theta is not None
+            return theta
+        return self._vector("parameters", s - 1)
 
     def second_moment(self, s: int) -> Tensor:
         """v_{s+1} [D], the second moment right after update s, 0 ≤ s < T. A view, as for `parameters`.
@@ -80,12 +85,12 @@ class Trajectory:
                 got=str(self.path),
             )
         self._check_step(s, self.n_steps - 1)
-        return torch.from_numpy(self._row("second_moment", s))
+        return self._vector("second_moment", s)
 
     def preconditioner(self, s: int) -> Tensor:
         """P_s or Q_s [D] of an optimizer of `explaind.optimizers`, 0 ≤ s < T. A view, as for `parameters`."""
         self._check_step(s, self.n_steps - 1)
-        return torch.from_numpy(self._row("preconditioner", s))
+        return self._vector("preconditioner", s)
 
     def coefficients(self, s: int) -> dict[str, tuple[float, ...]]:
         """The scalars of update s of such an optimizer, by name, one per parameter group."""
@@ -198,14 +203,38 @@ class Trajectory:
         for name in ("initial_parameters", "initial_buffer", "initial_second_moment", "constants"):
             self._reader.static(name)
         for chunk, commit in enumerate(self._chunks):
-            for name in commit.crc.keys() - {"resume"}:
+            for name in commit.crc.keys() & {*PER_STEP, *RAGGED, "rng_state"}:
                 self._reader.chunk(name, chunk)
+        self.kept.verify()
 
     def _check_step(self, s: int, last: int) -> None:
         if not 0 <= s <= last:
             raise StoreError(
                 f"{self.path} has no such step", expected=f"a step between 0 and {last}", got=str(s)
             )
+
+    def _vector(self, name: str, s: int) -> Tensor:
+        """Row s of an array with an axis of D, [D]. All that explaining reads of this size comes from here.
+
+        Raises:
+            StoreError: the recording does not hold it, since it is to be made again.
+        """
+        if self.every is not None:
+            raise StoreError(
+                f"The recording {self.path} keeps one state in {self.every} updates, and not that after update {s}",
+                expected="what makes the updates between again: the model, loss_fn and train",
+                got="the recording alone",
+                remedy="pass model, loss_fn and train to explaind.influence, plan or verify",
+            )
+        return torch.from_numpy(self._row(name, s))
+
+    def checksum(self, s: int) -> int:
+        """CRC-32C of θ_{s+1}, of a recording with keep="replay"."""
+        return int(self._row("checksums", s))
+
+    def clip_scales(self, s: int) -> np.ndarray:
+        """What each tensor's gradient was multiplied with before update s, float64 [tensors]; with keep="replay"."""
+        return self._row("clip_scales", s)
 
     def _row(self, name: str, s: int) -> np.ndarray:
         chunk, row = divmod(s, self.chunk_steps)

@@ -18,6 +18,7 @@ from explaind.errors import ExplaindError, StoreError
 from explaind.recording import journal
 from explaind.recording.directory import unwritable
 from explaind.recording.journal import Commit
+from explaind.recording.kept import write_state
 from explaind.recording.resume import ResumePoint, write_point
 from explaind.recording.schema import JOURNAL, PER_STEP, RAGGED
 from explaind.recording.steps import MicroBatch
@@ -34,6 +35,7 @@ class Chunk:
         paused: had a tensor of θ no gradient in one of the rows?
         rng: the generator's state at the start of the chunk.
         point: what resuming after this chunk needs; None for a chunk that is not full.
+        states: with keep="replay", what is kept of the run between two updates, by the number of the update that follows.
     """
 
     def __init__(self, specs: tuple[ArraySpec, ...]) -> None:
@@ -62,6 +64,7 @@ class Chunk:
         self.metrics: list[dict[str, float]] = []
         self.point: ResumePoint | None = None
         self.paused = False
+        self.states: dict[int, bytes] = {}
 
 
 class Writer:
@@ -142,6 +145,8 @@ class Writer:
         for name, values in zip(RAGGED, _ragged(chunk), strict=True):
             blocks[name] = self._append(name, values)
             crc[name] = crc32c(values)
+        for step, payload in chunk.states.items():
+            crc |= write_state(self._store, step, payload)
         if chunk.point is not None:
             crc["resume"] = write_point(self._store, ordinal, chunk.point)
         batches = [[_shape(batch) for batch in step] for step in chunk.batches]

@@ -1,0 +1,462 @@
+"""A small recording answers as a full one does: what it does not hold is made again, to the bit, or refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import xarray as xr
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+import explaind
+from explaind.attribution.remaker import Remaker
+from explaind.attribution.replayed import ReplayedTrajectory
+from explaind.cli.show import describe
+from explaind.errors import ConfigError, LedgerError, QueryError, RecordingError, StoreError
+from tests.recording.recorded_runs import INPUTS, TARGETS, Run, mlp
+from tests.situations import EXACT, refused, situation
+
+TRAIN = (INPUTS, TARGETS)
+STEPS = 11
+
+
+def recorded(
+    path: Path,
+    optimizer: str = "AdamW",
+    options: dict[str, Any] | None = None,
+    *,
+    steps: int = STEPS,
+    loop: dict[str, Any] | None = None,
+    **how: Any,
+) -> Path:
+    """Train the small network, always from the same seed; `how` as of `explaind.record`."""
+    model = mlp()
+    made = getattr(torch.optim, optimizer)(model.parameters(), **{"lr": 0.05, **(options or {})})
+    torch.manual_seed(7)
+    with explaind.record(path, model, made, chunk_steps=4, **how) as run:
+        Run(model, made, **(loop or {})).train(steps, run, start=run.step)
+    return path
+
+
+def both(folder: Path, every: int, *args: Any, **how: Any) -> tuple[Path, Path]:
+    """The same run, recorded in full and small."""
+    return (
+        recorded(folder / "all.zarr", *args, **how),
+        recorded(folder / "small.zarr", *args, keep="replay", every=every, **how),
+    )
+
+
+def explained(path: Path, loss: Callable = cross_entropy, **options: Any) -> xr.Dataset:
+    return explaind.influence(
+        path,
+        mlp(),
+        loss,
+        **{"train": TRAIN, "test": INPUTS[:3], "keep": ("step", "layer", "test"), **options},
+    )
+
+
+def replayed(path: Path, loss: Callable = cross_entropy) -> ReplayedTrajectory:
+    return ReplayedTrajectory(path, mlp(), loss, TRAIN)
+
+
+def rounded(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """The loss, rounded otherwise: it stands for another kind of processor."""
+    return cross_entropy(outputs * (1 + 1e-6), targets)
+
+
+def assert_same_answers(full: Path, small: Path, **options: Any) -> None:
+    """Every number of the answer, to the bit."""
+    expected, given = explained(full, **options), explained(small, **options)
+    assert set(given.data_vars) == set(expected.data_vars)
+    for name in expected.data_vars:
+        assert (expected[name].values == given[name].values).all(), name
+    assert given.attrs["remade"] == given.attrs["remade_same_bits"] > 0
+    assert given.attrs["remade_difference"] == 0.0
+
+
+def assert_same_run(full: Path, small: Path) -> None:
+    """Every θ, and what gradients were scaled by, to the bit."""
+    expected, given = explaind.Trajectory(full), replayed(small)
+    given.verify()
+    assert given.complete
+    assert given.n_steps == expected.n_steps
+    for s in range(expected.n_steps + 1):
+        assert torch.equal(given.parameters(s), expected.parameters(s)), s
+    for s in range(expected.n_steps):
+        if expected.optimizer in ("Adam", "AdamW"):
+            assert torch.equal(given.second_moment(s), expected.second_moment(s)), s
+        elif expected.optimizer != "SGD":
+            assert torch.equal(given.preconditioner(s), expected.preconditioner(s)), s
+            assert given.coefficients(s) == expected.coefficients(s)
+    assert all(one.other is None and one.difference == 0.0 for one in given.remade.values())
+
+
+@situation("Recordings", 'small ones: `keep="replay"`, one state in k updates is kept', EXACT)
+@pytest.mark.parametrize("every", [3, 4, 100])
+def test_answers_are_those_of_a_full_recording(tmp_path: Path, every: int) -> None:
+    full, small = both(tmp_path, every)
+    assert_same_run(full, small)
+    assert_same_answers(full, small)
+    assert_same_answers(full, small, keep=("parameter", "test"), steps=slice(2, 9))  # reverse mode, a window
+    assert_same_answers(full, small, keep=("train", "test"), tolerance=1e-4)  # in float64
+    expected, given = (explaind.verify(path, mlp(), cross_entropy, train=TRAIN) for path in (full, small))
+    assert given.attrs["passed"] == expected.attrs["passed"] == 1
+    assert (given["replay_error"].values == expected["replay_error"].values).all()
+
+
+OPTIMIZERS = [
+    ("SGD", {}),
+    ("SGD", {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1}),
+    ("SGD", {"momentum": 0.9, "dampening": 0.1, "maximize": True, "lr": 1e-3}),
+    ("Adam", {"weight_decay": 0.1, "foreach": True}),
+    ("AdamW", {"fused": True}),
+    ("AdamW", {"amsgrad": True}),
+    ("RMSprop", {"momentum": 0.5}),
+    ("Adagrad", {"lr_decay": 0.1}),
+    ("Adadelta", {"lr": 1.0}),
+    ("Adamax", {}),
+    ("NAdam", {}),
+    ("RAdam", {}),
+    ("ASGD", {}),
+    ("Adafactor", {}),
+]
+
+
+@situation("Recordings", "small ones, with an optimizer of torch other than AdamW, Adam or SGD", EXACT)
+@pytest.mark.parametrize(("optimizer", "options"), OPTIMIZERS)
+def test_every_optimizer_of_torch(tmp_path: Path, optimizer: str, options: dict[str, Any]) -> None:
+    full, small = both(tmp_path, 4, optimizer, options)
+    assert_same_run(full, small)
+    assert_same_answers(full, small)
+
+
+@situation(
+    "Recordings", "small ones, with gradients that are clipped by norm or accumulated, and a schedule", EXACT
+)
+@pytest.mark.parametrize("optimizer", ["SGD", "AdamW"])
+@pytest.mark.parametrize("clip", [0.05, 0.3])
+def test_clipped_accumulated_and_scheduled(tmp_path: Path, optimizer: str, clip: float) -> None:
+    loop = {"clip": clip, "accumulate": 3, "schedule": lambda step: 1 / (1 + step)}
+    full, small = both(tmp_path, 4, optimizer, {"lr": 0.3, "weight_decay": 0.01}, loop=loop)
+    scales = [explaind.Trajectory(small).clip_scales(s) for s in range(STEPS)]
+    assert any((scale < 1).all() for scale in scales)
+    assert_same_run(full, small)
+    assert_same_answers(full, small)
+
+
+@pytest.mark.parametrize("every", [1, 2, 5, 11])
+def test_every_other_distance_of_states(tmp_path: Path, every: int) -> None:
+    assert_same_run(*both(tmp_path, every))
+
+
+def test_groups_scheduled_betas_views_weights_and_pauses(tmp_path: Path) -> None:
+    def train(path: Path, **how: Any) -> Path:
+        model = mlp(torch.float64)
+        groups = [
+            {"params": model[0].parameters(), "lr": 0.01},
+            {"params": model[2].parameters(), "eps": 1e-5},
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=0.05)
+        torch.manual_seed(3)
+        with explaind.record(path, model, optimizer, chunk_steps=4, later="2.*", **how) as run:
+            for step in range(STEPS):
+                model[2].requires_grad_(step % 3 != 0)
+                optimizer.param_groups[0]["betas"] = (0.8 + step / 100, 0.99)
+                optimizer.zero_grad()
+                batch, flips = torch.randint(40, (6,)), torch.randint(2, (6,))
+                weights = torch.rand(6, dtype=torch.float64)
+                losses = cross_entropy(
+                    model(flipped(INPUTS[batch].double(), flips)), TARGETS[batch], reduction="none"
+                )
+                (losses * weights).sum().backward()
+                run.batch(batch, weights, flips)
+                optimizer.step()
+        return path
+
+    def flipped(inputs: torch.Tensor, views: torch.Tensor) -> torch.Tensor:
+        return torch.where(views.bool()[:, None], inputs.flip(-1), inputs)
+
+    full, small = train(tmp_path / "all.zarr"), train(tmp_path / "small.zarr", keep="replay", every=4)
+    seen = explaind.Augmented((INPUTS.double(), TARGETS), flipped)
+    options = {"train": seen, "test": INPUTS[:3].double(), "keep": ("step", "layer", "test")}
+    expected, given = (
+        explaind.influence(path, mlp(torch.float64), cross_entropy, **options) for path in (full, small)
+    )
+    for name in (
+        expected.data_vars
+    ):  # the loss of each sample by itself is summed in another order than in the loop above
+        assert given[name].values == pytest.approx(expected[name].values, rel=1e-9, abs=1e-13), name
+    assert given.attrs["remade_difference"] < 1e-12
+
+
+def test_a_history_before_the_recording(tmp_path: Path) -> None:
+    def train(path: Path, **how: Any) -> Path:
+        model = mlp()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.05)
+        torch.manual_seed(7)
+        Run(model, optimizer).train(5)
+        with explaind.record(path, model, optimizer, chunk_steps=4, **how) as run:
+            Run(model, optimizer).train(STEPS, run)
+        return path
+
+    full, small = train(tmp_path / "all.zarr"), train(tmp_path / "small.zarr", keep="replay", every=4)
+    assert_same_run(full, small)
+    assert_same_answers(full, small)
+
+
+@situation("Recordings", "small ones that were interrupted and resumed", EXACT)
+@pytest.mark.parametrize(("first", "every"), [(3, 3), (6, 3), (8, 3), (9, 16), (8, 4), (10, 5)])
+@pytest.mark.parametrize("optimizer", ["SGD", "AdamW", "NAdam"])
+def test_resumed(tmp_path: Path, optimizer: str, first: int, every: int) -> None:
+    options = {"momentum": 0.9} if optimizer == "SGD" else {}
+    full = recorded(tmp_path / "all.zarr", optimizer, options)
+    small, how = tmp_path / "small.zarr", {"keep": "replay", "every": every}
+    recorded(small, optimizer, options, steps=first, **how)
+    recorded(small, optimizer, options, resume=True, **how)
+    assert_same_run(full, small)
+    with pytest.raises(StoreError, match=r"other options.*every=.*keep=\"all\""):
+        recorded(small, optimizer, options, resume=True)
+    with pytest.raises(StoreError, match=r"other options"):
+        recorded(small, optimizer, options, resume=True, keep="replay", every=every + 1)
+    assert_same_run(full, small)
+
+
+def test_a_run_that_failed_is_explained_up_to_its_last_update(tmp_path: Path) -> None:
+    full, small = recorded(tmp_path / "all.zarr", steps=6), tmp_path / "small.zarr"
+    model = mlp()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.05)
+    torch.manual_seed(7)
+    with (
+        pytest.raises(KeyboardInterrupt),
+        explaind.record(small, model, optimizer, chunk_steps=4, keep="replay", every=3) as run,
+    ):
+        Run(model, optimizer).train(6, run)
+        raise KeyboardInterrupt
+    given, expected = replayed(small), explaind.Trajectory(full)
+    assert not given.complete
+    assert all(torch.equal(given.parameters(s), expected.parameters(s)) for s in range(7))
+    journal = (
+        small / "journal.jsonl"
+    )  # killed: the last commit is the last whole chunk, in the middle of a segment
+    journal.write_bytes(journal.read_bytes().split(b"\n")[0] + b"\n")
+    killed = replayed(small)
+    assert killed.n_steps == 4
+    assert killed.kept.steps == (0, 3)
+    assert all(torch.equal(killed.parameters(s), expected.parameters(s)) for s in range(5))
+    with pytest.raises(LedgerError, match="ended before it kept a state"):
+        replayed(small, rounded).parameters(4)
+
+
+def test_each_segment_is_made_once_in_a_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = recorded(tmp_path / "small.zarr", keep="replay", every=3)
+    made: list[int] = []
+    make = Remaker.make
+    monkeypatch.setattr(
+        Remaker, "make", lambda self, start, stop: made.append(start) or make(self, start, stop)
+    )
+    run = replayed(small)
+    for s in range(STEPS):
+        run.parameters(s), run.second_moment(s), run.parameters(s + 1)
+    assert made == [0, 3, 6, 9]
+    for s in reversed(range(STEPS)):
+        run.parameters(s + 1), run.second_moment(s), run.parameters(s)
+    assert made == [0, 3, 6, 9, 3, 0]
+    assert len(run._segments) == 2
+
+
+WRONG = {
+    "twice": (lambda z, y: 2 * cross_entropy(z, y), "gradient of update 0"),
+    "sum": (lambda z, y: cross_entropy(z, y, reduction="sum"), "gradient of update 0"),
+    "a little more": (lambda z, y: (1 + 3e-3) * cross_entropy(z, y), "do not lead to the kept state"),
+    "smoothed": (lambda z, y: cross_entropy(z, y, label_smoothing=0.1), "gradient of update 0"),
+}
+
+
+@situation(
+    "Recordings",
+    "small ones, with another loss, model or data than the run's",
+    refused("the updates cannot be made again"),
+)
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_loss_is_refused(tmp_path: Path, name: str) -> None:
+    loss, words = WRONG[name]
+    small = recorded(tmp_path / "small.zarr", keep="replay", every=4)
+    with pytest.raises(LedgerError, match=words):
+        explained(small, loss)
+    with pytest.raises(LedgerError, match=words):
+        explaind.verify(small, mlp(), loss, train=TRAIN)
+    with pytest.raises(LedgerError):
+        explained(small, train=(INPUTS.flip(0), TARGETS))
+
+
+def test_other_bits_are_measured(tmp_path: Path) -> None:
+    full, small = both(tmp_path, 4)
+    given, expected = explained(small, rounded), explained(full)
+    assert 0 < given.attrs["remade_difference"] < 1e-4
+    assert given.attrs["remade_same_bits"] < given.attrs["remade"]
+    total = given["kernel"] + given["regularization"]
+    error = given["initial"] + total.sum(("step", "layer")) + given["residual"].sum("step") - given["final"]
+    assert float(abs(error).max()) < 1e-5
+    assert given["kernel"].values == pytest.approx(expected["kernel"].values, rel=1e-2, abs=1e-4)
+    assert (given["final"].values == expected["final"].values).all()
+
+
+def test_without_what_makes_updates_again(tmp_path: Path) -> None:
+    small = recorded(tmp_path / "small.zarr", keep="replay", every=4)
+    for given in ({"train": None}, {"loss": None}):
+        with pytest.raises(QueryError, match=r"one state in 4 updates.*Pass train"):
+            explained(small, **given)
+    trajectory = explaind.Trajectory(small)
+    assert trajectory.kept.steps == (0, 4, 8, STEPS)
+    trajectory.parameters(8), trajectory.parameters(STEPS), trajectory.step(5), trajectory.metrics()
+    with pytest.raises(StoreError, match=r"keeps one state in 4 updates.*pass model, loss_fn and train"):
+        trajectory.parameters(9)
+    with pytest.raises(StoreError, match=r"keeps one state in 4 updates"):
+        trajectory.second_moment(3)
+
+
+def test_damage_is_found(tmp_path: Path) -> None:
+    small = recorded(tmp_path / "small.zarr", keep="replay", every=4)
+    explaind.Trajectory(small).verify()
+    for file in sorted((small / "states").iterdir()):
+        intact = file.read_bytes()
+        for damaged in (
+            intact[:200] + bytes([intact[200] ^ 1]) + intact[201:],
+            intact[: len(intact) // 2],
+            None,
+        ):
+            file.unlink() if damaged is None else file.write_bytes(damaged)
+            with pytest.raises(StoreError, match="kept state"):
+                explaind.Trajectory(small).verify()
+            with pytest.raises(StoreError, match="kept state"):
+                explained(small)
+        file.write_bytes(intact)
+    explained(small)
+
+
+def test_what_is_refused_when_recording(tmp_path: Path) -> None:
+    model = mlp()
+
+    def record(optimizer: torch.optim.Optimizer | None = None, **how: Any) -> Any:
+        made = optimizer or torch.optim.AdamW(model.parameters())
+        return explaind.record(tmp_path / "run.zarr", model, made, **{"keep": "replay", **how})
+
+    with pytest.raises(ConfigError, match=r"keep states.*'all' or 'replay'.*'some'"):
+        record(keep="some")
+    for every in (0, 2.5, True):
+        with pytest.raises(ConfigError, match="whole number"):
+            record(every=every)
+    with pytest.raises(RecordingError, match="option lr of parameter group 0"):
+        record(torch.optim.AdamW(model.parameters(), lr=torch.tensor(0.1)))
+
+    class Lion(torch.optim.Optimizer):
+        def __init__(self) -> None:
+            super().__init__(model.parameters(), {"lr": 0.1, "betas": (0.9, 0.99), "weight_decay": 0.0})
+
+    with pytest.raises(RecordingError, match=r"optimizer Lion cannot.*optimizer of torch\.optim"):
+        record(Lion())
+    assert not (tmp_path / "run.zarr").exists()
+
+
+def by_value(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    nn.utils.clip_grad_value_(model.parameters(), 1e-3)
+
+
+def noise(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    for parameter in model.parameters():
+        parameter.grad += 1e-3
+
+
+def alpha(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    optimizer.param_groups[0]["alpha"] = 0.5
+
+
+@situation(
+    "Recordings",
+    "small ones, with gradients that are changed other than by a factor, such as clipped by value",
+    refused("the update cannot be made again"),
+)
+@pytest.mark.parametrize("change", [by_value, noise, alpha])
+def test_an_update_that_cannot_be_made_again_is_refused_where_it_happens(
+    tmp_path: Path, change: Callable[[nn.Module, torch.optim.Optimizer], None]
+) -> None:
+    model = mlp()
+    optimizer = torch.optim.RMSprop(model.parameters())
+    with (
+        pytest.raises(RecordingError, match=r"update 2.*keep=\"replay\""),
+        explaind.record(tmp_path / "run.zarr", model, optimizer, keep="replay", every=4) as run,
+    ):
+        for step in range(4):
+            optimizer.zero_grad()
+            cross_entropy(model(INPUTS), TARGETS).backward()
+            run.batch(range(len(INPUTS)))
+            if step == 2:
+                change(model, optimizer)
+            optimizer.step()
+
+
+def test_rehearsed_planned_and_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = recorded(tmp_path / "small.zarr", keep="replay", every=4, loss_fn=cross_entropy, train=TRAIN)
+    assert explaind.rehearse(small, mlp(), cross_entropy, train=TRAIN).passed
+    describe(explaind.Trajectory(recorded(tmp_path / "new.zarr", keep="replay", every=4)))
+    assert "nothing yet" in capsys.readouterr().out
+    explaind.plan(small, mlp(), cross_entropy, train=TRAIN, test=INPUTS[:3])
+    explaind.verify(small, mlp(), cross_entropy, train=TRAIN)
+    describe(explaind.Trajectory(small))
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "4 states, one in 4 updates" in shown
+    assert "11 of 11 updates, 11 to the bit" in shown
+    with pytest.raises(RecordingError, match="first updates cannot be explained"):
+        recorded(tmp_path / "wrong.zarr", keep="replay", every=4, loss_fn=WRONG["twice"][0], train=TRAIN)
+
+
+def test_a_recording_without_updates(tmp_path: Path) -> None:
+    model = mlp()
+    with explaind.record(tmp_path / "run.zarr", model, torch.optim.SGD(model.parameters()), keep="replay"):
+        pass
+    assert replayed(tmp_path / "run.zarr").parameters(0).shape == (66,)
+
+
+@situation("Recordings", 'keep="replay" of a model with dropout, under autocast', EXACT)
+def test_random_passes_are_made_again(tmp_path: Path) -> None:
+    class Noisy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.out = nn.GRU(3, 4, num_layers=2, dropout=0.4, batch_first=True), nn.Linear(4, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.out(nn.functional.dropout(self.layer(x)[0][:, -1], 0.3, self.training))
+
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(12, 3, 3, generator=generator), torch.randint(3, (12,), generator=generator)
+
+    def answered(keep: str) -> xr.Dataset:
+        torch.manual_seed(0)
+        model = Noisy()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+        path = tmp_path / f"{keep}.zarr"
+        with explaind.record(path, model, optimizer, keep=keep, every=4, chunk_steps=2) as run:
+            for step in range(10):
+                optimizer.zero_grad()
+                for part in (torch.arange(6), torch.arange(step, step + 3)):
+                    with torch.autocast("cpu", torch.bfloat16, enabled=step % 2 == 1):
+                        nn.functional.cross_entropy(model(x[part]), y[part]).backward()
+                    run.batch(part)
+                optimizer.step()
+        return explaind.influence(
+            path,
+            model,
+            nn.functional.cross_entropy,
+            train=(x, y),
+            test=x[:2],
+            keep=("train", "test"),
+            tolerance=1e-2,
+        )
+
+    small, whole = answered("replay"), answered("all")
+    assert small.attrs["remade_same_bits"] == small.attrs["remade"] > 0
+    assert (small.kernel.values == whole.kernel.values).all()
