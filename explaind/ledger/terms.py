@@ -64,13 +64,17 @@ class Ledger:
     def entering(self, s: int) -> Tensor | float:
         """± c_s Q_s: what the gradients of update s are multiplied with before they enter the buffer, [D] or one number.
 
-        Where tensors were scaled differently (clipping per module or per group), each has its own factor. A change inside a
-        tensor is no factor at all; then the rebuilt update differs from the observed one.
+        Where tensors were scaled differently (clipping per module or per group), each has its own factor, and each entry where
+        they were clipped entry by entry. Any other change inside a tensor is no factor at all; then the rebuilt update differs
+        from the observed one.
         """
         return self._before(s, self._clipped(s))
 
     def _clipped(self, s: int) -> Tensor | float:
         record, sign = self.trajectory.step(s), self.coefficients(s).sign
+        entries = self.trajectory.clip_entries(s)
+        if entries is not None:
+            return self.converted(entries) * self.expand(sign)
         if record.clip_uniform:
             return self.expand(tuple(one * record.clip_factor for one in sign))
         return self._by_tensor(

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from explaind.errors import RecordingError
 from explaind.recording import creation, journal
-from explaind.recording.gradients import clip_factor
+from explaind.recording.clipping import clip_factor
 from explaind.recording.journal import Commit
 from explaind.recording.linear import pack_state
 from explaind.recording.observer import Observer
@@ -61,7 +61,9 @@ class Appender:
         active = norms[1] >= 0
         chunk.paused |= not active.all()
         self._activity = active
-        self._clip = clip_factor(*norms[:, active], layout.dtype, layout.size)
+        factor, uniform = clip_factor(*norms[:, active], layout.dtype, layout.size)
+        self._clip = factor, uniform and not self._observer.inside
+        self._cut = self._observer.cut
         read_hyperparameters(optimizer, chunk.arrays["hyperparameters"][row])
 
     def after_update(self, batches: tuple[MicroBatch, ...], metrics: dict[str, float]) -> None:
@@ -75,6 +77,7 @@ class Appender:
         self._made += self._activity
         chunk.batches.append(batches)
         chunk.clip.append(self._clip)
+        chunk.cut.append(self._cut)
         chunk.metrics.append(metrics)
         chunk.rows += 1
         self.step += 1

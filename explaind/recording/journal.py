@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ import numpy as np
 
 from explaind.errors import StoreError
 from explaind.store import canonical_json, crc32c, write_atomic
+
+OPTIONAL = ("paused", "cut")  # not written where there is nothing to say
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Commit:
         clip: per update, gradient norm ÷ norm after backward, and whether that ratio fits every parameter.
         metrics: per update, the logged values. A line with start == stop holds those logged after the last update.
         paused: had a tensor of θ no gradient in one of the updates? Not written where none had.
+        cut: per update, the tensors of θ whose factors are in `clip_entries`. Not written where there are none.
     """
 
     start: int
@@ -40,6 +43,7 @@ class Commit:
     clip: list[tuple[float, bool]]
     metrics: list[dict[str, float]]
     paused: bool = False
+    cut: list[list[int]] = field(default_factory=list)
 
 
 def append(path: Path, commit: Commit) -> None:
@@ -77,7 +81,7 @@ def read(path: Path) -> list[Commit]:
 
 def _line(commit: Commit) -> bytes:
     body = canonical_json(
-        {key: value for key, value in asdict(commit).items() if key != "paused" or value}
+        {key: value for key, value in asdict(commit).items() if key not in OPTIONAL or value}
     ).encode()
     return b'{"check":%d,"commit":%s}\n' % (_crc(body), body)
 

@@ -19,7 +19,7 @@ from explaind.errors import StoreError
 from explaind.optimizers import COEFFICIENTS
 from explaind.recording import journal
 from explaind.recording.chunks import ChunkReader
-from explaind.recording.gradients import factors
+from explaind.recording.clipping import factors
 from explaind.recording.layout import Layout
 from explaind.recording.pauses import Pauses
 from explaind.recording.schema import HYPERPARAMETERS, JOURNAL, KIND, RAGGED
@@ -117,6 +117,23 @@ class Trajectory:
             **self._activity(s),
         )
 
+    def clip_entries(self, s: int) -> Tensor | None:
+        """c_s of every entry of θ, [D], where update s was clipped entry by entry; else None (see `StepRecord.clip_factors`)."""
+        self._check_step(s, self.n_steps - 1)
+        chunk, row = divmod(s, self.chunk_steps)
+        cut, sizes = self._chunks[chunk].cut, self.layout.sizes
+        if not cut or not cut[row]:
+            return None
+        entry = sum(sizes[tensor] for tensors in cut[:row] for tensor in tensors)
+        stored = torch.from_numpy(self._reader.chunk("clip_entries", chunk))
+        before, after = self._row("gradient_norms", s)
+        whole = torch.from_numpy(factors(before, after)).to(stored.dtype)
+        parts = [factor.expand(size) for factor, size in zip(whole, sizes, strict=True)]
+        for tensor in cut[row]:
+            parts[tensor] = stored[entry : entry + sizes[tensor]]
+            entry += sizes[tensor]
+        return torch.cat(parts)
+
     @cached_property
     def pauses(self) -> Pauses | None:
         """Which tensors had no gradient in which updates; None if all had one in all, and one history before."""
@@ -184,9 +201,10 @@ class Trajectory:
         if not self._chunks:
             return dict.fromkeys(RAGGED, 0)
         blocks = {
-            name: (self._chunks[-1].blocks[name], self._reader.array(name).chunk_rows) for name in RAGGED
+            name: (place, self._reader.array(name).chunk_rows)
+            for name, place in self._chunks[-1].blocks.items()
         }
-        return {
+        return dict.fromkeys(RAGGED, 0) | {
             name: first + -(-length // block) * block for name, ((first, length), block) in blocks.items()
         }
 
@@ -211,7 +229,7 @@ class Trajectory:
     def _batches(self, s: int) -> tuple[MicroBatch, ...]:
         chunk, row = divmod(s, self.chunk_steps)
         lengths = self._chunks[chunk].batches
-        indices, weights, views = (torch.from_numpy(self._reader.chunk(name, chunk)) for name in RAGGED)
+        indices, weights, views = (torch.from_numpy(self._reader.chunk(name, chunk)) for name in RAGGED[:3])
         before = [batch for step in lengths[:row] for batch in step]
         entry = sum(length for length, _, _ in before)
         weight = sum(length for length, kind, _ in before if kind == "samples")

@@ -31,6 +31,7 @@ class Chunk:
         arrays: per-step arrays by name, [chunk_steps, ...]; the first `rows` are filled.
         real: torch views of the arrays with a parameter axis.
         batches, clip, metrics: one entry per filled row.
+        cut: per filled row, tensor of θ → its factor of every entry, where it was clipped entry by entry.
         paused: had a tensor of θ no gradient in one of the rows?
         rng: the generator's state at the start of the chunk.
         point: what resuming after this chunk needs; None for a chunk that is not full.
@@ -59,6 +60,7 @@ class Chunk:
         self.rng = rng
         self.batches: list[tuple[MicroBatch, ...]] = []
         self.clip: list[tuple[float, bool]] = []
+        self.cut: list[dict[int, Tensor]] = []
         self.metrics: list[dict[str, float]] = []
         self.point: ResumePoint | None = None
         self.paused = False
@@ -140,13 +142,24 @@ class Writer:
         self._arrays["rng_state"].write_rows(ordinal, rng)
         crc["rng_state"] = crc32c(rng)
         for name, values in zip(RAGGED, _ragged(chunk), strict=True):
+            if name not in self._arrays:  # a store of before there was this array
+                continue
             blocks[name] = self._append(name, values)
             crc[name] = crc32c(values)
         if chunk.point is not None:
             crc["resume"] = write_point(self._store, ordinal, chunk.point)
         batches = [[_shape(batch) for batch in step] for step in chunk.batches]
+        cut = [sorted(row) for row in chunk.cut] if any(chunk.cut) and "clip_entries" in self._arrays else []
         commit = Commit(
-            chunk.start, chunk.start + rows, crc, blocks, batches, chunk.clip, chunk.metrics, chunk.paused
+            chunk.start,
+            chunk.start + rows,
+            crc,
+            blocks,
+            batches,
+            chunk.clip,
+            chunk.metrics,
+            chunk.paused,
+            cut,
         )
         journal.append(self._store / JOURNAL, commit)
 
@@ -160,15 +173,18 @@ class Writer:
         return start, len(values)
 
 
-def _ragged(chunk: Chunk) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _ragged(chunk: Chunk) -> tuple[np.ndarray, ...]:
     batches = [batch for step in chunk.batches for batch in step]
     indices = [batch.indices.numpy() for batch in batches]
     weights = [batch.weights.numpy() for batch in batches if isinstance(batch.weights, Tensor)]
     views = [batch.views.numpy() for batch in batches if batch.views is not None]
+    real = chunk.arrays["parameters"].dtype
+    entries = [row[tensor].numpy() for row in chunk.cut for tensor in sorted(row)]
     return (
         np.concatenate([np.empty(0, dtype=np.int64), *indices]),
         np.concatenate([np.empty(0, dtype=np.float64), *weights]),
         np.concatenate([np.empty(0, dtype=np.int64), *views]),
+        np.concatenate([np.empty(0, dtype=real), *entries]),
     )
 
 

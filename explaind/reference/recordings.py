@@ -86,6 +86,9 @@ def decompose(
         clip = torch.cat(
             [torch.full((n,), c, dtype=torch.float64) for n, c in zip(layout.sizes, factors, strict=True)]
         )
+        entries = trajectory.clip_entries(i)
+        if entries is not None:  # clipped entry by entry: c is a diagonal
+            clip = entries.double()
         theta = _named(layout, trajectory.parameters(i))
         for k, g in sample_gradient(theta, i).items():
             gradients[i, k] = sign.double() * clip * g.double()
