@@ -16,6 +16,7 @@ from explaind.attribution.query import Query
 from explaind.attribution.replay import check_replay
 from explaind.features.functional import Forward
 from explaind.features.groups import Groups
+from explaind.features.penalty import Penalty
 from explaind.features.targets import Loss
 from explaind.recording.trajectory import Trajectory
 from explaind.runtime.allocator import keep_memory
@@ -29,6 +30,7 @@ def influence(
     train: Any = None,
     test: Any,
     forward: Forward | None = None,
+    penalty: Penalty | None = None,
     keep: Sequence[str] = ("step", "layer"),
     importance: Sequence[str] = (),
     steps: slice | Sequence[int] | None = None,
@@ -58,6 +60,7 @@ def influence(
         test: the explained samples: inputs, (inputs, targets), tensors or NumPy arrays, or a Dataset.
         forward: (module, inputs) → outputs [n, …], used in place of module(inputs), for a model that takes several arguments
             or returns a tuple or an object: forward=lambda module, inputs: module(inputs).logits.
+        penalty: the function that the run announced by `Recorder.penalty`, model → scalar; None if it announced none.
         keep: axes of the answer out of "step", "layer" or "parameter", "train", "test", "output"; the rest is summed.
         importance: axes out of "test" and "output" over which absolute values are summed, last.
         steps: a slice of updates, or a list of them (the rest then appears as `omitted`). All by default.
@@ -80,11 +83,11 @@ def influence(
             for float64 runs), beyond what rounding of the stored parameters explains.
 
     Returns:
-        Dataset with `kernel`, `regularization` (and `others`, where `samples` are chosen; `carried`, for a resumed optimizer)
-        over the kept axes, `initial`,
+        Dataset with `kernel`, `regularization` (and `others`, where `samples` are chosen; `penalty`, where the run announced one;
+        `carried`, for a resumed optimizer) over the kept axes, `initial`,
         `final`, `residual` = `quadrature` + `replay` (and `omitted`), `nodes` and `quadrature_error` per step, such that
-        initial + Σ kernel + Σ others + Σ regularization + Σ carried + Σ residual + omitted = final. Importances have no residual;
-        `kernel_all` and `regularization_all` are taken at the level of all groups together.
+        initial + Σ kernel + Σ others + Σ regularization + Σ penalty + Σ carried + Σ residual + omitted = final.
+        Importances have no residual; `kernel_all` and `regularization_all` are taken at the level of all groups together.
 
     Raises:
         StoreError, QueryError, DataError, LedgerError: see each; always before the first long loop.
@@ -92,7 +95,9 @@ def influence(
     query = Query(
         keep, importance, steps, groups, target, lineage, tolerance, max_nodes, nodes, tail_tolerance, samples,
     )  # fmt: skip
-    problem = make_problem(run, model, loss_fn, query, train=train, test=test, forward=forward)
+    problem = make_problem(
+        run, model, loss_fn, query, train=train, test=test, forward=forward, penalty=penalty
+    )
     keep_memory()
     how = make_plan(problem, timed=False)
     return answer(check_replay(problem, replay_tolerance, replay), how)
@@ -106,10 +111,13 @@ def plan(
     train: Any = None,
     test: Any,
     forward: Forward | None = None,
+    penalty: Penalty | None = None,
     **options: Any,
 ) -> Plan:
     """What `influence` with the same arguments would do and cost. Evaluates the model on a few samples, nothing more."""
     for name in ("replay", "replay_tolerance"):
         options.pop(name, None)
     query = Query(**options)
-    return make_plan(make_problem(run, model, loss_fn, query, train=train, test=test, forward=forward))
+    return make_plan(
+        make_problem(run, model, loss_fn, query, train=train, test=test, forward=forward, penalty=penalty)
+    )

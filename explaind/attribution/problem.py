@@ -19,6 +19,7 @@ from explaind.features.functional import Forward, FunctionalModel, Value
 from explaind.features.gradients import BatchGradient, TrainingGradients, batch_of
 from explaind.features.groups import Partition, make_partition
 from explaind.features.independence import TOGETHER, check_gradients, check_outputs
+from explaind.features.penalty import Penalty, PenaltyGradient
 from explaind.features.samples import Samples
 from explaind.features.targets import NEED_LABELS, Loss, Target, fit, make_value
 from explaind.ledger import Ledger
@@ -98,6 +99,7 @@ def make_problem(
     train: Any = None,
     test: Any,
     forward: Forward | None = None,
+    penalty: Penalty | None = None,
 ) -> Problem:
     """Open the run and check that run, model, samples and query fit together.
 
@@ -105,7 +107,7 @@ def make_problem(
         StoreError: the run is missing or damaged, or belongs to another model.
         QueryError: a query that the inputs cannot answer.
         DataError: samples that cannot be used.
-        LedgerError: an optimizer option that the ledger does not model.
+        LedgerError: an optimizer option that the ledger does not model; a penalty that the run had and that is not given.
     """
     trajectory = run if isinstance(run, Trajectory) else Trajectory(Path(run))
     double = trajectory.layout.dtype == torch.float64 or (
@@ -125,7 +127,14 @@ def make_problem(
         )
     pure = FunctionalModel(model, trajectory, dtype, device, forward)
     loss = None if loss is None else fit(loss, pure)
-    ledger = Ledger(trajectory, dtype, device)
+    if penalty is not None and not trajectory.penalized:
+        raise QueryError(
+            "A penalty was passed, but the run announced none.",
+            expected="penalty=None",
+            got=repr(penalty),
+            remedy="Announce it while recording: Recorder.penalty(function).",
+        )
+    ledger = Ledger(trajectory, dtype, device, None if penalty is None else PenaltyGradient(penalty, pure))
     value = make_value(pure, query.target, loss)
     partition = make_partition(trajectory.layout, query.effective_groups)
     gradients = None

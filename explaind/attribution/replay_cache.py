@@ -67,8 +67,9 @@ def _path(problem: Problem) -> Path | None:
     train = gradients.train
     loss = getattr(gradients.loss, "__wrapped__", gradients.loss)
     parts = fingerprint(
-        train.inputs, train.targets, train.view, loss, problem.model.module, str(problem.dtype)
-    )
+        train.inputs, train.targets, train.view, loss, problem.model.module, str(problem.dtype),
+        getattr(problem.ledger.penalty_gradient, "function", None),
+    )  # fmt: skip
     if parts is None:
         return None
     name = hashlib.sha256(f"{sha256_file(trajectory.path / 'manifest.json')} {parts}".encode()).hexdigest()

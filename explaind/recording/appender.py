@@ -66,8 +66,15 @@ class Appender:
         self._cut = self._observer.cut
         read_hyperparameters(optimizer, chunk.arrays["hyperparameters"][row])
 
-    def after_update(self, batches: tuple[MicroBatch, ...], metrics: dict[str, float]) -> None:
-        """Copy the state after the update. The row counts only when it is complete."""
+    def after_update(
+        self, batches: tuple[MicroBatch, ...], metrics: dict[str, float], penalty: float = 0.0
+    ) -> None:
+        """Copy the state after the update. The row counts only when it is complete.
+
+        Args:
+            batches, metrics: what was announced and logged for it.
+            penalty: weight of the announced penalty in its loss.
+        """
         chunk, row = self._chunk, self._chunk.rows
         second = chunk.real.get("second_moment")
         self._observer.after_update(
@@ -79,6 +86,7 @@ class Appender:
         chunk.clip.append(self._clip)
         chunk.cut.append(self._cut)
         chunk.metrics.append(metrics)
+        chunk.penalty.append(penalty)
         chunk.rows += 1
         self.step += 1
         if self.begins and self.rehearse is not None:

@@ -134,6 +134,17 @@ class Trajectory:
             entry += sizes[tensor]
         return torch.cat(parts)
 
+    def penalty(self, s: int) -> float:
+        """Weight of the announced penalty in the loss of update s; 0 where there was none."""
+        self._check_step(s, self.n_steps - 1)
+        weights = self._chunks[s // self.chunk_steps].penalty
+        return weights[s % self.chunk_steps] if weights else 0.0
+
+    @cached_property
+    def penalized(self) -> bool:
+        """Had the loss of any update a penalty?"""
+        return any(commit.penalty for commit in self._chunks)
+
     @cached_property
     def pauses(self) -> Pauses | None:
         """Which tensors had no gradient in which updates; None if all had one in all, and one history before."""

@@ -32,6 +32,7 @@ class Chunk:
         real: torch views of the arrays with a parameter axis.
         batches, clip, metrics: one entry per filled row.
         cut: per filled row, tensor of θ → its factor of every entry, where it was clipped entry by entry.
+        penalty: per filled row, the weight of the announced penalty.
         paused: had a tensor of θ no gradient in one of the rows?
         rng: the generator's state at the start of the chunk.
         point: what resuming after this chunk needs; None for a chunk that is not full.
@@ -61,6 +62,7 @@ class Chunk:
         self.batches: list[tuple[MicroBatch, ...]] = []
         self.clip: list[tuple[float, bool]] = []
         self.cut: list[dict[int, Tensor]] = []
+        self.penalty: list[float] = []
         self.metrics: list[dict[str, float]] = []
         self.point: ResumePoint | None = None
         self.paused = False
@@ -158,8 +160,9 @@ class Writer:
             batches,
             chunk.clip,
             chunk.metrics,
-            chunk.paused,
-            cut,
+            paused=chunk.paused,
+            cut=cut,
+            penalty=chunk.penalty if any(chunk.penalty) else [],
         )
         journal.append(self._store / JOURNAL, commit)
 
