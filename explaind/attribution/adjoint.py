@@ -91,7 +91,7 @@ class _Adjoint:
                 psi *= expand(later.mu)
             if s in position:
                 phi = self._integrated(s, position[s])
-                credits.add(credits.at(s)[1], phi, -ledger.decoupled(s) * ledger.parameters(s))
+                credits.add(credits.at(s).regularization, phi, -ledger.decoupled(s) * ledger.parameters(s))
                 weighted = phi.mul_(ledger.preconditioner(s))
                 psi = torch.zeros_like(weighted) if psi is None else psi
                 _add_scaled(psi, weighted, expand(c.rho))
@@ -102,7 +102,7 @@ class _Adjoint:
                 walk.advance(partial(self._state, s, psi, None))
         if psi is not None:
             self._tail(psi, start, tail, lambda done: walk.within(partial(self._state, start, psi, done)))
-        steps, kernel, regularization, others = credits.gathered()
+        steps, kernel, regularization, penalty, others = credits.gathered()
         return contracted(
             self._problem,
             self._tests,
@@ -110,6 +110,7 @@ class _Adjoint:
             totals=None,
             kernel=kernel,
             regularization=regularization,
+            penalty=penalty,
             others=others,
             carried=self._carried[None],
             explained=self._explained[None],
@@ -144,7 +145,7 @@ class _Adjoint:
         return phi
 
     def _contract(self, s: int, psi: Tensor, weighted: Tensor | None) -> None:
-        """Credit update s's batch: ⟨Λ_s, ± c_s g_{s,k}⟩, and coupled decay: ⟨Λ_s, λ θ_s⟩."""
+        """Credit update s's batch: ⟨Λ_s, ± c_s g_{s,k}⟩, coupled decay: ⟨Λ_s, λ θ_s⟩, and the penalty."""
         c, expand = self._ledger.coefficients(s), self._ledger.expand
         adjoint, factor = psi, expand(c.kappa)
         if any(c.sigma) and weighted is not None:
@@ -152,7 +153,10 @@ class _Adjoint:
             _add_scaled(adjoint, weighted, expand(c.sigma))
         if any(c.coupled):
             decay = factor * self._ledger.coupled(s) * self._ledger.parameters(s)
-            self._credits.add(self._credits.at(s)[1], adjoint, decay, -1.0)
+            self._credits.add(self._credits.at(s).regularization, adjoint, decay, -1.0)
+        penalty = self._ledger.penalty(s)
+        if penalty is not None:
+            self._credits.add(self._credits.at(s).penalty, adjoint, factor * penalty, -1.0)
         self._credits.batch(s, adjoint, factor)
 
     def _tail(self, psi: Tensor, start: int, done: int | None, advance: Callable[[int], None]) -> None:
@@ -160,7 +164,7 @@ class _Adjoint:
 
         Args:
             psi, start: Ψ after the first update of the window.
-            done: how much of it is credited: pieces of the batches; None: not even decay and the first buffer.
+            done: how much of it is credited: pieces of the batches; None: not even decay, penalty and the first buffer.
             advance: called with this number after each piece.
         """
         ledger, expand, credits = self._ledger, self._ledger.expand, self._credits
@@ -173,7 +177,10 @@ class _Adjoint:
             factors.append((i, weight * expand(c.kappa)))
             if any(c.coupled) and done is None:
                 decay = factors[-1][1] * ledger.coupled(i) * ledger.parameters(i)
-                credits.add(credits.at(i)[1], psi, decay, -1.0)
+                credits.add(credits.at(i).regularization, psi, decay, -1.0)
+            penalty = ledger.penalty(i)
+            if penalty is not None and done is None:
+                credits.add(credits.at(i).penalty, psi, factors[-1][1] * penalty, -1.0)
             weight = weight * expand(c.mu)
         else:
             carried = weight * ledger.converted(ledger.trajectory.initial_buffer)

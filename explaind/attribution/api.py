@@ -17,6 +17,7 @@ from explaind.attribution.replay import check_replay
 from explaind.attribution.replayed import report
 from explaind.features.functional import Forward
 from explaind.features.groups import Groups
+from explaind.features.penalty import Penalty
 from explaind.features.targets import Loss
 from explaind.recording.trajectory import Trajectory
 from explaind.runtime.allocator import keep_memory
@@ -30,6 +31,7 @@ def influence(
     train: Any = None,
     test: Any,
     forward: Forward | None = None,
+    penalty: Penalty | None = None,
     keep: Sequence[str] = ("step", "layer"),
     importance: Sequence[str] = (),
     steps: slice | Sequence[int] | None = None,
@@ -59,6 +61,7 @@ def influence(
         test: the explained samples: inputs, (inputs, targets), tensors or NumPy arrays, or a Dataset.
         forward: (module, inputs) → outputs [n, …], used in place of module(inputs), for a model that takes several arguments
             or returns a tuple or an object: forward=lambda module, inputs: module(inputs).logits.
+        penalty: the function that the run announced by `Recorder.penalty`, model → scalar; None if it announced none.
         keep: axes of the answer out of "step", "layer" or "parameter", "train", "test", "output"; the rest is summed.
         importance: axes out of "test" and "output" over which absolute values are summed, last.
         steps: a slice of updates, or a list of them (the rest then appears as `omitted`). All by default.
@@ -81,13 +84,14 @@ def influence(
             for float64 runs), beyond what rounding of the stored parameters explains.
 
     Returns:
-        Dataset with `kernel`, `regularization` (and `others`, where `samples` are chosen; `carried`, for a resumed optimizer)
-        over the kept axes, `initial`,
+        Dataset with `kernel`, `regularization` (and `others`, where `samples` are chosen; `penalty`, where the run announced one;
+        `carried`, for a resumed optimizer) over the kept axes, `initial`,
         `final`, `residual` = `quadrature` + `replay` (and `omitted`), `nodes` and `quadrature_error` per step, such that
-        initial + Σ kernel + Σ others + Σ regularization + Σ carried + Σ residual + omitted = final. Importances have no residual;
-        `kernel_all` and `regularization_all` are taken at the level of all groups together. Of a recording with keep="replay",
-        the attributes `remade`, `remade_same_bits` and `remade_difference` say how many updates were made again, how many of
-        them to the bit, and how far they are from the kept states at most, relative to the change between two.
+        initial + Σ kernel + Σ others + Σ regularization + Σ penalty + Σ carried + Σ residual + omitted = final.
+        Importances have no residual; `kernel_all` and `regularization_all` are taken at the level of all groups together. Of a
+        recording with keep="replay", the attributes `remade`, `remade_same_bits` and `remade_difference` say how many updates
+        were made again, how many of them to the bit, and how far they are from the kept states at most, relative to the change
+        between two.
 
     Raises:
         StoreError, QueryError, DataError, LedgerError: see each; always before the first long loop.
@@ -95,7 +99,9 @@ def influence(
     query = Query(
         keep, importance, steps, groups, target, lineage, tolerance, max_nodes, nodes, tail_tolerance, samples,
     )  # fmt: skip
-    problem = make_problem(run, model, loss_fn, query, train=train, test=test, forward=forward)
+    problem = make_problem(
+        run, model, loss_fn, query, train=train, test=test, forward=forward, penalty=penalty
+    )
     keep_memory()
     how = make_plan(problem, timed=False)
     scores = answer(check_replay(problem, replay_tolerance, replay), how)
@@ -111,10 +117,13 @@ def plan(
     train: Any = None,
     test: Any,
     forward: Forward | None = None,
+    penalty: Penalty | None = None,
     **options: Any,
 ) -> Plan:
     """What `influence` with the same arguments would do and cost. Evaluates the model on a few samples, nothing more."""
     for name in ("replay", "replay_tolerance"):
         options.pop(name, None)
     query = Query(**options)
-    return make_plan(make_problem(run, model, loss_fn, query, train=train, test=test, forward=forward))
+    return make_plan(
+        make_problem(run, model, loss_fn, query, train=train, test=test, forward=forward, penalty=penalty)
+    )

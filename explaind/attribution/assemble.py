@@ -1,6 +1,6 @@
 """From collected numbers to a labelled dataset, with the three errors apart.
 
-initial + Σ kernel (+ Σ others) + Σ regularization (+ Σ carried) + Σ residual (+ omitted) = final          (completeness)
+initial + Σ kernel (+ Σ others) + Σ regularization (+ Σ penalty) (+ Σ carried) + Σ residual (+ omitted) = final     (completeness)
 
 others         training samples that the query does not keep one by one, where it chooses some
 residual     = quadrature + replay

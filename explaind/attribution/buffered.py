@@ -31,13 +31,15 @@ def buffered(problem: Problem, tests: slice, walk: Walk, rows: FeatureRows) -> I
     credits = Credits(problem, 0, per_sample=True)
     index = credits.index
     step_rows, terms_of = StepRows(problem, tests, rows), UpdateTerms(problem.ledger)
-    regularization, carried, explained, change, bound, error, nodes = [], [], [], [], [], [], []
+    without: dict[str, list[Tensor]] = {"regularization": [], "penalty": [], "carried": []}
+    explained, change, bound, error, nodes = [], [], [], [], []
     for s in problem.steps:
         integrated, terms = step_rows(s), terms_of.at(s)
         phi = integrated.phi.flatten(0, 1)
-        regularization.append(torch.stack([phi[:, part] @ terms[1, part] for part in index]))
-        earlier = terms[2] if len(terms) > 2 else torch.zeros_like(terms[1])
-        carried.append(torch.stack([phi[:, part] @ earlier[part] for part in index]))
+        named = dict(zip(terms_of.names, terms, strict=True))
+        for name, collected in without.items():
+            term = named.get(name, torch.zeros_like(terms[0]))
+            collected.append(torch.stack([phi[:, part] @ term[part] for part in index]))
         explained.append(phi @ problem.ledger.update(s))
         bound.append(replay_bound(problem, s, phi))
         change.append(integrated.change.flatten())
@@ -51,9 +53,8 @@ def buffered(problem: Problem, tests: slice, walk: Walk, rows: FeatureRows) -> I
         steps=problem.steps,
         totals=problem.steps,
         kernel=kernel,
-        regularization=torch.stack(regularization),
+        **{name: torch.stack(collected) for name, collected in without.items()},
         others=others,
-        carried=torch.stack(carried),
         explained=torch.stack(explained),
         change=torch.stack(change),
         bound=torch.stack(bound),

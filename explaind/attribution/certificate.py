@@ -19,6 +19,7 @@ from explaind.attribution.replay import default_tolerance
 from explaind.attribution.replayed import report
 from explaind.errors import QuadratureWarning
 from explaind.features.functional import Forward
+from explaind.features.penalty import Penalty
 from explaind.features.samples import Augmented, Tokens
 from explaind.features.targets import Loss
 from explaind.ledger import rebuild
@@ -39,12 +40,13 @@ def verify(
     max_nodes: int = 81,
     replay_tolerance: float | None = None,
     forward: Forward | None = None,
+    penalty: Penalty | None = None,
 ) -> xr.Dataset:
     """Rebuild every update of the run from recomputed gradients, and measure what else an explanation would miss.
 
     Args:
-        run, model, loss_fn, train, test, steps, tolerance, max_nodes, replay_tolerance, forward: as for `explaind.influence`;
-            without `test` only the replay is certified.
+        run, model, loss_fn, train, test, steps, tolerance, max_nodes, replay_tolerance, forward, penalty: as for
+            `explaind.influence`; without `test` only the replay is certified.
 
     Returns:
         Dataset over step with `replay_error` (largest entry of û_s − u_s, parameter units), `replay_relative` (l2, relative to
@@ -57,7 +59,9 @@ def verify(
     keep_memory()
     samples = test if test is not None else _first(train)
     query = Query(keep=("step",), steps=steps, tolerance=tolerance, max_nodes=max_nodes)
-    problem = make_problem(run, model, loss_fn, query, train=train, test=samples, forward=forward)
+    problem = make_problem(
+        run, model, loss_fn, query, train=train, test=samples, forward=forward, penalty=penalty
+    )
     dataset = _replay(problem, replay_tolerance)
     dataset.attrs |= report(problem.trajectory)
     if test is None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,8 +22,16 @@ DIRECTIONAL_BLOCK = 8192  # items whose inputs and δ are put together at once
 SUMMED_BYTES = 1 << 28  # of the gradients that a block of samples sums before one product
 
 
+class Credited(NamedTuple):
+    """What is credited to one update, or to all: kernel [G, N or 1, R], regularization and penalty [G, R]."""
+
+    kernel: Tensor
+    regularization: Tensor
+    penalty: Tensor
+
+
 class Credits:
-    """Kernel [G, N or 1, R] and regularization [G, R] of each credited update, or of all together.
+    """What is credited to each update, or to all together.
 
     Args:
         problem: with training gradients.
@@ -40,41 +48,42 @@ class Credits:
         self._by_step = problem.query.keeps("step")
         self._batch_gradient = problem.batch_gradient()
         self.directional = directional
-        self._credited: dict[int | None, tuple[Tensor, Tensor]] = {}
+        self._credited: dict[int | None, Credited] = {}
         self._whole: dict[int | None, Tensor] = {}  # of all samples, where only some are kept
 
-    def at(self, s: int) -> tuple[Tensor, Tensor]:
-        """Where update s is credited: (kernel, regularization)."""
+    def at(self, s: int) -> Credited:
+        """Where update s is credited."""
         key = s if self._by_step else None
         if key not in self._credited:
             samples = self._problem.kept_samples if self._per_sample else 1
             kernel = torch.zeros(len(self.index), samples, self._rows, dtype=self._problem.dtype)
-            regularization = torch.zeros(len(self.index), self._rows, dtype=self._problem.dtype)
-            self._credited[key] = (kernel, regularization)
+            without = torch.zeros(2, len(self.index), self._rows, dtype=self._problem.dtype)
+            self._credited[key] = Credited(kernel, *without)
         return self._credited[key]
 
     def state(self) -> Any:
         """What has been credited so far, by reference, for `restore`."""
-        return self._credited, self._whole
+        return {key: tuple(credited) for key, credited in self._credited.items()}, self._whole
 
     def restore(self, state: Any) -> None:
         """Go on from the state of credits of the same problem and rows."""
-        self._credited, self._whole = state
+        credited, self._whole = state
+        self._credited = {key: Credited(*each) for key, each in credited.items()}
 
-    def gathered(self) -> tuple[tuple[int, ...] | None, Tensor, Tensor, Tensor | None]:
-        """Credited updates (None for their sum), kernel [S', G, N, R], regularization [S', G, R], and what the samples that
-        are not kept contribute together, [S', G, R]; None where all are kept."""
+    def gathered(self) -> tuple[tuple[int, ...] | None, Tensor, Tensor, Tensor, Tensor | None]:
+        """Credited updates (None for their sum), kernel [S', G, N, R], regularization and penalty [S', G, R], and what the
+        samples that are not kept contribute together, [S', G, R]; None where all are kept."""
         if not self._credited:
             self.at(self._problem.window[0])
         steps = tuple(sorted(self._credited)) if self._by_step else None
         keys = steps or (None,)
-        kernels, decays = zip(*(self._credited[s] for s in keys), strict=True)
+        kernels, decays, penalties = zip(*(self._credited[s] for s in keys), strict=True)
         kernel = kernels[0][None] if len(kernels) == 1 else torch.stack(kernels)
         others = None
         if self._per_sample and self._problem.chosen is not None:
             nothing = torch.zeros_like(decays[0])
             others = torch.stack([self._whole.get(s, nothing) for s in keys]) - kernel.sum(2)
-        return steps, kernel, torch.stack(decays), others
+        return steps, kernel, torch.stack(decays), torch.stack(penalties), others
 
     def add(self, target: Tensor, rows: Tensor, vector: Tensor | float, sign: float = 1.0) -> None:
         """target [G, R] += sign · Σ_{p∈G} rows[:, p] vector[p], rows [R, D]."""
@@ -84,7 +93,7 @@ class Credits:
 
     def batch(self, s: int, adjoint: Tensor, factor: Tensor | float) -> None:
         """Credit update s's batch: −⟨adjoint, factor ⊙ (± c_s g_{s,k})⟩ for each of its samples k."""
-        kernel, scale = self.at(s)[0], factor * self._problem.ledger.entering(s)
+        kernel, scale = self.at(s).kernel, factor * self._problem.ledger.entering(s)
         if not self._per_sample:
             self.add(kernel[:, 0], adjoint, factor * self.whole(s), -1.0)
             return
@@ -204,6 +213,7 @@ def contracted(
     totals: tuple[int, ...] | None,
     kernel: Tensor,
     regularization: Tensor,
+    penalty: Tensor,
     others: Tensor | None,
     carried: Tensor,
     explained: Tensor,
@@ -219,7 +229,7 @@ def contracted(
         steps: the S' updates that are credited; None for their sum.
         totals: the S'' updates of what is credited to no single one where `steps` are those of samples; None for their sum.
         kernel: [S', G, N or 1, R].
-        regularization: [S', G, R].
+        regularization, penalty: [S', G, R].
         others: the training samples that are not kept, together, [S', G, R]; None where all are.
         carried: momentum from before the recording, [S'', G, R].
         explained, change, bound: see `explaind.attribution.block.Quantity`, [S'', R].
@@ -235,13 +245,15 @@ def contracted(
         quantity("kernel", steps, kernel),
         quantity("regularization", steps, regularization.unsqueeze(2)),
     ]
+    if problem.trajectory.penalized:
+        quantities.append(quantity("penalty", steps, penalty.unsqueeze(2)))
     if others is not None:
         quantities.append(quantity("others", steps, others.unsqueeze(2)))
     if bool((problem.trajectory.initial_buffer != 0).any()):
         quantities.append(quantity("carried", totals, carried.unsqueeze(2)))
     rest = {"explained": explained, "change": change, "bound": bound}
     if problem.query.importance:
-        parts = [kernel.sum((1, 2)), regularization.sum(1), carried.sum(1)]
+        parts = [kernel.sum((1, 2)), regularization.sum(1), penalty.sum(1), carried.sum(1)]
         if others is not None:
             parts.append(others.sum(1))
         if len(explained) == 1:

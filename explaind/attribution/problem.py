@@ -20,6 +20,7 @@ from explaind.features.gradients import BatchGradient, TrainingGradients, batch_
 from explaind.features.groups import Partition, make_partition
 from explaind.features.independence import TOGETHER, check_gradients, check_outputs
 from explaind.features.packing import Packings
+from explaind.features.penalty import Penalty, PenaltyGradient
 from explaind.features.samples import Samples
 from explaind.features.targets import NEED_LABELS, Loss, Target, fit, make_value
 from explaind.ledger import Ledger
@@ -101,6 +102,7 @@ def make_problem(
     train: Any = None,
     test: Any,
     forward: Forward | None = None,
+    penalty: Penalty | None = None,
 ) -> Problem:
     """Open the run and check that run, model, samples and query fit together.
 
@@ -108,7 +110,7 @@ def make_problem(
         StoreError: the run is missing or damaged, or belongs to another model.
         QueryError: a query that the inputs cannot answer.
         DataError: samples that cannot be used.
-        LedgerError: an optimizer option that the ledger does not model.
+        LedgerError: an optimizer option that the ledger does not model; a penalty that the run had and that is not given.
     """
     trajectory = open_run(run, model, loss, train, forward)
     double = trajectory.layout.dtype == torch.float64 or (
@@ -129,7 +131,14 @@ def make_problem(
     trained = None if train is None or loss is None else Samples(train, "train")
     packings = Packings(one.packing for one in (trained, samples) if one is not None)
     pure = FunctionalModel(model, trajectory, dtype, device, forward, packings=packings)
-    ledger = Ledger(trajectory, dtype, device)
+    if penalty is not None and not trajectory.penalized:
+        raise QueryError(
+            "A penalty was passed, but the run announced none.",
+            expected="penalty=None",
+            got=repr(penalty),
+            remedy="Announce it while recording: Recorder.penalty(function).",
+        )
+    ledger = Ledger(trajectory, dtype, device, None if penalty is None else PenaltyGradient(penalty, pure))
     value = make_value(pure, query.target, None if loss is None else fit(loss, pure))
     partition = make_partition(trajectory.layout, query.effective_groups)
     gradients = None

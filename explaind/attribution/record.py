@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from explaind.attribution.rehearsal import rehearse
 from explaind.errors import RecordingError, RecordingWarning
 from explaind.features.functional import Forward
+from explaind.features.penalty import Penalty
 from explaind.features.targets import Loss
 from explaind.recording.recorder import Recorder
 
@@ -86,9 +87,16 @@ def record(
     )
 
 
-def _rehearse(model: nn.Module, loss_fn: Loss, train: Any, forward: Forward | None, excerpt: Path) -> None:
+def _rehearse(
+    model: nn.Module,
+    loss_fn: Loss,
+    train: Any,
+    forward: Forward | None,
+    excerpt: Path,
+    penalty: Penalty | None,
+) -> None:
     """Explain the first two updates, and report now what cannot be explained later."""
-    rehearsal = rehearse(excerpt, model, loss_fn, train=train, forward=forward)
+    rehearsal = rehearse(excerpt, model, loss_fn, train=train, forward=forward, penalty=penalty)
     if rehearsal.replay is not None:
         raise RecordingError(
             f"The first updates cannot be explained. {rehearsal.replay}",

@@ -17,6 +17,7 @@ from torch import nn
 from explaind.attribution.api import influence
 from explaind.errors import ExplaindError, LedgerError
 from explaind.features.functional import Forward
+from explaind.features.penalty import Penalty
 from explaind.features.samples import Augmented, Samples, Tokens
 from explaind.features.targets import Loss
 from explaind.recording.trajectory import Trajectory
@@ -64,6 +65,7 @@ def rehearse(
     *,
     train: Any,
     forward: Forward | None = None,
+    penalty: Penalty | None = None,
     samples: int = 4,
 ) -> Rehearsal:
     """Rebuild the first two updates of a run and explain a few training samples with them, in every mode.
@@ -72,7 +74,7 @@ def rehearse(
 
     Args:
         run: path of a recording, of which at least one update is there.
-        model, loss_fn, train, forward: as for `explaind.influence`.
+        model, loss_fn, train, forward, penalty: as for `explaind.influence`.
         samples: how many samples are explained.
 
     Raises:
@@ -90,7 +92,7 @@ def rehearse(
         for name, options in MODES.items():
             try:
                 influence(
-                    trajectory, model, loss_fn, train=train, test=few, forward=forward,
+                    trajectory, model, loss_fn, train=train, test=few, forward=forward, penalty=penalty,
                     steps=slice(0, min(UPDATES, trajectory.n_steps)), max_nodes=9, **options,
                 )  # fmt: skip
                 modes[name] = None

@@ -156,7 +156,8 @@ def _only_clipped(problem: Problem, error: ReplayError, limit: float) -> bool:
 
 
 def _exact(problem: Problem) -> Ledger:
-    return Ledger(problem.trajectory, torch.float64, problem.model.device)
+    penalty = problem.ledger.penalty_gradient
+    return Ledger(problem.trajectory, torch.float64, problem.model.device, penalty)
 
 
 def _empty(problem: Problem, how: str, tolerance: float) -> Replay:

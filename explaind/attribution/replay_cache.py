@@ -66,7 +66,8 @@ def _path(problem: Problem) -> Path | None:
         return None
     train = gradients.train
     loss = getattr(gradients.loss, "__wrapped__", gradients.loss)
-    parts = fingerprint(train.content, train.view, loss, problem.model.module, str(problem.dtype))
+    penalty = getattr(problem.ledger.penalty_gradient, "function", None)
+    parts = fingerprint(train.content, train.view, loss, problem.model.module, str(problem.dtype), penalty)
     if parts is None:
         return None
     name = hashlib.sha256(f"{sha256_file(trajectory.path / 'manifest.json')} {parts}".encode()).hexdigest()

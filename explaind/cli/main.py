@@ -37,9 +37,9 @@ def _plan(options: Namespace) -> int:
     import explaind
     from explaind.cli.show import print_plan
 
-    run, problem = _open(options)
-    model, loss, train, test = problem
-    print_plan(explaind.plan(run, model, loss, train=train, test=test, **_query_options(options)))
+    run, (model, loss, train, test, penalty) = _open(options)
+    given = {"train": train, "test": test, "penalty": penalty}
+    print_plan(explaind.plan(run, model, loss, **given, **_query_options(options)))
     return 0
 
 
@@ -50,8 +50,9 @@ def _influence(options: Namespace) -> int:
 
     if options.output and not options.overwrite:
         check_absent(options.output)  # before the work, not after it
-    run, (model, loss, train, test) = _open(options)
-    scores = explaind.influence(run, model, loss, train=train, test=test, **_query_options(options))
+    run, (model, loss, train, test, penalty) = _open(options)
+    given = {"train": train, "test": test, "penalty": penalty}
+    scores = explaind.influence(run, model, loss, **given, **_query_options(options))
     if options.output:
         write_dataset(scores, options.output, kind="scores", overwrite=options.overwrite)
     summarize(scores, options.output)
@@ -63,7 +64,7 @@ def _verify(options: Namespace) -> int:
     from explaind.cli.show import print_certificate
     from explaind.store.files import write_csv
 
-    run, (model, loss, train, test) = _open(options)
+    run, (model, loss, train, test, penalty) = _open(options)
     certificate = explaind.verify(
         run,
         model,
@@ -74,6 +75,7 @@ def _verify(options: Namespace) -> int:
         tolerance=options.tolerance,
         max_nodes=options.max_nodes,
         replay_tolerance=options.replay_tolerance,
+        penalty=penalty,
     )
     if options.output:
         write_csv(certificate.to_dataframe().reset_index(), options.output)
@@ -108,13 +110,13 @@ _COMMANDS = {
 }
 
 
-def _open(options: Namespace) -> tuple[Any, tuple[Any, Any, Any, Any]]:
-    """The trajectory, and (model, loss, train, test) from --problem or from the workflow's own experiment."""
+def _open(options: Namespace) -> tuple[Any, tuple[Any, Any, Any, Any, Any]]:
+    """The trajectory, and (model, loss, train, test, penalty or None) from --problem or from the workflow's own experiment."""
     from explaind.recording.trajectory import Trajectory
 
-    run = Trajectory(options.run)
+    run, rest = Trajectory(options.run), []
     if options.problem:
-        model, loss, train, test = _call(options.problem)
+        model, loss, train, test, *rest = _call(options.problem)
     elif {"name", "data", "model", "seed"} <= set(run.config):
         from explaind.experiments.runs import open_run
 
@@ -133,10 +135,10 @@ def _open(options: Namespace) -> tuple[Any, tuple[Any, Any, Any, Any]]:
             if isinstance(test, tuple | list)
             else test[: options.tests]
         )
-    return run, (model, loss, train, test)
+    return run, (model, loss, train, test, rest[0] if rest else None)
 
 
-def _call(path: str) -> tuple[Any, Any, Any, Any]:
+def _call(path: str) -> tuple[Any, ...]:
     module, _, name = path.partition(":")
     sys.path.insert(0, "")
     try:
@@ -147,10 +149,10 @@ def _call(path: str) -> tuple[Any, Any, Any, Any]:
             expected="MODULE:FUNCTION that can be imported from the present folder",
             got=f"{type(error).__name__}: {error}",
         ) from error
-    if not isinstance(problem, tuple) or len(problem) != 4:
+    if not isinstance(problem, tuple) or len(problem) not in (4, 5):
         raise ConfigError(
             f"{path} did not return a problem.",
-            expected="(model, loss_fn, train, test)",
+            expected="(model, loss_fn, train, test), and the penalty of a run that had one",
             got=repr(type(problem)),
         )
     return problem

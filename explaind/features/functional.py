@@ -79,6 +79,7 @@ class FunctionalModel:
         self._trains = trains
         self._pads = not trains and without_padding(self.module)
         self._called = self.module if forward is None else _Called(self.module, forward)
+        self._matched = names
         self._names = names if forward is None else {old: f"module.{new}" for old, new in names.items()}
         self.constants = {
             name: value.to(device, dtype if value.is_floating_point() else None)
@@ -124,6 +125,17 @@ class FunctionalModel:
         """Whatever the model returns."""
         self.probe(parameters, inputs)
         return self._evaluate(parameters, inputs)
+
+    def applied(self, function: Callable[[nn.Module], Any], parameters: Mapping[str, Tensor]) -> Any:
+        """function(module) of the module with these parameters, and with the recorded constants."""
+        named = {
+            f"module.{self._matched[name]}": value for name, value in (self.constants | parameters).items()
+        }
+        try:
+            with differentiable(), self.precision():
+                return functional_call(_Applied(self.module, function), named, ())
+        finally:
+            self._memory.restore()
 
     def probe(self, parameters: Mapping[str, Tensor], inputs: Tensor) -> None:
         """Before the first call, compare two others, which shows what must not be; see `__call__`. Nothing afterwards."""
@@ -250,6 +262,18 @@ class _Called(nn.Module):
 
     def forward(self, inputs: Any) -> Any:
         return self._forward(self.module, inputs)
+
+
+class _Applied(nn.Module):
+    """A function of the module in the place of its forward pass."""
+
+    def __init__(self, module: nn.Module, function: Callable[[nn.Module], Any]) -> None:
+        super().__init__()
+        self.module = module
+        self._function = function
+
+    def forward(self) -> Any:
+        return self._function(self.module)
 
 
 _DTYPE_WORDS = ("dtype", "scalar type", "Float and Double", "Double and Float")

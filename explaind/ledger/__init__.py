@@ -7,7 +7,8 @@ from explaind.ledger.coefficients import Coefficients, Expand, UpdateRule
 from explaind.ledger.diagnosis import diagnose
 from explaind.ledger.norms import compare_norms, implied_gradients
 from explaind.ledger.rebuild import DECISIVE, Rebuilt, ReplayError, buffer_before, rebuild, rebuilt_updates
-from explaind.ledger.terms import Ledger, UpdateTerms
+from explaind.ledger.terms import Ledger
+from explaind.ledger.update_terms import UpdateTerms
 
 RULES: dict[str, UpdateRule] = {"AdamW": adamw.RULE, "Adam": adam.RULE, "SGD": sgd.RULE}
 

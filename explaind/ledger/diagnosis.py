@@ -40,7 +40,10 @@ def diagnose(ledger: Ledger, gradient: BatchGradient, update: Rebuilt) -> str:
             return f"It fits if the batch of update {name} entered too: it was not announced, or gradients were not reset."
     penalty = _share(missing, theta)
     if penalty is not None:
-        return f"It fits a penalty on the parameters, {penalty:.3g} θ in the gradient: the trained loss had one, loss_fn has not."
+        return (
+            f"It fits a penalty on the parameters, {penalty:.3g} θ in the gradient: the trained loss had one, loss_fn has not "
+            "(Recorder.penalty announces it)."
+        )
     for index, part in enumerate(_parts(gradient, s)):
         if _share(missing, -torch.where(known, part, 0.0), 1.0) is not None:
             return (

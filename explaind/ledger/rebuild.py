@@ -102,7 +102,7 @@ def rebuilt_updates(
     for s in range(start, stop):
         c, expand, theta = ledger.coefficients(s), ledger.expand, ledger.parameters(s)
         factor = ledger.entering(s)
-        entering = factor * gradient(s) + ledger.coupled(s) * theta
+        entering = factor * gradient(s) + ledger.sampleless(s)
         buffer = expand(c.mu) * buffer + expand(c.kappa) * entering
         scaled = -ledger.preconditioner(s) * torch.ones_like(theta)
         yield Rebuilt(
@@ -117,8 +117,8 @@ def rebuilt_updates(
 
 
 def _entering(ledger: Ledger, gradient: BatchGradient, s: int) -> Tensor:
-    """d_s = ± c_s g_s + coupled θ_s, [D]."""
-    return ledger.entering(s) * gradient(s) + ledger.coupled(s) * ledger.parameters(s)
+    """d_s = ± c_s g_s + coupled θ_s, the penalty's gradient in g_s, [D]."""
+    return ledger.entering(s) * gradient(s) + ledger.sampleless(s)
 
 
 def buffer_before(ledger: Ledger, gradient: BatchGradient, start: int, stop: int) -> Tensor:

@@ -1,14 +1,8 @@
-"""The observed update u_s as the sum of its named terms, without any gradient.
-
-    u_s = kernel_s + regularization_s (+ carried_s),      kernel_s = −Σ_k φ_{s,k},  regularization_s = −r_s
-
-The regularization needs the recorded θ's only, and the kernel is what remains of the observed update. `carried` is the
-momentum that a resumed optimizer carried: gradients of samples seen before the recording began.
-"""
+"""What is known of every update without the gradient of any sample: its scalars, its diagonals, its decay and its penalty."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -27,15 +21,28 @@ class Ledger:
         trajectory: the recorded run.
         dtype: of every vector returned, float32 or float64.
         device: where every vector is.
+        penalty: θ [D] → gradient of the penalty that the run announced, [D].
 
     Raises:
-        LedgerError: the trajectory's optimizer is not in the ledger.
+        LedgerError: the trajectory's optimizer is not in the ledger, or the run had a penalty that is not given.
     """
 
     def __init__(
-        self, trajectory: Trajectory, dtype: torch.dtype, device: torch.device | None = None
+        self,
+        trajectory: Trajectory,
+        dtype: torch.dtype,
+        device: torch.device | None = None,
+        penalty: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         from explaind.ledger import RULES
+
+        if trajectory.penalized and penalty is None:
+            raise LedgerError(
+                "The run was trained with a penalty in its loss, so its updates are not sums over samples alone.",
+                expected="the function that was announced by Recorder.penalty",
+                got="none",
+                remedy="Pass it as penalty=.",
+            )
 
         if trajectory.optimizer not in RULES and trajectory.optimizer not in LINEAR:
             raise LedgerError(
@@ -46,6 +53,8 @@ class Ledger:
             )
         self.trajectory = trajectory
         self.dtype, self.device = dtype, device
+        self.penalty_gradient = penalty
+        self._penalty: tuple[int, Tensor | None] = (-1, None)
         self._rule: UpdateRule | None = RULES.get(trajectory.optimizer)
         self._linear: LinearRule | None = LINEAR.get(trajectory.optimizer)
         layout = trajectory.layout
@@ -64,13 +73,17 @@ class Ledger:
     def entering(self, s: int) -> Tensor | float:
         """± c_s Q_s: what the gradients of update s are multiplied with before they enter the buffer, [D] or one number.
 
-        Where tensors were scaled differently (clipping per module or per group), each has its own factor. A change inside a
-        tensor is no factor at all; then the rebuilt update differs from the observed one.
+        Where tensors were scaled differently (clipping per module or per group), each has its own factor, and each entry where
+        they were clipped entry by entry. Any other change inside a tensor is no factor at all; then the rebuilt update differs
+        from the observed one.
         """
         return self._before(s, self._clipped(s))
 
     def _clipped(self, s: int) -> Tensor | float:
         record, sign = self.trajectory.step(s), self.coefficients(s).sign
+        entries = self.trajectory.clip_entries(s)
+        if entries is not None:
+            return self.converted(entries) * self.expand(sign)
         if record.clip_uniform:
             return self.expand(tuple(one * record.clip_factor for one in sign))
         return self._by_tensor(
@@ -81,6 +94,21 @@ class Ledger:
         """Q_s coupled_s: what θ_s is multiplied with before it enters the buffer, [D] or one number."""
         coupled = self.coefficients(s).coupled
         return self._before(s, self.expand(coupled)) if any(coupled) else 0.0
+
+    def penalty(self, s: int) -> Tensor | None:
+        """± c_s Q_s w_s ∇R(θ_s): what the penalty enters the buffer with, [D]; None where the loss had none."""
+        weight = self.trajectory.penalty(s)
+        if self.penalty_gradient is None or not weight:
+            return None
+        if self._penalty[0] != s:
+            gradient = weight * self.penalty_gradient(self.parameters(s))
+            self._penalty = s, self.entering(s) * gradient
+        return self._penalty[1]
+
+    def sampleless(self, s: int) -> Tensor:
+        """What enters the buffer beside the gradients of samples: coupled decay and the penalty, [D]."""
+        decay, penalty = self.coupled(s) * self.parameters(s), self.penalty(s)
+        return decay if penalty is None else decay + penalty
 
     def decoupled(self, s: int) -> Tensor | float:
         """T_s decoupled_s: what θ_s is multiplied with beside the buffer, [D] or one number."""
@@ -139,61 +167,3 @@ class Ledger:
         if self._paused is not None:
             return self._paused.preconditioner(self.trajectory.step(s), second_moment)
         return self._rule.preconditioner(self.trajectory.step(s), second_moment, self.expand)
-
-
-class UpdateTerms:
-    """Walks forward over the updates and names the terms of each.
-
-    Coupled decay and carried momentum live in the buffer, so their terms at s depend on every earlier update; `at` rolls
-    these two buffers forward as far as needed. Call it for rising s.
-    """
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        trajectory = ledger.trajectory
-        start = ledger.converted(trajectory.initial_buffer)
-        self._carried: Tensor | None = start if bool((start != 0).any()) else None
-        self._decay: Tensor | float = 0.0
-        self._next = 0
-        self.names = ("kernel", "regularization") + (("carried",) if self._carried is not None else ())
-
-    def at(self, s: int) -> Tensor:
-        """The terms of u_s in the order of `names`, [terms, D]. They add up to u_s."""
-        if s < self._next and (self._carried is not None or isinstance(self._decay, Tensor)):
-            raise ValueError(f"updates must be requested in rising order: {s} came after {self._next - 1}")
-        ledger = self._ledger
-        for earlier in range(min(self._next, s), s):
-            coefficients = ledger.coefficients(earlier)
-            if any(coefficients.coupled) or self._carried is not None:
-                self._roll(coefficients, earlier)
-        coefficients = ledger.coefficients(s)
-        self._roll(coefficients, s)
-        self._next = s + 1
-
-        expand, theta = ledger.expand, ledger.parameters(s)
-        regularization = -ledger.decoupled(s) * theta
-        parts = []
-        if any(coefficients.coupled) or self._carried is not None or isinstance(self._decay, Tensor):
-            scaled = ledger.preconditioner(s)
-            rho, sigma = expand(coefficients.rho), expand(coefficients.sigma)
-            if any(coefficients.coupled) or isinstance(self._decay, Tensor):
-                direct = sigma * ledger.coupled(s) * theta
-                regularization = regularization - scaled * (rho * self._decay + direct)
-            if self._carried is not None:
-                parts.append(-scaled * rho * self._carried)
-        kernel = ledger.update(s) - regularization
-        for part in parts:
-            kernel = kernel - part
-        return torch.stack([kernel, regularization, *parts])
-
-    def _roll(self, coefficients: Coefficients, s: int) -> None:
-        """b ← μ b + κ d for the decay's and the carried part of the buffer."""
-        expand = self._ledger.expand
-        mu = expand(coefficients.mu)
-        if self._carried is not None:
-            self._carried = mu * self._carried
-        if any(coefficients.coupled):
-            inflow = expand(coefficients.kappa) * self._ledger.coupled(s) * self._ledger.parameters(s)
-            self._decay = mu * self._decay + inflow
-        elif isinstance(self._decay, Tensor):
-            self._decay = mu * self._decay

@@ -6,6 +6,8 @@
 | observer    | what the hooks read, and what makes an update unrecordable         |
 | checks      | refusals that need no training step: optimizers, options, modules  |
 | gradients   | what happens to gradients between two updates                      |
+| penalties          | the announced part of the loss that depends on parameters alone |
+| clipping           | clipping by a number, per tensor or entry by entry |
 | loaders     | the indices of each batch of a DataLoader                          |
 | state       | the optimizer's state (momentum, second moment, count) and options |
 | state_watch | that nothing else changes that state between two updates           |

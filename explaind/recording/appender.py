@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from explaind.errors import RecordingError
 from explaind.recording import creation, journal
-from explaind.recording.gradients import clip_factor
+from explaind.recording.clipping import clip_factor
 from explaind.recording.journal import Commit
 from explaind.recording.keeper import Keeper
 from explaind.recording.kept import write_state
@@ -68,13 +68,22 @@ class Appender:
         active = norms[1] >= 0
         chunk.paused |= not active.all()
         self._activity = active
-        self._clip = clip_factor(*norms[:, active], layout.dtype, layout.size)
+        factor, uniform = clip_factor(*norms[:, active], layout.dtype, layout.size)
+        self._clip = factor, uniform and not self._observer.inside
+        self._cut = self._observer.cut
         read_hyperparameters(optimizer, chunk.arrays["hyperparameters"][row])
         if self._keeper is not None:
             self._keeper.before_update(self.step, chunk)
 
-    def after_update(self, batches: tuple[MicroBatch, ...], metrics: dict[str, float]) -> None:
-        """Copy the state after the update. The row counts only when it is complete."""
+    def after_update(
+        self, batches: tuple[MicroBatch, ...], metrics: dict[str, float], penalty: float = 0.0
+    ) -> None:
+        """Copy the state after the update. The row counts only when it is complete.
+
+        Args:
+            batches, metrics: what was announced and logged for it.
+            penalty: weight of the announced penalty in its loss.
+        """
         chunk, row = self._chunk, self._chunk.rows
         second = chunk.real.get("second_moment")
         theta = chunk.real["parameters"][row] if self._keeper is None else self._keeper.theta
@@ -85,7 +94,9 @@ class Appender:
             self._keeper.after_update(self.step + 1, chunk)
         chunk.batches.append(batches)
         chunk.clip.append(self._clip)
+        chunk.cut.append(self._cut)
         chunk.metrics.append(metrics)
+        chunk.penalty.append(penalty)
         chunk.rows += 1
         self.step += 1
         if self.begins and self.rehearse is not None:

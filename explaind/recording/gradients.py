@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from explaind.recording.clipping import cut_entries
+
 NO_GRADIENT = -1.0  # in the place of a norm
 
 
@@ -34,8 +36,8 @@ class GradientWatch:
 
     def __init__(self, on_reset: Callable[[int], None] = lambda passes: None) -> None:
         self._on_reset = on_reset
-        self._norms: dict[int, Tensor] = {}
-        self._raw: dict[int, Tensor] | None = None
+        self._raw: dict[int, Tensor] = {}  # gradients right after the last backward
+        self._seen: set[int] = set()
         self._fresh: dict[int, bool] = {}
         self._silent: dict[int, bool] = {}
         self._passes: dict[int, int] = {}
@@ -59,14 +61,11 @@ class GradientWatch:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
-
-    def keep_raw(self) -> None:
-        """Copy every gradient after backward from now on; see `raw`."""
-        self._raw = {}
+        self._raw.clear()
 
     def raw(self, parameter: Tensor) -> Tensor | None:
-        """The gradient as the last backward left it, in the parameter's shape; None if it was not copied."""
-        return None if self._raw is None else self._raw.get(id(parameter))
+        """The gradient as the last backward left it, in the parameter's shape; None if there was none."""
+        return self._raw.get(id(parameter))
 
     @property
     def passes(self) -> int:
@@ -81,12 +80,19 @@ class GradientWatch:
         none = torch.tensor(NO_GRADIENT, dtype=torch.float64)
         now = [none if parameter.grad is None else gradient_norm(parameter.grad) for parameter in parameters]
         then = [
-            norm if parameter.grad is None else self._norms.get(id(parameter), norm)
+            norm
+            if parameter.grad is None or id(parameter) not in self._seen
+            else gradient_norm(self._raw[id(parameter)])
             for parameter, norm in zip(parameters, now, strict=True)
         ]
         both = [norm.to(now[0].device) for norm in (*then, *now)]
-        self._norms.clear()
         return torch.stack(both).cpu().numpy().reshape(2, -1) if both else np.empty((2, 0))
+
+    def cut(self, parameters: Sequence[Tensor], norms: np.ndarray) -> tuple[bool, dict[int, Tensor]]:
+        """What was clipped entry by entry since the last backward: see `explaind.recording.clipping.cut_entries`."""
+        raw = {key: self._raw[key] for key in self._seen}
+        self._seen.clear()
+        return cut_entries(raw, parameters, norms)
 
     def used(self) -> None:
         """The optimizer has taken the present gradients."""
@@ -98,7 +104,8 @@ class GradientWatch:
             gradient, key = parameter.grad, id(parameter)
             empty = gradient is None or gradient.layout != torch.strided or not bool(gradient.any())
             # Zeros are what a reset leaves; but what was zero before tells nothing.
-            self._fresh[key] = empty and (gradient is None or bool(self._norms.get(key, 1.0) != 0))
+            before = self._raw[key] if key in self._seen else None
+            self._fresh[key] = empty and (gradient is None or before is None or bool(before.any()))
             self._silent[key] = empty and not self._fresh[key]
 
         return hook
@@ -117,38 +124,13 @@ class GradientWatch:
         if not silent:
             self._passes[key] = self._passes.get(key, 0) + 1
         if parameter.grad is not None and parameter.grad.layout == torch.strided:
-            self._norms[key] = gradient_norm(parameter.grad.detach())
-            if self._raw is not None:
-                copied = self._raw.get(key)
-                self._raw[key] = (
-                    parameter.grad.detach().clone()
-                    if copied is None
-                    else copied.copy_(parameter.grad.detach())
-                )
+            self._keep(key, parameter.grad.detach())
 
-
-def clip_factor(before: np.ndarray, after: np.ndarray, dtype: torch.dtype, size: int) -> tuple[float, bool]:
-    """How gradients were scaled between backward and the update, from their norms per parameter.
-
-    Args:
-        before: norms right after backward, float64 [parameters].
-        after: norms the optimizer sees, float64 [parameters].
-        dtype: of the gradients, whose rounding the comparison allows for.
-        size: D, for the rounding of gradients that are nearly zero.
-
-    Returns:
-        ‖after‖ / ‖before‖ over all parameters (exactly 1.0 when nothing was scaled), and whether the same factor
-        explains each parameter.
-    """
-    if np.array_equal(before, after):
-        return 1.0, True
-    total = float(np.linalg.norm(before))
-    factor = float(np.linalg.norm(after)) / total if total > 0 else 1.0
-    info = torch.finfo(dtype)
-    slack = 8 * info.eps * factor * before + info.tiny * info.eps * size**0.5
-    return factor, bool(np.all(np.abs(after - factor * before) <= slack))
-
-
-def factors(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """after / before of each parameter; 1 where there was nothing to scale."""
-    return np.divide(after, before, out=np.ones_like(after), where=before > 0)
+    def _keep(self, key: int, gradient: Tensor) -> None:
+        """Copy a gradient as backward left it, into the room of the one before."""
+        kept = self._raw.get(key)
+        if kept is None or kept.shape != gradient.shape or kept.device != gradient.device:
+            self._raw[key] = gradient.clone()
+        else:
+            kept.copy_(gradient)
+        self._seen.add(key)

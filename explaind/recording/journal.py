@@ -19,6 +19,8 @@ from explaind.errors import StoreError
 from explaind.recording.forward_passes import Note
 from explaind.store import canonical_json, crc32c, write_atomic
 
+OPTIONAL = ("paused", "forward", "cut", "penalty")  # not written where there is nothing to say
+
 
 @dataclass(frozen=True)
 class Commit:
@@ -32,6 +34,8 @@ class Commit:
         metrics: per update, the logged values. A line with start == stop holds those logged after the last update.
         forward: per update, per micro-batch: the note of a forward pass that was not plain, or None. Not written where all were.
         paused: had a tensor of θ no gradient in one of the updates? Not written where none had.
+        penalty: per update, the weight of the announced penalty. Not written where it is zero.
+        cut: per update, the tensors of θ whose factors are in `clip_entries`. Not written where there are none.
     """
 
     start: int
@@ -43,6 +47,8 @@ class Commit:
     metrics: list[dict[str, float]]
     paused: bool = False
     forward: list[list[Note | None]] = field(default_factory=list)
+    cut: list[list[int]] = field(default_factory=list)
+    penalty: list[float] = field(default_factory=list)
 
 
 def append(path: Path, commit: Commit) -> None:
@@ -80,7 +86,7 @@ def read(path: Path) -> list[Commit]:
 
 def _line(commit: Commit) -> bytes:
     body = canonical_json(
-        {key: value for key, value in asdict(commit).items() if key not in ("paused", "forward") or value}
+        {key: value for key, value in asdict(commit).items() if key not in OPTIONAL or value}
     ).encode()
     return b'{"check":%d,"commit":%s}\n' % (_crc(body), body)
 

@@ -115,7 +115,7 @@ class Observer:
         return ids
 
     def before_update(self, step: int) -> np.ndarray:
-        """Check that update `step` is like the others.
+        """Check that update `step` is like the others. `inside` and `cut` then say what was clipped entry by entry.
 
         Returns:
             norms of each parameter's gradient after backward and as the optimizer gets it, float64 [2, tensors].
@@ -164,7 +164,9 @@ class Observer:
         self._given = self._present_options()
         if self._reader is not None:
             self._reader.before()
-        return self.gradients.norms(self.moved)
+        norms = self.gradients.norms(self.moved)
+        self.inside, self.cut = self.gradients.cut(self.moved, norms)
+        return norms
 
     def has_moved(self) -> bool:
         """Are the parameters not what the last recorded update left? Before the first one: were they edited since the start?"""

@@ -25,6 +25,7 @@ from explaind.recording.closures import Arguments, after_closure
 from explaind.recording.directory import Directory, disk_errors
 from explaind.recording.forward_passes import generator_state
 from explaind.recording.observer import Observer
+from explaind.recording.penalties import Announced
 from explaind.recording.remaking import make_remaking
 from explaind.recording.resume import restore
 from explaind.recording.schema import JOURNAL
@@ -37,7 +38,7 @@ class Recorder:
 
     Args:
         path, model, optimizer, config, chunk_steps, overwrite, resume, later, keep, every: as of `explaind.record`.
-        rehearse: is called once, after two updates, with a trajectory of these two.
+        rehearse: is called once, after two updates, with a trajectory of these two, and the announced penalty or None.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class Recorder:
         chunk_steps: int,
         overwrite: bool,
         resume: bool,
-        rehearse: Callable[[Path], None] | None = None,
+        rehearse: Callable[..., None] | None = None,
         later: str | Iterable[str] = (),
         keep: str = "all",
         every: int = 16,
@@ -61,12 +62,11 @@ class Recorder:
         self._overwrite, self._resume = overwrite, resume
         self._observer = Observer(model, optimizer, self._gradients_were_reset, later)
         self._remaking = make_remaking(keep, every, optimizer)
-        if self._remaking is not None:
-            self._observer.gradients.keep_raw()
         self._directory = Directory(self.path)
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         self._appender: Appender | None = None
         self._batches: list[MicroBatch] = []
+        self._penalty = Announced(model)
         self._metrics: dict[str, float] = {}
         self._rehearse = rehearse
         self._dropped = 0
@@ -92,6 +92,28 @@ class Recorder:
         """
         self._check_lost()
         self._batches.append(micro_batch(indices, weights, views))
+
+    def penalty(self, function: Callable[[nn.Module], Tensor], weight: float = 1.0) -> None:
+        """Say that the loss of the coming updates has a part that depends on parameters alone: weight · function(model).
+
+        It holds until the next call: once is enough for a penalty that stays, and weight 0 ends it. `explaind.influence` is given
+        the same function.
+
+        Args:
+            function: model → scalar tensor, such as an L1 norm; several penalties are returned as their sum.
+            weight: what it was multiplied by, in all backward passes of an update together.
+
+        Raises:
+            RecordingError: it is no such function, is random, or is another one than before; or updates are to be made again.
+        """
+        if self._remaking is not None:
+            raise RecordingError(
+                'A penalty cannot be recorded with keep="replay", since updates are made again from their batches alone',
+                expected='keep="all"',
+                got='keep="replay"',
+                remedy='record with keep="all", or without the penalty',
+            )
+        self._penalty.announce(function, weight)
 
     def log(self, **scalars: float | Tensor) -> None:
         """Keep numbers that describe θ_s, the parameters before the coming update (after the last: θ_T)."""
@@ -156,7 +178,7 @@ class Recorder:
         """Hand the first two updates, as a trajectory of their own, to the rehearsal."""
         with tempfile.TemporaryDirectory(prefix="explaind-") as folder:
             appender.excerpt(Path(folder) / "excerpt.zarr")
-            self._rehearse(Path(folder) / "excerpt.zarr")
+            self._rehearse(Path(folder) / "excerpt.zarr", self._penalty.function)
 
     def _before(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -198,7 +220,7 @@ class Recorder:
             return
         batches, metrics = tuple(self._batches), self._metrics
         self._batches, self._metrics = [], {}
-        self._appender.after_update(batches, metrics)
+        self._appender.after_update(batches, metrics, self._penalty.weight)
 
     def _gradients_were_reset(self, passes: int) -> None:
         """These backward passes reached no update, so their batches do not either; a batch announced since then stays."""

@@ -21,6 +21,7 @@ Row s of a per-step array belongs to update s, which leads from θ_s to θ_{s+1}
 | batch_weights       | the same for weights of samples, where there are any    |
 | batch_views         | the same for views of samples, where there are any      |
 | generators          | blocks of generator states, before forward passes that drew random numbers |
+| clip_entries        | the same for c_s of tensors clipped entry by entry      |
 
 What is small and ragged is in the journal: lengths of the micro-batches, clipping, metrics.
 """
@@ -34,6 +35,7 @@ from explaind.store import ArraySpec
 KIND = "trajectory"
 JOURNAL = "journal.jsonl"
 HYPERPARAMETERS = ("lr", "weight_decay", "beta1", "beta2", "eps", "momentum", "dampening")
+CUT_BLOCK = 1 << 16  # most entries per block of the factors of clipped gradients
 CAPACITY = 64  # chunks an array can hold before it first grows
 
 PER_STEP = (
@@ -47,7 +49,7 @@ PER_STEP = (
     "checksums",
     "clip_scales",
 )
-RAGGED = ("batch_indices", "batch_weights", "batch_views", "generators")
+RAGGED = ("batch_indices", "batch_weights", "batch_views", "generators", "clip_entries")
 
 
 def array_specs(
@@ -89,9 +91,16 @@ def array_specs(
             attrs={"description": about},
         )
 
-    def block_of(name: str, dtype: str, about: str) -> ArraySpec:
+    def block_of(name: str, dtype: str, about: str, entries: int = block) -> ArraySpec:
+        entries = max(1, entries)
         return ArraySpec(
-            name, dtype, ("entry",), (CAPACITY * block,), (block,), codec="lz4", attrs={"description": about}
+            name,
+            dtype,
+            ("entry",),
+            (CAPACITY * entries,),
+            (entries,),
+            codec="lz4",
+            attrs={"description": about},
         )
 
     specs = [
@@ -113,6 +122,9 @@ def array_specs(
         block_of("batch_indices", "int64", "sample indices, chunk by chunk, padded with -1"),
         block_of("batch_weights", "float64", "weights of samples, for micro-batches that have them"),
         block_of("batch_views", "int64", "views of samples, for micro-batches that have them"),
+        block_of(
+            "clip_entries", real, "factors of gradients clipped entry by entry", min(layout.size, CUT_BLOCK)
+        ),
         ArraySpec(
             "rng_state",
             "uint8",

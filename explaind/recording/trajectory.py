@@ -19,8 +19,8 @@ from explaind.errors import StoreError
 from explaind.optimizers import COEFFICIENTS
 from explaind.recording import journal
 from explaind.recording.chunks import ChunkReader
+from explaind.recording.clipping import factors
 from explaind.recording.forward_passes import ForwardPass, noted
-from explaind.recording.gradients import factors
 from explaind.recording.kept import KeptStates
 from explaind.recording.layout import Layout
 from explaind.recording.pauses import Pauses
@@ -123,6 +123,34 @@ class Trajectory:
             **self._activity(s),
         )
 
+    def clip_entries(self, s: int) -> Tensor | None:
+        """c_s of every entry of θ, [D], where update s was clipped entry by entry; else None (see `StepRecord.clip_factors`)."""
+        self._check_step(s, self.n_steps - 1)
+        chunk, row = divmod(s, self.chunk_steps)
+        cut, sizes = self._chunks[chunk].cut, self.layout.sizes
+        if not cut or not cut[row]:
+            return None
+        entry = sum(sizes[tensor] for tensors in cut[:row] for tensor in tensors)
+        stored = torch.from_numpy(self._reader.chunk("clip_entries", chunk))
+        before, after = self._row("gradient_norms", s)
+        whole = torch.from_numpy(factors(before, after)).to(stored.dtype)
+        parts = [factor.expand(size) for factor, size in zip(whole, sizes, strict=True)]
+        for tensor in cut[row]:
+            parts[tensor] = stored[entry : entry + sizes[tensor]]
+            entry += sizes[tensor]
+        return torch.cat(parts)
+
+    def penalty(self, s: int) -> float:
+        """Weight of the announced penalty in the loss of update s; 0 where there was none."""
+        self._check_step(s, self.n_steps - 1)
+        weights = self._chunks[s // self.chunk_steps].penalty
+        return weights[s % self.chunk_steps] if weights else 0.0
+
+    @cached_property
+    def penalized(self) -> bool:
+        """Had the loss of any update a penalty?"""
+        return any(commit.penalty for commit in self._chunks)
+
     @cached_property
     def pauses(self) -> Pauses | None:
         """Which tensors had no gradient in which updates; None if all had one in all, and one history before."""
@@ -190,11 +218,10 @@ class Trajectory:
         if not self._chunks:
             return dict.fromkeys(RAGGED, 0)
         blocks = {
-            name: (self._chunks[-1].blocks[name], self._reader.array(name).chunk_rows)
-            for name in RAGGED
-            if name in self._chunks[-1].blocks
+            name: (place, self._reader.array(name).chunk_rows)
+            for name, place in self._chunks[-1].blocks.items()
         }
-        return {
+        return dict.fromkeys(RAGGED, 0) | {
             name: first + -(-length // block) * block for name, ((first, length), block) in blocks.items()
         }
 

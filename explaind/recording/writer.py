@@ -32,6 +32,8 @@ class Chunk:
         arrays: per-step arrays by name, [chunk_steps, ...]; the first `rows` are filled.
         real: torch views of the arrays with a parameter axis.
         batches, clip, metrics: one entry per filled row.
+        cut: per filled row, tensor of θ → its factor of every entry, where it was clipped entry by entry.
+        penalty: per filled row, the weight of the announced penalty.
         paused: had a tensor of θ no gradient in one of the rows?
         rng: the generator's state at the start of the chunk.
         point: what resuming after this chunk needs; None for a chunk that is not full.
@@ -61,6 +63,8 @@ class Chunk:
         self.rng = rng
         self.batches: list[tuple[MicroBatch, ...]] = []
         self.clip: list[tuple[float, bool]] = []
+        self.cut: list[dict[int, Tensor]] = []
+        self.penalty: list[float] = []
         self.metrics: list[dict[str, float]] = []
         self.point: ResumePoint | None = None
         self.paused = False
@@ -143,6 +147,8 @@ class Writer:
         self._arrays["rng_state"].write_rows(ordinal, rng)
         crc["rng_state"] = crc32c(rng)
         for name, values in zip(RAGGED, _ragged(chunk), strict=True):
+            if name not in self._arrays:  # a store of before there was this array
+                continue
             blocks[name] = self._append(name, values)
             crc[name] = crc32c(values)
         for step, payload in chunk.states.items():
@@ -151,6 +157,7 @@ class Writer:
             crc["resume"] = write_point(self._store, ordinal, chunk.point)
         batches = [[_shape(batch) for batch in step] for step in chunk.batches]
         forward = [[batch.forward and batch.forward.note() for batch in step] for step in chunk.batches]
+        cut = [sorted(row) for row in chunk.cut] if any(chunk.cut) and "clip_entries" in self._arrays else []
         commit = Commit(
             chunk.start,
             chunk.start + rows,
@@ -159,8 +166,10 @@ class Writer:
             batches,
             chunk.clip,
             chunk.metrics,
-            chunk.paused,
-            forward if any(note for step in forward for note in step) else [],
+            paused=chunk.paused,
+            forward=forward if any(note for step in forward for note in step) else [],
+            cut=cut,
+            penalty=chunk.penalty if any(chunk.penalty) else [],
         )
         journal.append(self._store / JOURNAL, commit)
 
@@ -187,11 +196,13 @@ def _ragged(chunk: Chunk) -> tuple[np.ndarray, ...]:
         for batch in batches
         if batch.forward is not None and batch.forward.generator is not None
     ]
+    entries = [row[tensor].numpy() for row in chunk.cut for tensor in sorted(row)]
     return (
         np.concatenate([np.empty(0, dtype=np.int64), *indices]),
         np.concatenate([np.empty(0, dtype=np.float64), *weights]),
         np.concatenate([np.empty(0, dtype=np.int64), *views]),
         np.stack(states) if states else np.empty((0, 0), dtype=np.uint8),
+        np.concatenate(entries) if entries else np.empty(0, dtype=np.float32),
     )
 
 

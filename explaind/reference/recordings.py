@@ -7,7 +7,8 @@ Axes of the tensors, always in this order: step s, parameter p, training sample 
     f_{θ_T}(x)_j = f_{θ_0}(x)_j + Σ I + Σ R
 
 Written from the optimizers' textbook updates, with the buffers unrolled into explicit double sums; shares no code with the
-ledger, the features or the algorithms. Momentum that a resumed optimizer starts with is a term of its own (carried), C[s,p,x,j].
+ledger, the features or the algorithms. Momentum that a resumed optimizer starts with is a term of its own (carried), C[s,p,x,j],
+and so is a part of the loss that depends on parameters alone (penalty), P[s,p,x,j].
 """
 
 from __future__ import annotations
@@ -32,22 +33,24 @@ class ReferenceTensors:
             of the window, [T, D, N, X, O].
         regularization: R, [S, D, X, O].
         carried: C, [S, D, X, O].
+        penalty: P, [S, D, X, O].
         initial, final: f at the first θ and after the last update of the window, [X, O].
-        replay: worst |u_s − (−Σ_k φ − r − carried)| over the window.
+        replay: worst |u_s − (−Σ_k φ − r − carried − penalty)| over the window.
     """
 
     influence: Tensor
     seen: Tensor
     regularization: Tensor
     carried: Tensor
+    penalty: Tensor
     initial: Tensor
     final: Tensor
     replay: float
 
     def residual(self) -> Tensor:
         """What completeness misses: quadrature and replay together, [X, O]."""
-        parts = self.influence.sum((0, 1, 2)) + self.regularization.sum((0, 1)) + self.carried.sum((0, 1))
-        return self.final - self.initial - parts
+        parts = self.influence.sum((0, 1, 2)) + self.regularization.sum((0, 1))
+        return self.final - self.initial - parts - self.carried.sum((0, 1)) - self.penalty.sum((0, 1))
 
 
 def decompose(
@@ -60,6 +63,7 @@ def decompose(
     start: int = 0,
     stop: int | None = None,
     nodes: int = 64,
+    penalty: Callable[[dict[str, Tensor]], Tensor] | None = None,
 ) -> ReferenceTensors:
     """Every entry of the tensor of influences.
 
@@ -71,6 +75,7 @@ def decompose(
         train: N, the number of training samples.
         start, stop: the window of updates.
         nodes: of a Gauss-Legendre rule on [0, 1].
+        penalty: θ by name → R(θ), of which the loss had the recorded multiple.
     """
     stop = trajectory.n_steps if stop is None else stop
     layout = trajectory.layout
@@ -79,6 +84,7 @@ def decompose(
 
     # g_{i,k} of every update up to the end of the window, with the clip factor and the sign of a maximizing optimizer
     gradients = torch.zeros(stop, train, size, dtype=torch.float64)
+    penalties = torch.zeros(stop, size, dtype=torch.float64)
     for i in range(stop):
         record = trajectory.step(i)
         sign = torch.cat([torch.full((n,), -1.0 if record.maximize[g] else 1.0) for g, n in _parts(layout)])
@@ -86,11 +92,19 @@ def decompose(
         clip = torch.cat(
             [torch.full((n,), c, dtype=torch.float64) for n, c in zip(layout.sizes, factors, strict=True)]
         )
+        entries = trajectory.clip_entries(i)
+        if entries is not None:  # clipped entry by entry: c is a diagonal
+            clip = entries.double()
         theta = _named(layout, trajectory.parameters(i))
         for k, g in sample_gradient(theta, i).items():
             gradients[i, k] = sign.double() * clip * g.double()
+        if penalty is not None and trajectory.penalty(i):
+            slope = _jacobian(
+                lambda theta: penalty(theta)[None, None], layout, trajectory.parameters(i).double()
+            )
+            penalties[i] = sign.double() * clip * trajectory.penalty(i) * slope[0, 0]
 
-    influence, regularization, carried = [], [], []
+    influence, regularization, carried, penalized = [], [], [], []
     worst = 0.0
     sample = value(_named(layout, trajectory.parameters(0)))
     seen_total = torch.zeros(stop, size, train, *sample.shape, dtype=torch.float64)
@@ -103,8 +117,9 @@ def decompose(
         for i in range(s + 1):
             r = r + weights[i] * decay["coupled"][i] * trajectory.parameters(i).double()
         inherited = initial_weight * trajectory.initial_buffer.double()
+        pulled = (weights * penalties[: s + 1]).sum(0)
         u = theta_next - theta_s
-        worst = max(worst, float((u + phi_train.sum((0, 1)) + r + inherited).abs().max()))
+        worst = max(worst, float((u + phi_train.sum((0, 1)) + r + inherited + pulled).abs().max()))
 
         phi_test = torch.zeros(*sample.shape, size, dtype=torch.float64)  # Φ_s, [X, O, D]
         for t, w in zip(position, weight, strict=True):
@@ -115,6 +130,7 @@ def decompose(
         seen_total[: s + 1] += each
         regularization.append(-by_parameter * r[:, None, None])
         carried.append(-by_parameter * inherited[:, None, None])
+        penalized.append(-by_parameter * pulled[:, None, None])
     with torch.no_grad():
         initial = value(_named(layout, trajectory.parameters(start))).double()
         final = value(_named(layout, trajectory.parameters(stop))).double()
@@ -123,6 +139,7 @@ def decompose(
         seen_total,
         torch.stack(regularization),
         torch.stack(carried),
+        torch.stack(penalized),
         initial,
         final,
         worst,

@@ -266,22 +266,6 @@ def test_what_cannot_be_rebuilt_is_refused_before_anything_is_attributed(
         explained(change(run))
 
 
-def test_elementwise_clipping_is_refused(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    model = Net().double()
-    optimizer, (train, test) = sgd(model), make_data()
-    with explaind.record(tmp_path / "run.zarr", model, optimizer) as recorder:
-        for _ in range(2):
-            optimizer.zero_grad()
-            F.cross_entropy(model(train[0]), train[1]).backward()
-            nn.utils.clip_grad_value_(model.parameters(), 0.05)
-            recorder.batch(range(7))
-            optimizer.step()
-    run = Run(tmp_path / "run.zarr", model, F.cross_entropy, train, test, [])
-    with pytest.raises(LedgerError, match="clip_grad_value_"):
-        explained(run)
-
-
 def test_the_users_model_is_left_alone(tmp_path: Path) -> None:
     run = record_run(tmp_path / "run.zarr", adamw)
     run.model.train()

@@ -190,7 +190,7 @@ def test_the_options_are_the_arguments_of_the_python_function(
     options = vars(make_parser().parse_args([command, "RUN"]))
     function = explaind.verify if command == "verify" else explaind.influence
     arguments = dict(inspect.signature(function).parameters)
-    for name in ("run", "model", "loss_fn", "train", "test", "forward"):
+    for name in ("run", "model", "loss_fn", "train", "test", "forward", "penalty"):
         arguments.pop(name)
     for name, argument in arguments.items():
         given = options.pop(name)

@@ -460,3 +460,17 @@ def test_random_passes_are_made_again(tmp_path: Path) -> None:
     small, whole = answered("replay"), answered("all")
     assert small.attrs["remade_same_bits"] == small.attrs["remade"] > 0
     assert (small.kernel.values == whole.kernel.values).all()
+
+
+@situation(
+    "Recordings", 'a penalty with keep="replay"', refused("updates are made again from their batches alone")
+)
+def test_penalties_are_refused(tmp_path: Path) -> None:
+    model = mlp()
+    with (
+        pytest.raises(RecordingError, match="penalty cannot be recorded"),
+        explaind.record(
+            tmp_path / "run.zarr", model, torch.optim.SGD(model.parameters(), lr=0.1), keep="replay"
+        ) as run,
+    ):
+        run.penalty(lambda module: sum(p.abs().sum() for p in module.parameters()))
