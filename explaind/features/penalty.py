@@ -55,13 +55,19 @@ class PenaltyGradient:
             if not isinstance(value, Tensor) or value.numel() != 1:
                 shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
                 raise _refused(str(shape), "Return one number.")
-            if not value.requires_grad:
+            parts = [None] * len(leaves)
+            if value.requires_grad:
+                parts = torch.autograd.grad(value.sum(), list(leaves.values()), allow_unused=True)
+            if all(part is None for part in parts):
                 raise _refused(
                     "a value without a gradient to them",
                     "Compute it from the model that the function is given, not from another one.",
                 )
-            parts = torch.autograd.grad(value.sum(), list(leaves.values()), materialize_grads=True)
-        return torch.cat([part.reshape(-1) for part in parts]).to(self._model.dtype)
+        flat = [
+            (torch.zeros_like(leaf) if part is None else part).reshape(-1)
+            for part, leaf in zip(parts, leaves.values(), strict=True)
+        ]
+        return torch.cat(flat).detach().to(self._model.dtype)
 
 
 def _refused(got: str, remedy: str) -> QueryError:

@@ -19,7 +19,7 @@ from tests.attribution.test_pauses import OPTIMIZERS, WHOLE
 from tests.attribution.tiny import Net, Run, make_data
 from tests.situations import EXACT, situation
 
-START = [p.detach().clone() for p in Net().double().parameters()]
+START = [0.1 * torch.ones_like(p).double() for p in Net().parameters()]
 
 
 def lasso(model: nn.Module) -> Tensor:
