@@ -1,6 +1,6 @@
 """Run the benchmarks: `python -m benchmarks [name …]`.
 
-Names: recording, layers, window, memory, batches, mnist, cifar2, contraction, retraining, transplanting, scaling, updates.
+Names: recording, small, layers, window, memory, batches, mnist, cifar2, contraction, retraining, transplanting, scaling, updates.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from benchmarks import (
     recording,
     retraining,
     scaling,
+    small,
     transplanting,
     updates,
     window,
@@ -29,6 +30,7 @@ from explaind.runtime.allocator import keep_memory
 
 ROOMS = {
     "recording": recording,
+    "small": small,
     "layers": layers,
     "window": window,
     "memory": memory,

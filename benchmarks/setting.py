@@ -31,13 +31,16 @@ def configuration() -> dict[str, Any]:
     return compose("grokking", "paper", ())
 
 
-def train(config: dict[str, Any], steps: int, path: Path | None) -> tuple[Experiment, float]:
-    """Full-batch training for a number of updates, recorded if a path is given; the seconds of the loop alone."""
+def train(
+    config: dict[str, Any], steps: int, path: Path | None, *, batch: int | None = None, **how: Any
+) -> tuple[Experiment, float]:
+    """Training on the first `batch` samples (all by default) for a number of updates, recorded if a path is given, `how` as of
+    `explaind.record`; the seconds of the loop alone."""
     experiment = load(config, seed=SEED)
     optimizer = make_optimizer(config, experiment.model)
-    inputs, targets = experiment.train
+    inputs, targets = (part[:batch] for part in experiment.train)
     everyone = range(len(inputs))
-    recorder = explaind.record(path, experiment.model, optimizer) if path else nullcontext()
+    recorder = explaind.record(path, experiment.model, optimizer, **how) if path else nullcontext()
     with recorder as run:
         begin = time.perf_counter()
         for _ in range(steps):

@@ -8,7 +8,7 @@ steps. On the same kind of processor, with the same number of threads, that give
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -239,7 +239,8 @@ class Remaker:
         before = torch.get_num_threads()
         torch.set_num_threads(self._options["threads"])
         try:
-            with self._device:
+            # Elsewhere a GPU may be where new tensors go; without one there is nothing to say.
+            with self._device if torch.cuda.is_available() else nullcontext():
                 yield
         finally:
             torch.set_num_threads(before)

@@ -171,7 +171,9 @@ def _factor(before: Tensor, after: Tensor, guess: float) -> float | None:
         return guess
     largest = int(before.abs().argmax())
     first, second = float(before.reshape(-1)[largest]), float(after.reshape(-1)[largest])
-    if first == 0 or not np.isfinite(first) or not np.isfinite(second):
+    if not np.isfinite(first) or not np.isfinite(second):
+        return 1.0  # the parameters will not be finite either, which is said after the update
+    if first == 0:
         return None
     kind = np.float32 if before.dtype == torch.float32 else np.float64
     near = kind(second / first)

@@ -10,13 +10,13 @@ import pytest
 import torch
 import xarray as xr
 from torch import nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, scaled_dot_product_attention
 
 import explaind
 from explaind.attribution.remaker import Remaker
 from explaind.attribution.replayed import ReplayedTrajectory
 from explaind.cli.show import describe
-from explaind.errors import ConfigError, LedgerError, QueryError, RecordingError, StoreError
+from explaind.errors import ConfigError, LedgerError, QueryError, RecordingError, StoreError, TrainingError
 from tests.recording.recorded_runs import INPUTS, TARGETS, Run, mlp
 from tests.situations import EXACT, refused, situation
 
@@ -191,6 +191,76 @@ def test_groups_scheduled_betas_views_weights_and_pauses(tmp_path: Path) -> None
     ):  # the loss of each sample by itself is summed in another order than in the loop above
         assert given[name].values == pytest.approx(expected[name].values, rel=1e-9, abs=1e-13), name
     assert given.attrs["remade_difference"] < 1e-12
+
+
+class Attentive(nn.Module):
+    """What rounds in ways of its own: fused attention, a convolution, a recurrent layer, tied weights, a frozen layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed = nn.Embedding(9, 8)
+        self.mix = nn.Conv1d(8, 24, 3, padding=1)
+        self.recur = nn.GRU(8, 8, batch_first=True)
+        self.frozen = nn.Linear(8, 8).requires_grad_(False)
+        self.read = nn.Linear(8, 9)
+        self.read.weight = self.embed.weight
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        h = self.embed(tokens)
+        q, k, v = (part.mT for part in self.mix(h.mT).chunk(3, 1))
+        return self.read(self.frozen(self.recur(h + scaled_dot_product_attention(q, k, v))[0][:, -1]))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_kernels_that_round_in_their_own_way(tmp_path: Path, threads: int) -> None:
+    """The model is run as it was trained, and not as it is differentiated for an explanation."""
+    tokens = torch.randint(9, (60, 7), generator=torch.Generator().manual_seed(0))
+
+    def train(path: Path, **how: Any) -> Path:
+        model = Attentive()
+        named = [p for p in model.parameters() if p.requires_grad]
+        groups = [{"params": [p for p in named if p.dim() == 1], "weight_decay": 0.0}]
+        groups += [{"params": [p for p in named if p.dim() > 1]}, {"params": [model.frozen.weight]}]
+        optimizer = torch.optim.AdamW(groups, lr=0.01, weight_decay=0.1)
+        torch.manual_seed(1)
+        with explaind.record(path, model, optimizer, **how) as run:
+            for _ in range(STEPS):
+                optimizer.zero_grad()
+                batch = torch.randint(60, (33,))
+                cross_entropy(model(tokens[batch]), tokens[batch, 0]).backward()
+                run.batch(batch)
+                for part in (model.embed, model.mix, model.recur):  # each by itself
+                    nn.utils.clip_grad_norm_(part.parameters(), 0.1)
+                optimizer.step()
+        return path
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        full, small = train(tmp_path / "all.zarr"), train(tmp_path / "small.zarr", keep="replay", every=4)
+    finally:
+        torch.set_num_threads(before)
+    given = ReplayedTrajectory(small, Attentive(), cross_entropy, (tokens, tokens[:, 0]))
+    expected = explaind.Trajectory(full)
+    assert all(torch.equal(given.parameters(s), expected.parameters(s)) for s in range(STEPS + 1))
+    assert len({float(scale) for scale in given.clip_scales(3)}) > 2
+    assert torch.get_num_threads() == before
+
+
+def test_gradients_divided_by_a_number(tmp_path: Path) -> None:
+    """A quotient is a product up to rounding, and made again up to that."""
+    model = mlp()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.05)
+    with explaind.record(tmp_path / "run.zarr", model, optimizer, keep="replay", every=4) as run:
+        for _ in range(STEPS):
+            optimizer.zero_grad()
+            cross_entropy(model(INPUTS), TARGETS).backward()
+            run.batch(range(len(INPUTS)))
+            for parameter in model.parameters():
+                parameter.grad /= 3.7
+            optimizer.step()
+    assert explained(tmp_path / "run.zarr").attrs["remade_difference"] < 1e-5
 
 
 def test_a_history_before_the_recording(tmp_path: Path) -> None:
@@ -474,3 +544,17 @@ def test_penalties_are_refused(tmp_path: Path) -> None:
         ) as run,
     ):
         run.penalty(lambda module: sum(p.abs().sum() for p in module.parameters()))
+
+
+def test_gradients_that_are_not_finite(tmp_path: Path) -> None:
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with (
+        pytest.raises(TrainingError, match="no longer finite after update 0"),
+        explaind.record(tmp_path / "run.zarr", model, optimizer, keep="replay") as run,
+    ):
+        (cross_entropy(model(INPUTS), TARGETS) * float("nan")).backward()
+        run.batch(range(len(INPUTS)))
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    assert explaind.Trajectory(tmp_path / "run.zarr").n_steps == 0
