@@ -79,6 +79,8 @@ def _state_replay(dataset: xr.Dataset, problem: Problem) -> None:
         "replay_undecided": replay.undecided,
         "replay_failed": len(replay.failed),
     }
+    if problem.trajectory.normalizes:
+        dataset.attrs["running_statistics"] = f"after update {problem.trajectory.n_steps}"
     if problem.trajectory.has_autocast:
         dataset.attrs |= {
             "half_precision": ", ".join(problem.trajectory.autocast),

@@ -145,6 +145,9 @@ def make_problem(
     if trained is not None:
         gradients = TrainingGradients(trajectory, pure, loss, trained)
     steps = select_steps(query.steps, trajectory.n_steps)
+    if gradients is not None and query.keeps("train"):
+        for s in {steps[0], steps[-1]} if steps else ():
+            gradients.check_separable(s)
     chosen = choose(query, 0 if gradients is None else gradients.items)
     outputs = _columns(value, pure.layout.unflatten(ledger.parameters(0)), samples, query.target)
     _check_independence(

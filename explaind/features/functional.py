@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from explaind.errors import QueryError
 from explaind.features.frozen import (
@@ -49,6 +50,9 @@ class FunctionalModel:
         packings: of inputs that are several tensors.
         trains: gradients are those of training, where embeddings drop that of `padding_idx`, and not derivatives of the outputs.
 
+    Attributes:
+        mixes: does a batch normalisation in training mode mix the samples of a batch?
+
     Raises:
         StoreError: the model's parameters are not those of the recording.
         QueryError: the model cannot be copied, or is a ScriptModule; and from calls, see `__call__`.
@@ -77,6 +81,7 @@ class FunctionalModel:
         if mode is not None:
             _set_modes(self.module, mode)
         self._trains = trains
+        self.mixes = any(isinstance(m, _BatchNorm) and m.training for m in self.module.modules())
         self._pads = not trains and without_padding(self.module)
         self._called = self.module if forward is None else _Called(self.module, forward)
         self._matched = names
@@ -175,7 +180,10 @@ class FunctionalModel:
         try:
             with differentiable(), self.precision():
                 given = self._packings.unpack(inputs, self.dtype)
-                outputs = logits_of(self._called_with({**self._fixed, **named}, given))
+                fixed = self._fixed
+                if self.mixes:  # running statistics, which a forward pass in training mode changes
+                    fixed = {name: value.clone() for name, value in fixed.items()}
+                outputs = logits_of(self._called_with({**fixed, **named}, given))
         except (RuntimeError, NotImplementedError) as error:
             if not _transformed() or "vmap" in str(error):
                 raise  # said by the caller, who knows the samples

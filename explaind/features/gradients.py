@@ -66,6 +66,15 @@ class TrainingGradients:
             self.trajectory.parameters(s).to(self.model.device, self.model.dtype)
         )
 
+    def check_separable(self, s: int) -> None:
+        """Refuse an update whose samples have no gradients of their own.
+
+        Raises:
+            QueryError: they were normalised together.
+        """
+        if any(self.passes.of(batch).mixes for batch in self.trajectory.step(s).batches):
+            raise _mixed(s)
+
     @property
     def items(self) -> int:
         """Length of the train axis: of the samples, or of all their positions."""
@@ -78,6 +87,8 @@ class TrainingGradients:
         for batch in self.trajectory.step(s).batches:
             x, y = self.train.seen(batch.indices, batch.views)
             forward = self.passes.of(batch)
+            if forward.mixes:
+                raise _mixed(s)
             with torch.no_grad(), batch_of(s):
                 outputs, noise = forward.outputs(theta, x, batch.forward)
             with torch.enable_grad(), batch_of(s):  # whatever the caller's own mode is
@@ -135,6 +146,16 @@ class BatchGradient:
                 gradients = torch.autograd.grad(loss, [theta[name] for name in names], materialize_grads=True)
             total += torch.cat([g.reshape(-1) for g in gradients])
         return total.to(of.model.dtype)
+
+
+def _mixed(s: int) -> QueryError:
+    return QueryError(
+        f"The training samples of update {s} were normalised together, so none has a gradient of its own.",
+        expected="a model that treats each sample alone where training samples are resolved",
+        got="batch normalisation in training mode",
+        remedy="Ask with all training samples summed: keep step, layer, parameter, test and output, and not train. Or train with "
+        "GroupNorm or LayerNorm.",
+    )
 
 
 def _check_views(trajectory: Trajectory, train: Samples) -> None:

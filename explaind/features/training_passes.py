@@ -35,6 +35,7 @@ class TrainingPass:
 
     Attributes:
         rounded: was the forward pass rounded to half precision?
+        mixes: were the samples of a batch normalised together?
     """
 
     def __init__(self, model: FunctionalModel, own: FunctionalModel, mode: Mode | None) -> None:
@@ -46,6 +47,7 @@ class TrainingPass:
             self._own = model.converted(own.dtype, mode)
             same = self.rounded or own.dtype == model.dtype
             self._model = self._own if same else model.converted(model.dtype, mode)
+        self.mixes = self._own.mixes
         self._evaluate = Batched(self._pulled, axis=0)
         self._axes: dict[tuple[int, ...], list[Axis | None]] = {}
         self._present: list[Axis | None] = []

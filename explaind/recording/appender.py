@@ -115,6 +115,7 @@ class Appender:
         if self._chunk.rows:
             self._check_counter()
             self._chunk.states |= end
+            self._chunk.statistics = self._observer.statistics.present()
             self._writer.put(self._chunk)
             end = {}
         self._writer.close()
@@ -144,6 +145,7 @@ class Appender:
         try:
             if self._keeper is not None:
                 self._chunk.states |= self._keeper.end(self.step)
+            self._chunk.statistics = self._observer.statistics.present()
             writer.commit(self._chunk)
         finally:
             self._chunk.states = states
@@ -168,6 +170,7 @@ class Appender:
         elif observer.rule is not None:
             whole = pack_state(observer.optimizer, observer.moved)
         chunk.point = ResumePoint(state.count, buffer, rng, whole, state.counts)
+        chunk.statistics = observer.statistics.present()
         observer.keep_last()
         self._writer.put(chunk)
         self._next_chunk(rng)

@@ -19,12 +19,12 @@ RANDOM = (_DropoutNd, nn.MultiheadAttention, nn.RNNBase, nn.RReLU)
 """Modules that may draw random numbers in training mode."""
 
 
-def module_checks(model: nn.Module, *, random: bool = True) -> list[Callable[[], None]]:
+def module_checks(model: nn.Module, *, replayed: bool = False) -> list[Callable[[], None]]:
     """One cheap check per module whose output, in training mode, is not a function of the sample alone.
 
     Args:
         model: the model.
-        random: check those too that draw random numbers.
+        replayed: allow what is replayed batch by batch: random numbers, and batch normalisation.
     """
     checks: list[Callable[[], None]] = []
     for name, module in model.named_modules():
@@ -38,10 +38,12 @@ def module_checks(model: nn.Module, *, random: bool = True) -> list[Callable[[],
             )
         if norm := _spectral(module):
             checks.append(lambda module=module, norm=norm: _refuse_power_iteration(module, norm))
-        if random and isinstance(module, RANDOM):
+        if isinstance(module, RANDOM) and not replayed:
             checks.append(lambda module=module, label=label: _refuse_random(module, label))
         elif isinstance(module, _NormBase):
-            checks.append(lambda module=module, label=label: _refuse_batch_statistics(module, label))
+            checks.append(
+                lambda module=module, label=label: _refuse_batch_statistics(module, label, replayed)
+            )
     return checks
 
 
@@ -102,12 +104,12 @@ def _refuse_random(module: nn.Module, label: str) -> None:
         )
 
 
-def _refuse_batch_statistics(module: _NormBase, label: str) -> None:
+def _refuse_batch_statistics(module: _NormBase, label: str, replayed: bool) -> None:
     tracking = bool(module.track_running_stats)
     if isinstance(module, _InstanceNorm):
         unclear = module.training and tracking  # without running statistics each sample is normalised alone
     else:
-        unclear = module.training or module.running_mean is None
+        unclear = (module.training and not replayed) or module.running_mean is None
     if unclear:
         refuse(
             f"{label} mixes the samples of a batch, so per-sample gradients are not defined",

@@ -25,6 +25,7 @@ from explaind.recording.linear import LinearReader, steps_made
 from explaind.recording.modules import module_checks, random_modules
 from explaind.recording.state import flat_copy
 from explaind.recording.state_watch import StateWatch
+from explaind.recording.statistics import RunningStatistics
 
 
 class Observer:
@@ -51,8 +52,9 @@ class Observer:
         self.rule = LINEAR.get(self.name)
         self.later = find_later(model, later)
         checks.check_parameters(model.named_parameters(), optimizer, self.later)
-        self._module_checks = module_checks(model, random=False)
+        self._module_checks = module_checks(model, replayed=True)
         self._random = random_modules(model)
+        self.statistics = RunningStatistics(model)
         self.forward = ForwardWatch(model)
         self.check_modules()
         self.held = self._held_now()
@@ -239,8 +241,9 @@ class Observer:
 
     def forward_passes(self, step: int, batches: int) -> list[ForwardPass | None]:
         """How the forward pass of each micro-batch of the coming update ran; see `ForwardWatch.take`."""
+        labels = (self.statistics.active, *self._random)
         return self.forward.take(
-            step, batches, lambda: next((active for label in self._random if (active := label())), None)
+            step, batches, lambda: next((active for label in labels if (active := label())), None)
         )
 
     def check_end(self, step: int) -> None:
@@ -261,7 +264,10 @@ class Observer:
     def check_constants(self, constants: dict[str, Tensor]) -> None:
         """Refuse constants (frozen parameters, buffers) that differ from what was recorded at the start."""
         present = dict(self.model.named_parameters()) | dict(self.model.named_buffers())
+        moving = self.statistics.present()
         for name, value in constants.items():
+            if name in moving:
+                continue
             if name not in present or not torch.equal(present[name].detach().cpu(), value):
                 raise _changed(f"'{name}' changed although the optimizer does not move it", "a constant")
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from explaind.errors import StoreError
 from explaind.optimizers import COEFFICIENTS
-from explaind.recording import journal
+from explaind.recording import journal, statistics
 from explaind.recording.chunks import ChunkReader
 from explaind.recording.clipping import factors
 from explaind.recording.forward_passes import ForwardPass, noted
@@ -197,13 +197,23 @@ class Trajectory:
 
     @cached_property
     def constants(self) -> dict[str, Tensor]:
-        """Parameters the optimizer never moved, and buffers, by name. Their role is in `manifest["constants"]`."""
+        """Parameters the optimizer never moved, and buffers, by name. Their role is in `manifest["constants"]`.
+
+        Running statistics of batch normalisation are those after the last update.
+        """
         raw = self._reader.static("constants")
         constants = {}
         for name, entry in self.manifest["constants"].items():
             part = raw[entry["offset"] : entry["offset"] + entry["bytes"]].clone()
             constants[name] = part.view(getattr(torch, entry["dtype"])).reshape(entry["shape"])
+        if self._chunks:
+            constants |= statistics.read(self.path, self._chunks[-1], len(self._chunks) - 1)
         return constants
+
+    @property
+    def normalizes(self) -> bool:
+        """Did the run's training use statistics of its batches (batch normalisation)?"""
+        return any(statistics.NAME in commit.crc for commit in self._chunks)
 
     def check_model(self, model: nn.Module) -> None:
         """Raise StoreError, naming the first difference, unless `model` has the recorded names, shapes, dtypes."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from explaind.errors import ExplaindError, StoreError
-from explaind.recording import journal
+from explaind.recording import journal, statistics
 from explaind.recording.directory import unwritable
 from explaind.recording.journal import Commit
 from explaind.recording.kept import write_state
@@ -35,6 +35,7 @@ class Chunk:
         cut: per filled row, tensor of θ → its factor of every entry, where it was clipped entry by entry.
         penalty: per filled row, the weight of the announced penalty.
         paused: had a tensor of θ no gradient in one of the rows?
+        statistics: running statistics after the last row, by name.
         rng: the generator's state at the start of the chunk.
         point: what resuming after this chunk needs; None for a chunk that is not full.
         states: with keep="replay", what is kept of the run between two updates, by the number of the update that follows.
@@ -68,6 +69,7 @@ class Chunk:
         self.metrics: list[dict[str, float]] = []
         self.point: ResumePoint | None = None
         self.paused = False
+        self.statistics: dict[str, Tensor] = {}
         self.states: dict[int, bytes] = {}
 
 
@@ -153,6 +155,7 @@ class Writer:
             crc[name] = crc32c(values)
         for step, payload in chunk.states.items():
             crc |= write_state(self._store, step, payload)
+        crc |= statistics.write(self._store, ordinal, chunk.statistics)
         if chunk.point is not None:
             crc["resume"] = write_point(self._store, ordinal, chunk.point)
         batches = [[_shape(batch) for batch in step] for step in chunk.batches]

@@ -215,11 +215,6 @@ REFUSED: dict[str, tuple[type[ExplaindError], str, Callable[[Path], object]]] = 
         lambda p: record_run(p, lambda m: torch.optim.Rprop(m.parameters())),
     ),
     "LBFGS": (RecordingError, "LBFGS", lambda p: record_run(p, lambda m: torch.optim.LBFGS(m.parameters()))),
-    "batch norm in training mode": (
-        RecordingError,
-        "BatchNorm",
-        lambda p: record_run(p, adamw, model=nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))),
-    ),
 }
 
 
