@@ -204,7 +204,8 @@ class Remaker:
                         else self._forward(self._module, given)
                     )
                     loss = self._gradients.batch_loss(batch, logits_of(outputs), y, own=True)
-                loss.backward()
+                with self._autocast(batch.forward, backward=True):
+                    loss.backward()
         active = record.active or (True,) * len(self._parameters)
         for parameter, given, scale in zip(self._parameters, active, self._run.clip_scales(s), strict=True):
             if not given:
@@ -228,10 +229,17 @@ class Remaker:
                 set_modes(self._module, forward.mode)
                 if forward.generator is not None:
                     stack.enter_context(at_state(forward.mode.device, forward.generator))
-                if forward.mode.autocast is not None:
-                    lower = getattr(torch, forward.mode.autocast)
-                    stack.enter_context(torch.autocast(self._device.type, lower))
+                stack.enter_context(self._autocast(forward))
             yield
+
+    def _autocast(
+        self, forward: ForwardPass | None, *, backward: bool = False
+    ) -> torch.autocast | nullcontext[None]:
+        """That of the forward pass, or of its backward pass."""
+        mode = None if forward is None else forward.mode
+        if mode is None or mode.autocast is None or (backward and not mode.backward):
+            return nullcontext()
+        return torch.autocast(self._device.type, getattr(torch, mode.autocast))
 
     @contextmanager
     def _surroundings(self) -> Iterator[None]:

@@ -28,13 +28,16 @@ Cast = Callable[[Tensor], Tensor]
 _CONTENTS = ("_parameters", "_buffers", "_modules")
 
 
-def frozen_copy(model: nn.Module, dtype: torch.dtype, device: torch.device, *, cast: bool) -> nn.Module:
-    """A copy in evaluation mode, without gradients, with plain layers.
+def frozen_copy(
+    model: nn.Module, dtype: torch.dtype, device: torch.device, *, cast: bool, plain: bool = True
+) -> nn.Module:
+    """A copy in evaluation mode, without gradients.
 
     Args:
         model: the user's.
         dtype, device: of its floating-point parameters and buffers.
         cast: give floating-point tensors that are plain attributes this dtype too.
+        plain: let layers whose kernels lack derivatives compute with plain operations.
 
     Raises:
         QueryError: the model is a ScriptModule, or holds something that cannot be copied.
@@ -50,7 +53,8 @@ def frozen_copy(model: nn.Module, dtype: torch.dtype, device: torch.device, *, c
             )
     module = private_copy(model).eval().requires_grad_(False).to(device, dtype)
     move_attributes(module, device, dtype if cast else None)
-    use_plain_layers(module)
+    if plain:
+        use_plain_layers(module)
     return module
 
 
@@ -115,14 +119,22 @@ class Memory:
 
 
 @contextmanager
-def differentiable() -> Iterator[None]:
-    """Code without derivatives of every kind is replaced: fused attention, compiled functions, gradient checkpointing, and masks
-    that transformers leaves out where it sees that they hide nothing."""
+def eager() -> Iterator[None]:
+    """Code that cannot be called with other parameters is replaced: compiled functions, and gradient checkpointing."""
     with ExitStack() as stack:
-        stack.enter_context(math_attention())
         if "torch._dynamo" in sys.modules:  # otherwise nothing is compiled
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         stack.enter_context(_without_checkpoints())
+        yield
+
+
+@contextmanager
+def differentiable() -> Iterator[None]:
+    """Code without derivatives of every kind is replaced too: fused attention, and masks that transformers leaves out where it
+    sees that they hide nothing."""
+    with ExitStack() as stack:
+        stack.enter_context(eager())
+        stack.enter_context(math_attention())
         if masks := sys.modules.get("transformers.masking_utils"):
             stack.enter_context(_replaced(masks, {"is_tracing": lambda *_: True}))
         yield

@@ -16,6 +16,7 @@ from explaind.features.frozen import (
     Memory,
     default_dtype,
     differentiable,
+    eager,
     frozen_copy,
     math_attention,
 )
@@ -49,6 +50,8 @@ class FunctionalModel:
         mode: of its modules; None for evaluation mode.
         packings: of inputs that are several tensors.
         trains: gradients are those of training, where embeddings drop that of `padding_idx`, and not derivatives of the outputs.
+        natural: compute with the layers and kernels of training, for gradients of whole batches to the last bit; else with those
+            that can be differentiated in every way.
 
     Attributes:
         mixes: does a batch normalisation in training mode mix the samples of a batch?
@@ -68,6 +71,7 @@ class FunctionalModel:
         mode: Mode | None = None,
         packings: Packings | None = None,
         trains: bool = False,
+        natural: bool = False,
     ) -> None:
         self.layout = trajectory.layout
         self.dtype, self.device = dtype, device
@@ -77,10 +81,10 @@ class FunctionalModel:
         names = trajectory.match_model(model)
         converted = dtype != trajectory.layout.dtype
         self._default = dtype if converted else None
-        self.module = frozen_copy(model, dtype, device, cast=converted)
+        self.module = frozen_copy(model, dtype, device, cast=converted, plain=not natural)
         if mode is not None:
             _set_modes(self.module, mode)
-        self._trains = trains
+        self._trains, self._surroundings = trains, eager if natural else differentiable
         self.mixes = any(isinstance(m, _BatchNorm) and m.training for m in self.module.modules())
         self._pads = not trains and without_padding(self.module)
         self._called = self.module if forward is None else _Called(self.module, forward)
@@ -106,6 +110,19 @@ class FunctionalModel:
         """
         given = self._source, self._trajectory, dtype, self.device, self._forward, mode, self._packings
         return FunctionalModel(*given, trains=self._trains)
+
+    def as_trained(self, mode: Mode | None) -> FunctionalModel:
+        """The model as training evaluated whole batches: in the run's precision, with the kernels of training."""
+        given = (
+            self._source,
+            self._trajectory,
+            self.layout.dtype,
+            self.device,
+            self._forward,
+            mode,
+            self._packings,
+        )
+        return FunctionalModel(*given, trains=True, natural=True)
 
     def in_training(self) -> FunctionalModel:
         """The function whose gradients training took."""
@@ -178,7 +195,7 @@ class FunctionalModel:
         named = {self._names[name]: value for name, value in parameters.items()}
         versions = [value._version for value in self._fixed.values()]
         try:
-            with differentiable(), self.precision():
+            with self._surroundings(), self.precision():
                 given = self._packings.unpack(inputs, self.dtype)
                 fixed = self._fixed
                 if self.mixes:  # running statistics, which a forward pass in training mode changes

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from explaind.errors import DataError, QueryError
-from explaind.features.functional import FunctionalModel, math_attention
+from explaind.features.functional import FunctionalModel
 from explaind.features.samples import Samples
 from explaind.features.seen import Seen, by_position, whole_samples
 from explaind.features.targets import Loss, fit, sample_losses
@@ -42,8 +42,9 @@ class TrainingGradients:
     def __init__(self, trajectory: Trajectory, model: FunctionalModel, loss: Loss, train: Samples) -> None:
         self.trajectory, self.model, self.loss = trajectory, model.in_training(), fit(loss, model)
         model = self.model
-        own = trajectory.layout.dtype
-        self.own = model if model.dtype == own else model.converted(own)
+        self.own = (
+            model if model.dtype == trajectory.layout.dtype else model.converted(trajectory.layout.dtype)
+        )
         self._own_loss = self.loss if self.own is model else fit(loss, self.own)
         self.train = train.to(model.dtype, model.device)
         if train.targets is None:
@@ -58,7 +59,7 @@ class TrainingGradients:
                 remedy="Pass the whole training set in the order whose indices were recorded.",
             )
         _check_views(trajectory, self.train)
-        self.passes = TrainingPasses(model, self.own)
+        self.passes = TrainingPasses(model)
 
     def parameters(self, s: int) -> dict[str, Tensor]:
         """θ_s by name, in the dtype of the computation."""
@@ -95,7 +96,8 @@ class TrainingGradients:
                 outputs = outputs.detach().requires_grad_()
                 with forward.precision():
                     loss = self.batch_loss(batch, outputs, y, own=forward.rounded)
-                (delta,) = torch.autograd.grad(loss, outputs)
+                with forward.precision(backward=True):
+                    (delta,) = torch.autograd.grad(loss, outputs)
             bring = batch.indices.to(x.device), (x, delta, *noise), forward
             positions = self.train.positions
             batches.append(whole_samples(*bring) if positions is None else by_position(*bring, positions))
@@ -139,11 +141,13 @@ class BatchGradient:
             x, y = of.train.seen(batch.indices, batch.views)
             x = x.to(of.own.dtype) if x.is_floating_point() else x
             forward = of.passes.of(batch)
-            with math_attention(), torch.enable_grad(), batch_of(s):
+            with torch.enable_grad(), batch_of(s):
                 outputs = forward.trained(theta, x, batch.forward)
                 with forward.precision():
                     loss = of.batch_loss(batch, outputs, y, own=True)
-                gradients = torch.autograd.grad(loss, [theta[name] for name in names], materialize_grads=True)
+                leaves = [theta[name] for name in names]
+                with forward.precision(backward=True):
+                    gradients = torch.autograd.grad(loss, leaves, materialize_grads=True)
             total += torch.cat([g.reshape(-1) for g in gradients])
         return total.to(of.model.dtype)
 

@@ -30,7 +30,6 @@ class TrainingPass:
 
     Args:
         model: in evaluation mode, in the precision of the computation.
-        own: the same in the precision of the run.
         mode: of the forward pass; None for one that evaluation mode gives too.
 
     Attributes:
@@ -38,16 +37,18 @@ class TrainingPass:
         mixes: were the samples of a batch normalised together?
     """
 
-    def __init__(self, model: FunctionalModel, own: FunctionalModel, mode: Mode | None) -> None:
+    def __init__(self, model: FunctionalModel, mode: Mode | None) -> None:
         self._mode, self._dtype = mode, model.dtype
         self._autocast = None if mode is None or mode.autocast is None else getattr(torch, mode.autocast)
         self.rounded = self._autocast is not None
-        self._model, self._own = model, own
+        self._trained = model.as_trained(mode)
+        self.mixes = self._trained.mixes
+        self._model = self._own = model
         if mode is not None:
-            self._own = model.converted(own.dtype, mode)
-            same = self.rounded or own.dtype == model.dtype
+            own = model.layout.dtype
+            self._own = model.converted(own, mode)  # random operations of fused layers could not be met
+            same = self.rounded or own == model.dtype
             self._model = self._own if same else model.converted(model.dtype, mode)
-        self.mixes = self._own.mixes
         self._evaluate = Batched(self._pulled, axis=0)
         self._axes: dict[tuple[int, ...], list[Axis | None]] = {}
         self._present: list[Axis | None] = []
@@ -69,11 +70,11 @@ class TrainingPass:
         return outputs, tuple(noise)
 
     def trained(self, theta: Parameters, x: Tensor, forward: ForwardPass | None) -> Tensor:
-        """Outputs of a batch as training had them, in the precision of the run, [n, …]."""
+        """Outputs of a batch as training had them, to the bit on the same kind of processor, [n, …]."""
         if forward is None or forward.generator is None:
-            return self._call(self._own, theta, x)
+            return self._call(self._trained, theta, x)
         with at_state(forward.mode.device, forward.generator):
-            return self._call(self._own, theta, x)
+            return self._call(self._trained, theta, x)
 
     def batch(self, theta: Parameters, x: Tensor, noise: Sequence[Tensor]) -> Tensor:
         """Outputs [n, …] of samples whose noise [n, …] was drawn before."""
@@ -88,9 +89,9 @@ class TrainingPass:
         return self._evaluate(list(theta.values()), samples)[0]
 
     @contextmanager
-    def precision(self) -> Iterator[None]:
-        """The run's autocast, if it had one."""
-        if self._autocast is None:
+    def precision(self, *, backward: bool = False) -> Iterator[None]:
+        """The autocast of the run's forward pass and loss, or of its backward pass, if it had one."""
+        if self._autocast is None or (backward and not self._mode.backward):
             yield
             return
         with torch.autocast(self._own.device.type, self._autocast):
@@ -106,7 +107,8 @@ class TrainingPass:
                 outputs = self._call(self._model, parameters, x.unsqueeze(0)).squeeze(0)
             return (outputs * d).sum()
 
-        gradients = vmap(grad(pulled), in_dims=(None, *[0] * len(samples)))(theta, *samples)
+        with self.precision(backward=True):
+            gradients = vmap(grad(pulled), in_dims=(None, *[0] * len(samples)))(theta, *samples)
         return [layout.flatten(gradients).to(self._dtype)]
 
     def _call(self, model: FunctionalModel, theta: Parameters, x: Tensor) -> Tensor:
@@ -139,16 +141,15 @@ class TrainingPasses:
 
     Args:
         model: in evaluation mode, in the precision of the computation.
-        own: the same in the precision of the run.
     """
 
-    def __init__(self, model: FunctionalModel, own: FunctionalModel) -> None:
-        self._model, self._own = model, own
+    def __init__(self, model: FunctionalModel) -> None:
+        self._model = model
         self._made: dict[Mode | None, TrainingPass] = {}
 
     def of(self, batch: MicroBatch) -> TrainingPass:
         """The model in the mode of the micro-batch's forward pass."""
         mode = None if batch.forward is None else batch.forward.mode
         if mode not in self._made:
-            self._made[mode] = TrainingPass(self._model, self._own, mode)
+            self._made[mode] = TrainingPass(self._model, mode)
         return self._made[mode]

@@ -7,7 +7,7 @@ note is enough to run it again: the same modules in training mode, the same auto
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from explaind.errors import RecordingError
 
 Note = list[Any]
-"""A pass as the journal holds it: [device, training, switched modules, autocast dtype or None, were numbers drawn?]."""
+"""A pass as the journal holds it: [device, training, switched modules, autocast dtype or None, backward, were numbers drawn]."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,14 @@ class Mode:
         training: mode of the model.
         switched: paths of the modules whose mode differs from that of the module they are in, parents first.
         autocast: dtype of torch.autocast, such as "bfloat16"; None without it.
+        backward: did the backward pass run under it too?
     """
 
     device: str
     training: bool
     switched: tuple[str, ...]
     autocast: str | None
+    backward: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,14 +58,15 @@ class ForwardPass:
             mode.training,
             list(mode.switched),
             mode.autocast,
+            mode.backward,
             self.generator is not None,
         ]
 
 
 def noted(note: Note, generator: Tensor | None) -> ForwardPass:
     """The pass that a journal's note describes."""
-    device, training, switched, autocast, _ = note
-    return ForwardPass(Mode(device, training, tuple(switched), autocast), generator)
+    device, training, switched, autocast, backward, _ = note
+    return ForwardPass(Mode(device, training, tuple(switched), autocast, backward), generator)
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -136,13 +139,16 @@ class ForwardWatch:
         """The gradients of so many passes reached no update."""
         self._passes = self._passes[passes:]
 
-    def take(self, step: int, batches: int, random: Callable[[], str | None]) -> list[ForwardPass | None]:
+    def take(
+        self, step: int, batches: int, random: Callable[[], str | None], *, backward: bool = False
+    ) -> list[ForwardPass | None]:
         """The pass of each micro-batch of an update; None where evaluation mode gives the same.
 
         Args:
             step: the update, for messages.
             batches: how many micro-batches were announced.
             random: names a module that draws random numbers in training mode, if there is one.
+            backward: did the backward passes run under autocast?
 
         Raises:
             RecordingError: the passes cannot be told apart, or were not seen.
@@ -167,7 +173,10 @@ class ForwardWatch:
                 expected="one forward pass for each call of batch()",
                 remedy="evaluate under torch.no_grad(), and announce the samples of every forward pass by themselves",
             )
-        return list(passes)
+        return [
+            replace(one, mode=replace(one.mode, backward=backward)) if one.mode.autocast else one
+            for one in passes
+        ]
 
     def _begins(self, *_: Any) -> None:
         self._before = generator_state(self.device) if torch.is_grad_enabled() else None

@@ -31,6 +31,7 @@ class GradientWatch:
 
     Attributes:
         passes: backward passes in the gradients as they are now; 0 after an update.
+        autocast: did a backward pass run under torch.autocast since the last update?
         stale: do the present gradients contain those of an update that was already made?
     """
 
@@ -41,7 +42,7 @@ class GradientWatch:
         self._fresh: dict[int, bool] = {}
         self._silent: dict[int, bool] = {}
         self._passes: dict[int, int] = {}
-        self.stale = False
+        self.stale = self.autocast = False
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
 
     def attach(self, parameters: Sequence[Tensor]) -> None:
@@ -96,12 +97,13 @@ class GradientWatch:
 
     def used(self) -> None:
         """The optimizer has taken the present gradients."""
-        self.stale = False
+        self.stale = self.autocast = False
         self._passes.clear()
 
     def _arriving(self, parameter: Tensor) -> Callable[[Tensor], None]:
         def hook(_: Tensor) -> None:
             gradient, key = parameter.grad, id(parameter)
+            self.autocast = self.autocast or torch.is_autocast_enabled(parameter.device.type)
             empty = gradient is None or gradient.layout != torch.strided or not bool(gradient.any())
             # Zeros are what a reset leaves; but what was zero before tells nothing.
             before = self._raw[key] if key in self._seen else None

@@ -243,7 +243,10 @@ class Observer:
         """How the forward pass of each micro-batch of the coming update ran; see `ForwardWatch.take`."""
         labels = (self.statistics.active, *self._random)
         return self.forward.take(
-            step, batches, lambda: next((active for label in labels if (active := label())), None)
+            step,
+            batches,
+            lambda: next((active for label in labels if (active := label())), None),
+            backward=self.gradients.autocast,
         )
 
     def check_end(self, step: int) -> None:

@@ -1,8 +1,8 @@
 """Running statistics of batch normalisation, which training changes without the optimizer.
 
-They do not enter an update: in training mode a layer uses the statistics of its batch. They enter the explained function, which is
-the model in evaluation mode, with the statistics as they were after the last recorded update. So the latest are kept, one small
-file for each of the last two chunks; the journal says which one is valid.
+They do not enter an update: in training mode a layer uses the statistics of its batch. They enter the explained function, the
+model in evaluation mode, as they were after the last recorded update. So the latest are kept, one small file for each of the last
+two chunks; the journal says which one is valid.
 """
 
 from __future__ import annotations
