@@ -94,7 +94,10 @@ def _attention(
     """Attention drops its weights: [..., queries, keys]."""
     arguments = (attn_mask, dropout_p, is_causal)
     if dropout_p == 0:
-        return func(query, key, value, *arguments, **options)
+        if not torch.is_autocast_enabled(query.device.type):
+            return func(query, key, value, *arguments, **options)
+        # Torch's own, in half precision, has no derivative under torch.func.
+        return _attended(query, key, value, attn_mask, is_causal, None, **options)
     shape = (*query.shape[:-1], key.shape[-2])
     device, building, results = query.device.type, torch.is_grad_enabled(), []
 
@@ -118,10 +121,25 @@ def _attention(
     mask = noise(draw)
     if results:
         return results[0]
+    return _attended(query, key, value, attn_mask, is_causal, mask, **options)
+
+
+def _attended(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None,
+    is_causal: bool,
+    mask: Tensor | None,
+    **options: Any,
+) -> Tensor:
+    """Attention in plain operations; `mask` is what its weights are multiplied by."""
     weights = _attention_weights(query, key, attn_mask, is_causal, **options)
+    if mask is not None:
+        weights = weights * _checked(mask, weights)
     if options.get("enable_gqa"):
         value = value.repeat_interleave(query.shape[-3] // value.shape[-3], -3)
-    return (weights * _checked(mask, weights)) @ value
+    return weights @ value
 
 
 def _attention_weights(

@@ -103,7 +103,7 @@ class TrainingPass:
         theta, samples = dict(zip(names, arguments, strict=False)), arguments[len(names) :]
 
         def pulled(parameters: dict[str, Tensor], x: Tensor, d: Tensor, *noise: Tensor) -> Tensor:
-            with Given(noise).active() if noise else _nothing():
+            with Given(noise).active() if noise or self.rounded else _nothing():
                 outputs = self._call(self._model, parameters, x.unsqueeze(0)).squeeze(0)
             return (outputs * d).sum()
 

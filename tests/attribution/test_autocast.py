@@ -199,7 +199,7 @@ def test_a_model_replayed_without_its_autocast_would_not_fit(
     from explaind.features.training_passes import TrainingPass
 
     run = train(tmp_path / "run.zarr")
-    monkeypatch.setattr(TrainingPass, "precision", lambda self: torch.enable_grad())
+    monkeypatch.setattr(TrainingPass, "precision", lambda self, **_: torch.enable_grad())
     with pytest.raises(ExplaindError, match="cannot be rebuilt"):
         explained(run, ("train", "test"))
 
