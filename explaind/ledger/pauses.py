@@ -2,7 +2,7 @@
 
 The optimizer passes over a tensor without a gradient: u = 0, no decay, its buffer and its counter t stay as they are. In the
 recursion of `coefficients` that is μ = 1 and κ = ρ = σ = coupled = decoupled = 0; and t, on which bias corrections depend, counts
-the tensor's own updates.
+the tensor's own updates. Where its state was emptied before an update, the momentum of before is dropped: μ = 0 there.
 """
 
 from __future__ import annotations
@@ -36,11 +36,13 @@ class PausedRule:
         """Scalars of an update, one per tensor."""
         made: dict[int, Coefficients] = {}
         columns: dict[str, list[float]] = {field.name: [] for field in fields(Coefficients)}
-        for group, active, count in zip(self._layout.group, record.active, record.counts, strict=True):
+        tensors = zip(self._layout.group, record.active, record.counts, strict=True)
+        for tensor, (group, active, count) in enumerate(tensors):
             if active and count not in made:
                 made[count] = self._rule.coefficients(replace(record, count=count), count == 1)
             for name, column in columns.items():
-                column.append(getattr(made[count], name)[group] if active else RESTING[name])
+                value = getattr(made[count], name)[group] if active else RESTING[name]
+                column.append(0.0 if name == "mu" and tensor in record.reset else value)
         return Coefficients(**{name: tuple(column) for name, column in columns.items()})
 
     def preconditioner(self, record: StepRecord, second_moment: Tensor) -> Tensor | float:

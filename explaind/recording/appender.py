@@ -63,8 +63,10 @@ class Appender:
         self._activity = active
         factor, uniform = clip_factor(*norms[:, active], layout.dtype, layout.size)
         self._clip = factor, uniform and not self._observer.inside
-        self._cut = self._observer.cut
-        read_hyperparameters(optimizer, chunk.arrays["hyperparameters"][row])
+        self._cut, self._reset = self._observer.cut, self._observer.reset
+        for tensor in self._reset:  # its counter begins at zero again
+            self._made[tensor] = -self._initial_counts[tensor]
+        read_hyperparameters(self._observer.option_rows(), chunk.arrays["hyperparameters"][row])
 
     def after_update(
         self, batches: tuple[MicroBatch, ...], metrics: dict[str, float], penalty: float = 0.0
@@ -85,6 +87,7 @@ class Appender:
         chunk.batches.append(batches)
         chunk.clip.append(self._clip)
         chunk.cut.append(self._cut)
+        chunk.reset.append(list(self._reset))
         chunk.metrics.append(metrics)
         chunk.penalty.append(penalty)
         chunk.rows += 1

@@ -26,6 +26,9 @@ def find_layout(model: nn.Module, optimizer: Optimizer, moved: Collection[int]) 
     """The layout of the parameters whose ids are in `moved`, in the model's order."""
     groups = {id(p): index for index, group in enumerate(optimizer.param_groups) for p in group["params"]}
     named = [(name, p) for name, p in model.named_parameters() if id(p) in moved]
+    for _, parameter in named:  # what joins the optimizer later has a row of options of its own
+        if id(parameter) not in groups:
+            groups[id(parameter)] = len(set(groups.values()) | set(range(len(optimizer.param_groups))))
     return Layout(
         names=tuple(name for name, _ in named),
         shapes=tuple(tuple(p.shape) for _, p in named),
@@ -69,6 +72,8 @@ def create_store(
     layout = find_layout(model, optimizer, moved)
     named = dict(model.named_parameters())
     parameters = [named[n] for n in layout.names]
+    joining = max((*layout.group, -1)) + 1 - len(optimizer.param_groups)
+    joining = max(0, joining)
     state = read_state(optimizer, parameters, layout, name)
     initial = torch.empty(layout.size, dtype=layout.dtype)
     flat_copy(parameters, initial)
@@ -81,7 +86,7 @@ def create_store(
     }
     specs = schema.array_specs(
         layout,
-        groups=len(optimizer.param_groups),
+        groups=len(optimizer.param_groups) + joining,
         adam=name in ("Adam", "AdamW"),
         chunk_steps=chunk_steps,
         block=max(DEFAULT_BLOCK, entries * chunk_steps),
@@ -98,12 +103,13 @@ def create_store(
     body = {
         "complete": False,
         "optimizer": name,
-        "flags": list(option_flags(optimizer)),
+        "flags": [*(flags := option_flags(optimizer)), *[flags[0]] * joining],
         "model": type(model).__qualname__,
         "layout": layout.to_json(),
         "constants": table,
         "static": {key: crc32c(values.numpy()) for key, values in static.items()},
         "initial_count": state.count,
+        **({"joining": joining} if joining else {}),
         **({"initial_counts": list(state.counts)} if state.counts else {}),
         "chunk_steps": chunk_steps,
         "arrays": [_as_json(spec) for spec in specs],

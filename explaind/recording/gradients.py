@@ -28,14 +28,19 @@ class GradientWatch:
 
     Args:
         on_reset: called once per reset with the number of backward passes that were discarded.
+        held: does the optimizer hold this parameter by now? What it does not hold has no gradient here.
 
     Attributes:
         passes: backward passes in the gradients as they are now; 0 after an update.
         stale: do the present gradients contain those of an update that was already made?
     """
 
-    def __init__(self, on_reset: Callable[[int], None] = lambda passes: None) -> None:
-        self._on_reset = on_reset
+    def __init__(
+        self,
+        on_reset: Callable[[int], None] = lambda passes: None,
+        held: Callable[[Tensor], bool] = lambda parameter: True,
+    ) -> None:
+        self._on_reset, self._held = on_reset, held
         self._raw: dict[int, Tensor] = {}  # gradients right after the last backward
         self._seen: set[int] = set()
         self._fresh: dict[int, bool] = {}
@@ -73,12 +78,11 @@ class GradientWatch:
         `NO_GRADIENT` twice for a parameter that has none.
         """
         none = torch.tensor(NO_GRADIENT, dtype=torch.float64)
-        now = [none if parameter.grad is None else gradient_norm(parameter.grad) for parameter in parameters]
+        has = [parameter.grad is not None and self._held(parameter) for parameter in parameters]
+        now = [gradient_norm(p.grad) if one else none for p, one in zip(parameters, has, strict=True)]
         then = [
-            norm
-            if parameter.grad is None or id(parameter) not in self._seen
-            else gradient_norm(self._raw[id(parameter)])
-            for parameter, norm in zip(parameters, now, strict=True)
+            norm if not one or id(parameter) not in self._seen else gradient_norm(self._raw[id(parameter)])
+            for parameter, norm, one in zip(parameters, now, has, strict=True)
         ]
         both = [norm.to(now[0].device) for norm in (*then, *now)]
         return torch.stack(both).cpu().numpy().reshape(2, -1) if both else np.empty((2, 0))
@@ -105,6 +109,8 @@ class GradientWatch:
 
     def _arrived(self, parameter: Tensor) -> None:
         key = id(parameter)
+        if not self._held(parameter):
+            return
         if self._fresh.pop(key, True):
             if self._passes.get(key):
                 discarded = self.passes

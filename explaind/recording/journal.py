@@ -18,7 +18,7 @@ import numpy as np
 from explaind.errors import StoreError
 from explaind.store import canonical_json, crc32c, write_atomic
 
-OPTIONAL = ("paused", "cut", "penalty")  # not written where there is nothing to say
+OPTIONAL = ("paused", "cut", "penalty", "reset")  # not written where there is nothing to say
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Commit:
         clip: per update, gradient norm ÷ norm after backward, and whether that ratio fits every parameter.
         metrics: per update, the logged values. A line with start == stop holds those logged after the last update.
         paused: had a tensor of θ no gradient in one of the updates? Not written where none had.
+        reset: per update, the tensors of θ whose optimizer state was emptied before it. Not written where there are none.
         penalty: per update, the weight of the announced penalty. Not written where it is zero.
         cut: per update, the tensors of θ whose factors are in `clip_entries`. Not written where there are none.
     """
@@ -46,6 +47,7 @@ class Commit:
     paused: bool = False
     cut: list[list[int]] = field(default_factory=list)
     penalty: list[float] = field(default_factory=list)
+    reset: list[list[int]] = field(default_factory=list)
 
 
 def append(path: Path, commit: Commit) -> None:

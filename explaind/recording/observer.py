@@ -18,6 +18,7 @@ from explaind.errors import RecordingError, TrainingError
 from explaind.optimizers import LINEAR
 from explaind.recording import checks
 from explaind.recording.gradients import GradientWatch
+from explaind.recording.joining import Membership, changed
 from explaind.recording.later import find_later
 from explaind.recording.layout import Layout
 from explaind.recording.linear import LinearReader, steps_made
@@ -45,20 +46,20 @@ class Observer:
         self.model = model
         self.optimizer = optimizer
         self.name = checks.optimizer_name(optimizer)
-        self.flags = checks.option_flags(optimizer)
         self.rule = LINEAR.get(self.name)
         self.later = find_later(model, later)
+        self._members = Membership(optimizer, self.later.values())
+        self.flags = self._members.flags
         checks.check_parameters(model.named_parameters(), optimizer, self.later)
         self._module_checks = checks.module_checks(model)
         self.check_modules()
-        self.held = self._held_now()
-        self.gradients = GradientWatch(on_reset)
+        self.gradients = GradientWatch(on_reset, self._members.has)
         self._layout: Layout | None = None
 
     def attach(self) -> None:
         """Register the hooks on gradients."""
         self._versions = self._versions_now()
-        self.gradients.attach(self.held)
+        self.gradients.attach([*self.held, *self._members.waiting])
 
     def detach(self) -> None:
         """Remove all hooks."""
@@ -73,9 +74,16 @@ class Observer:
         self._last: list[Tensor] | None = None
         self._state = StateWatch(self.optimizer, self.moved)
         self._reader = LinearReader(self.rule, self.optimizer, self.moved, layout) if self.rule else None
-        self._active = [
-            group["momentum"] != 0 for group in self.optimizer.param_groups if "momentum" in group
-        ]
+        self._members.begin()
+
+    @property
+    def held(self) -> list[Tensor]:
+        """The parameters that the optimizer holds."""
+        return self._members.held
+
+    def option_rows(self) -> list[Mapping[str, Any]]:
+        """The options of the coming update, by row of the recorded ones."""
+        return self._members.rows(self.moved, self.layout.group)
 
     def has_gradient(self) -> bool:
         """Does any parameter hold a gradient that is not zero?"""
@@ -109,7 +117,8 @@ class Observer:
         return ids
 
     def before_update(self, step: int) -> np.ndarray:
-        """Check that update `step` is like the others. `inside` and `cut` then say what was clipped entry by entry.
+        """Check that update `step` is like the others. `inside` and `cut` then say what was clipped entry by entry, `reset`
+        which tensors of θ begin again without a history.
 
         Returns:
             norms of each parameter's gradient after backward and as the optimizer gets it, float64 [2, tensors].
@@ -118,14 +127,7 @@ class Observer:
             RecordingError: naming what changed since the recording began.
         """
         self.check_modules()
-        held = self._held_now()
-        if len(held) != len(self.held) or any(a is not b for a, b in zip(held, self.held, strict=True)):
-            raise _changed("The optimizer's parameters changed", "the parameters it had at the start")
-        if checks.option_flags(self.optimizer) != self.flags:
-            raise _changed("An on-off option of the optimizer changed", str(self.flags))
-        groups = self.optimizer.param_groups
-        if [group["momentum"] != 0 for group in groups if "momentum" in group] != self._active:
-            raise _changed("The momentum of a group was switched on or off", "zero or non-zero throughout")
+        self._members.check()
         if new := self.with_gradient() - self._moved_ids:
             odd = next(p for p in self.held if id(p) in new)
             raise RecordingError(
@@ -151,10 +153,8 @@ class Observer:
                 "call optimizer.zero_grad() between optimizer.step() and the next backward()",
             )
         if self.has_moved():
-            raise _changed(
-                "Parameters were changed between two updates", "θ exactly as the optimizer left it"
-            )
-        self._state.check(step)
+            raise changed("Parameters were changed between two updates", "θ exactly as the optimizer left it")
+        self.reset = self._state.check(step, resets=self.rule is None)
         self._given = self._present_options()
         if self._reader is not None:
             self._reader.before()
@@ -181,7 +181,7 @@ class Observer:
             RecordingError: an option was changed after it had been read.
         """
         if self._present_options() != self._given:
-            raise _changed(
+            raise changed(
                 "An option of the optimizer changed while it made its update",
                 "options set before optimizer.step()",
             )
@@ -251,7 +251,7 @@ class Observer:
         present = dict(self.model.named_parameters()) | dict(self.model.named_buffers())
         for name, value in constants.items():
             if name not in present or not torch.equal(present[name].detach().cpu(), value):
-                raise _changed(f"'{name}' changed although the optimizer does not move it", "a constant")
+                raise changed(f"'{name}' changed although the optimizer does not move it", "a constant")
 
     def _versions_now(self) -> list[int]:
         return [parameter._version for parameter in self.held]
@@ -262,17 +262,5 @@ class Observer:
             for group in self.optimizer.param_groups
         ]
 
-    def _held_now(self) -> list[Tensor]:
-        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-
     def _name_of(self, parameter: Tensor) -> str:
         return next(name for name, value in self.model.named_parameters() if value is parameter)
-
-
-def _changed(problem: str, expected: str) -> RecordingError:
-    return RecordingError(
-        f"{problem} during recording",
-        expected=expected,
-        got="a change that the recorded updates do not explain",
-        remedy="make the change before recording, or record the parts as separate runs",
-    )

@@ -93,6 +93,13 @@ def restore(store: Path, observer: Observer) -> Trajectory | None:
     commits, point = find_point(store, layout.dtype, trajectory.chunk_steps)
     if point is None:
         return None
+    if "joining" in manifest:
+        raise StoreError(
+            f"The trajectory {store} has parameters that join the optimizer later, and cannot be resumed",
+            expected="an optimizer that holds all parameters from the start",
+            got=f"{manifest['joining']} tensors that it did not hold then",
+            remedy="record into a new store; frozen parameters may be in the optimizer from the start",
+        )
     model, optimizer, name = observer.model, observer.optimizer, observer.name
     trajectory.check_model(model)
     groups = {id(p): index for index, group in enumerate(optimizer.param_groups) for p in group["params"]}

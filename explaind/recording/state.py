@@ -6,7 +6,7 @@ Notation: `buffer` is m (Adam's exp_avg, SGD's momentum_buffer) and `second_mome
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,9 +112,9 @@ def restore_state(
         own["exp_avg_sq"] = torch.empty_like(parameter).copy_(v).detach()
 
 
-def read_hyperparameters(optimizer: Optimizer, out: np.ndarray) -> None:
+def read_hyperparameters(groups: Sequence[Mapping[str, Any]], out: np.ndarray) -> None:
     """Write the options of the coming update into `out` [groups, HYPERPARAMETERS], 0 where the optimizer has none."""
-    for row, group in zip(out, optimizer.param_groups, strict=True):
+    for row, group in zip(out, groups, strict=True):
         beta1, beta2 = group.get("betas", (0.0, 0.0))[:2]
         values = numbers({**group, "beta1": beta1, "beta2": beta2})
         row[:] = [_number(values.get(option)) for option in HYPERPARAMETERS]

@@ -147,9 +147,9 @@ class Trajectory:
 
     @cached_property
     def pauses(self) -> Pauses | None:
-        """Which tensors had no gradient in which updates; None if all had one in all, and one history before."""
+        """Which tensors had no gradient in which updates, or lost their state; None if all had one in all, and one history."""
         initial = self.manifest.get("initial_counts")
-        if initial is None and not any(commit.paused for commit in self._chunks):
+        if initial is None and not any(commit.paused or commit.reset for commit in self._chunks):
             return None
         return Pauses(self._reader, self._chunks, initial or [self.initial_count] * len(self.layout.names))
 
@@ -157,7 +157,8 @@ class Trajectory:
         if self.pauses is None:
             return {}
         active, counts = self.pauses.active(s), self.pauses.counts(s)
-        return {"active": tuple(active.tolist()), "counts": tuple(counts.tolist())}
+        reset = self.pauses.reset(s)
+        return {"active": tuple(active.tolist()), "counts": tuple(counts.tolist()), "reset": reset}
 
     def metrics(self) -> pd.DataFrame:
         """What was logged: a column `step`, and one per metric; row s describes θ_s (T + 1 rows at most)."""

@@ -32,6 +32,7 @@ class Chunk:
         real: torch views of the arrays with a parameter axis.
         batches, clip, metrics: one entry per filled row.
         cut: per filled row, tensor of θ → its factor of every entry, where it was clipped entry by entry.
+        reset: per filled row, the tensors of θ whose state was empty again before it.
         penalty: per filled row, the weight of the announced penalty.
         paused: had a tensor of θ no gradient in one of the rows?
         rng: the generator's state at the start of the chunk.
@@ -63,6 +64,7 @@ class Chunk:
         self.clip: list[tuple[float, bool]] = []
         self.cut: list[dict[int, Tensor]] = []
         self.penalty: list[float] = []
+        self.reset: list[list[int]] = []
         self.metrics: list[dict[str, float]] = []
         self.point: ResumePoint | None = None
         self.paused = False
@@ -163,6 +165,7 @@ class Writer:
             paused=chunk.paused,
             cut=cut,
             penalty=chunk.penalty if any(chunk.penalty) else [],
+            reset=chunk.reset if any(chunk.reset) else [],
         )
         journal.append(self._store / JOURNAL, commit)
 

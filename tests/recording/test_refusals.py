@@ -127,7 +127,7 @@ def _buffer(model: nn.Module, optimizer: torch.optim.Optimizer, run: Any) -> Non
         (_argument, "an argument that is not in the recorded equations"),
         (_no_batch, "Update 2 has no batch"),
         (_edited, "changed between two updates"),
-        (_grown, "optimizer's parameters changed"),
+        (_grown, "joined the optimizer during recording"),
         (_replaced, "optimizer's parameters changed"),
         (_option, "on-off option"),
         (_momentum, "momentum of a group was switched"),
