@@ -23,6 +23,11 @@ def gradient_norm(gradient: Tensor) -> Tensor:
     return torch.linalg.vector_norm(gradient, dtype=torch.float64)
 
 
+def dense(gradient: Tensor) -> Tensor:
+    """The gradient with all its entries; embeddings may have only the rows that were looked up."""
+    return gradient if gradient.layout == torch.strided else gradient.to_dense()
+
+
 class GradientWatch:
     """Watches the gradients of parameters through hooks that only read.
 
@@ -79,7 +84,7 @@ class GradientWatch:
         """
         none = torch.tensor(NO_GRADIENT, dtype=torch.float64)
         has = [parameter.grad is not None and self._held(parameter) for parameter in parameters]
-        now = [gradient_norm(p.grad) if one else none for p, one in zip(parameters, has, strict=True)]
+        now = [gradient_norm(dense(p.grad)) if one else none for p, one in zip(parameters, has, strict=True)]
         then = [
             norm if not one or id(parameter) not in self._seen else gradient_norm(self._raw[id(parameter)])
             for parameter, norm, one in zip(parameters, now, has, strict=True)
@@ -101,9 +106,7 @@ class GradientWatch:
     def _arriving(self, parameter: Tensor) -> Callable[[Tensor], None]:
         def hook(_: Tensor) -> None:
             gradient = parameter.grad
-            self._fresh[id(parameter)] = (
-                gradient is None or gradient.layout != torch.strided or not bool(gradient.any())
-            )
+            self._fresh[id(parameter)] = gradient is None or not bool(dense(gradient).any())
 
         return hook
 
@@ -120,8 +123,8 @@ class GradientWatch:
         elif not self._passes.get(key):
             self.stale = True
         self._passes[key] = self._passes.get(key, 0) + 1
-        if parameter.grad is not None and parameter.grad.layout == torch.strided:
-            self._keep(key, parameter.grad.detach())
+        if parameter.grad is not None:
+            self._keep(key, dense(parameter.grad.detach()))
 
     def _keep(self, key: int, gradient: Tensor) -> None:
         """Copy a gradient as backward left it, into the room of the one before."""

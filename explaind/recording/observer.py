@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from explaind.errors import RecordingError, TrainingError
 from explaind.optimizers import LINEAR
 from explaind.recording import checks
-from explaind.recording.gradients import GradientWatch
+from explaind.recording.gradients import GradientWatch, dense
 from explaind.recording.joining import Membership, changed
 from explaind.recording.later import find_later
 from explaind.recording.layout import Layout
@@ -87,7 +87,7 @@ class Observer:
 
     def has_gradient(self) -> bool:
         """Does any parameter hold a gradient that is not zero?"""
-        return any(p.grad is not None and bool((p.grad != 0).any()) for p in self.held)
+        return any(p.grad is not None and bool(dense(p.grad).any()) for p in self.held)
 
     def with_gradient(self) -> set[int]:
         """Ids of the parameters that the coming update will move.
@@ -99,12 +99,12 @@ class Observer:
         for parameter in self.held:
             if parameter.grad is None:
                 continue
-            if parameter.grad.layout != torch.strided:
+            if parameter.grad.layout != torch.strided and self.name != "SGD":
                 checks.refuse(
                     f"Parameter {self._name_of(parameter)} has a sparse gradient",
                     "dense gradients",
                     str(parameter.grad.layout),
-                    "build the embedding with sparse=False",
+                    "build the embedding with sparse=False, or train with SGD",
                 )
             if not parameter.requires_grad:
                 checks.refuse(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from explaind.errors import StoreError
 from explaind.recording import journal
@@ -130,7 +130,10 @@ def restore(store: Path, observer: Observer) -> Trajectory | None:
         else:
             second = torch.zeros_like(point.buffer) if name == "SGD" else trajectory.second_moment(step - 1)
             state = OptimizerState(point.buffer, second, point.count, point.counts)
-            restore_state(optimizer, moved, layout, name, state)
+            tables = (
+                m for m in model.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag) and m.sparse
+            )
+            restore_state(optimizer, moved, layout, name, state, {id(table.weight) for table in tables})
     torch.set_rng_state(point.rng.clone())
     return trajectory
 

@@ -6,7 +6,7 @@ Notation: `buffer` is m (Adam's exp_avg, SGD's momentum_buffer) and `second_mome
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,7 +73,7 @@ def read_state(
             if state:
                 v.copy_(state["exp_avg_sq"])
         if history is not None:
-            m.copy_(history)
+            m.copy_(history.to_dense())
     known = {count for count in counts if count is not None}
     common = max(known, default=0)
     each = tuple(common if count is None else count for count in counts) if len(known) > 1 else ()
@@ -81,9 +81,20 @@ def read_state(
 
 
 def restore_state(
-    optimizer: Optimizer, parameters: Sequence[Tensor], layout: Layout, name: str, state: OptimizerState
+    optimizer: Optimizer,
+    parameters: Sequence[Tensor],
+    layout: Layout,
+    name: str,
+    state: OptimizerState,
+    sparse: Collection[int] = (),
 ) -> None:
-    """Put a recorded state back; the next update is then the one that would have followed."""
+    """Put a recorded state back; the next update is then the one that would have followed.
+
+    Args:
+        optimizer, parameters, layout, name: whose state.
+        state: the recorded one.
+        sparse: ids of parameters whose gradients, and so momentum, hold only the rows that were looked up.
+    """
     views = zip(
         layout.unflatten(state.buffer).values(), layout.unflatten(state.second_moment).values(), strict=True
     )
@@ -96,7 +107,8 @@ def restore_state(
         own = optimizer.state[parameter] = {}
         if name == "SGD":
             if group["momentum"] != 0 and count:
-                own["momentum_buffer"] = torch.empty_like(parameter).copy_(m).detach()
+                buffer = torch.empty_like(parameter).copy_(m).detach()
+                own["momentum_buffer"] = buffer.to_sparse(1) if id(parameter) in sparse else buffer
             continue
         if not count:
             continue

@@ -77,7 +77,7 @@ class StateWatch:
             present.append(int(counter) if on_cpu and not present else len(state))
             buffer = state.get("exp_avg", state.get("momentum_buffer"))
             if buffer is not None:
-                buffers.append(buffer)
+                buffers.append(buffer if buffer.layout == torch.strided else buffer.coalesce().values())
                 owners.append(len(present) - 1)
         if not buffers:
             return present, torch.full((len(present),), -1.0)

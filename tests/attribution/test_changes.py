@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from torch import nn
 
 import explaind
 from explaind.errors import RecordingError, StoreError
-from tests.attribution.test_pauses import OPTIMIZERS, WHOLE, check, train
+from tests.attribution.test_pauses import OPTIMIZERS, WHOLE, check, explained, train
 from tests.attribution.tiny import Net
 from tests.situations import EXACT, refused, situation
 
@@ -200,3 +201,83 @@ def test_a_learning_rate_of_zero(tmp_path: Path, name: str) -> None:
     run = train(tmp_path / "run.zarr", model, optimizer, WHOLE, change)
     assert explaind.verify(run.path, run.model, run.loss, train=run.train).attrs["passed"]
     check(run, decided=False)
+
+
+class Looked(nn.Module):
+    """Embeds the sign pattern of a sample: the gradient of the table has only the rows that were looked up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(8, 4, sparse=True)
+        self.second = nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        rows = ((x > 0) * torch.tensor([1, 2, 4])).sum(-1)
+        return self.second(torch.tanh(self.table(rows)))
+
+
+SPARSE: dict[str, dict] = {
+    "plain": {},
+    "momentum": {"momentum": 0.9, "dampening": 0.2},
+    "nesterov": {"momentum": 0.9, "nesterov": True},
+}
+
+
+@situation("The loop", "sparse gradients of embeddings, with SGD", EXACT)
+@pytest.mark.parametrize("name", SPARSE)
+def test_sparse_embeddings(tmp_path: Path, name: str) -> None:
+    torch.manual_seed(0)
+    model = Looked().double()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, **SPARSE[name])
+    batches = [[0, 1, 2], [3, 4], [5, 6], [0, 0, 5], [1], [2, 6]]
+    run = train(tmp_path / "run.zarr", model, optimizer, batches)
+    assert model.table.weight.grad.layout == torch.sparse_coo
+    found = explained(run, ("train", "test", "output"))
+    run.model = copy.deepcopy(model)
+    run.model.table.sparse = False  # the definition differentiates twice
+    check(run)
+    again = explained(run, ("train", "test", "output"))
+    torch.testing.assert_close(
+        torch.tensor(found.kernel.values), torch.tensor(again.kernel.values), rtol=0, atol=0
+    )
+    kept = run.trajectory
+
+    def stop(s: int) -> None:
+        if s == 5:
+            raise KeyboardInterrupt
+
+    torch.manual_seed(0)
+    model = Looked().double()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, **SPARSE[name])
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "two.zarr", model, optimizer, batches, stop)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, **SPARSE[name])
+    again = train(tmp_path / "two.zarr", model, optimizer, batches, resume=True).trajectory
+    # A sparse buffer adds its entries up in the order in which they came, which is not recorded.
+    rounding = 0.0 if name == "plain" else 1e-14
+    torch.testing.assert_close(again.parameters(6), kept.parameters(6), rtol=rounding, atol=rounding)
+
+
+def test_sparse_gradients_that_are_not_reset_are_refused(tmp_path: Path) -> None:
+    model = Looked().double()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    x = torch.randn(4, 3, dtype=torch.float64)
+    with (
+        pytest.raises(RecordingError, match="update 1 contain those of the update before"),
+        explaind.record(tmp_path / "run.zarr", model, optimizer) as run,
+    ):
+        for _ in range(2):
+            F.cross_entropy(model(x), torch.arange(4) % 3).backward()
+            run.batch(range(4))
+            optimizer.step()
+
+
+@situation(
+    "The loop",
+    "sparse gradients, with other optimizers than SGD",
+    refused("build the embedding with sparse=False"),
+)
+def test_sparse_gradients_of_other_optimizers(tmp_path: Path) -> None:
+    model = Looked().double()
+    with pytest.raises(RecordingError, match="sparse gradient"):
+        train(tmp_path / "run.zarr", model, torch.optim.Adagrad(model.parameters()), WHOLE)

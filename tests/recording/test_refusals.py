@@ -175,18 +175,6 @@ def test_batches(tmp_path: Path, indices: Any, weights: Any, words: str) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_sparse_gradients(tmp_path: Path) -> None:
-    model = nn.Embedding(10, 3, sparse=True)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with (
-        pytest.raises(RecordingError, match="sparse gradient"),
-        record(tmp_path / "a.zarr", model, optimizer) as run,
-    ):
-        model(torch.tensor([1])).sum().backward()
-        run.batch([1])
-        optimizer.step()
-
-
 def test_divergence_names_step_and_parameter(tmp_path: Path) -> None:
     model = mlp()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
