@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from explaind.errors import RecordingError
 from explaind.recording import creation, journal
@@ -53,7 +52,7 @@ class Appender:
         )
         self._next_chunk(rng)
 
-    def before_update(self, optimizer: Optimizer) -> None:
+    def before_update(self) -> None:
         """Read the options and the clipping of the coming update; see `Observer.before_update` for refusals."""
         chunk, row, layout = self._chunk, self._chunk.rows, self._observer.layout
         norms = self._observer.before_update(self.step)
@@ -153,9 +152,12 @@ class Appender:
     def _check_counter(self) -> OptimizerState:
         """The optimizer's state, whose counter counts the recorded updates."""
         observer = self._observer
-        state = read_state(observer.optimizer, observer.moved, observer.layout, observer.name)
+        state = read_state(observer.optimizer, observer.moved, observer.layout, observer.names)
         counts = np.asarray(state.counts or [state.count] * len(self._made))
         expected = self._initial_counts + self._made
+        if len(set(observer.names)) > 1:  # SGD keeps no counter
+            named = np.array([observer.names[group] for group in observer.layout.group])
+            counts = np.where(named == "SGD", expected, counts)
         if observer.counts and not np.array_equal(counts, expected):
             odd = int(np.flatnonzero(counts != expected)[0])
             raise RecordingError(

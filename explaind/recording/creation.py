@@ -17,12 +17,13 @@ from explaind.recording.checks import option_flags
 from explaind.recording.layout import Layout
 from explaind.recording.observer import Observer
 from explaind.recording.state import flat_copy, read_state
+from explaind.recording.together import Together
 from explaind.store import ArraySpec, crc32c, create_array, create_group, write_atomic, write_manifest
 
 DEFAULT_BLOCK = 1024  # entries per block of the ragged arrays before the first batch is known
 
 
-def find_layout(model: nn.Module, optimizer: Optimizer, moved: Collection[int]) -> Layout:
+def find_layout(model: nn.Module, optimizer: Optimizer | Together, moved: Collection[int]) -> Layout:
     """The layout of the parameters whose ids are in `moved`, in the model's order."""
     groups = {id(p): index for index, group in enumerate(optimizer.param_groups) for p in group["params"]}
     named = [(name, p) for name, p in model.named_parameters() if id(p) in moved]
@@ -68,13 +69,13 @@ def create_store(
         entries: samples of the first update, from which the block size of the ragged arrays follows.
         rng_bytes: size of the generator's state.
     """
-    model, optimizer, name = observer.model, observer.optimizer, observer.name
+    model, optimizer, names = observer.model, observer.optimizer, observer.names
     layout = find_layout(model, optimizer, moved)
     named = dict(model.named_parameters())
     parameters = [named[n] for n in layout.names]
     joining = max((*layout.group, -1)) + 1 - len(optimizer.param_groups)
     joining = max(0, joining)
-    state = read_state(optimizer, parameters, layout, name)
+    state = read_state(optimizer, parameters, layout, names)
     initial = torch.empty(layout.size, dtype=layout.dtype)
     flat_copy(parameters, initial)
     raw, table = _pack(constant_tensors(model, layout))
@@ -87,7 +88,7 @@ def create_store(
     specs = schema.array_specs(
         layout,
         groups=len(optimizer.param_groups) + joining,
-        adam=name in ("Adam", "AdamW"),
+        adam=not {"Adam", "AdamW"}.isdisjoint(names),
         chunk_steps=chunk_steps,
         block=max(DEFAULT_BLOCK, entries * chunk_steps),
         rng_bytes=rng_bytes,
@@ -102,7 +103,8 @@ def create_store(
         create_array(store, spec).write_all(values.numpy())
     body = {
         "complete": False,
-        "optimizer": name,
+        "optimizer": observer.name,
+        **({"rules": list(names)} if len(set(names)) > 1 else {}),
         "flags": [*(flags := option_flags(optimizer)), *[flags[0]] * joining],
         "model": type(model).__qualname__,
         "layout": layout.to_json(),

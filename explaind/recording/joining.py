@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from explaind.errors import RecordingError
 from explaind.recording.checks import option_flags
+from explaind.recording.together import Together
 
 __all__ = ["Membership", "changed"]
 
@@ -30,7 +31,7 @@ class Membership:
         held: the parameters that it holds.
     """
 
-    def __init__(self, optimizer: Optimizer, later: Iterable[Tensor]) -> None:
+    def __init__(self, optimizer: Optimizer | Together, later: Iterable[Tensor]) -> None:
         self._optimizer = optimizer
         self.flags = option_flags(optimizer)
         self.held = self._held_now()

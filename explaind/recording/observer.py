@@ -24,6 +24,7 @@ from explaind.recording.layout import Layout
 from explaind.recording.linear import LinearReader, steps_made
 from explaind.recording.state import flat_copy
 from explaind.recording.state_watch import StateWatch
+from explaind.recording.together import Together
 
 
 class Observer:
@@ -31,7 +32,7 @@ class Observer:
 
     Args:
         model: the model that is trained.
-        optimizer: its optimizer; refused here if its updates cannot be recorded.
+        optimizer: its optimizer, or several; refused here if its updates cannot be recorded.
         on_reset: see `GradientWatch`.
         later: names or patterns of parameters that get their first gradient later.
     """
@@ -39,17 +40,25 @@ class Observer:
     def __init__(
         self,
         model: nn.Module,
-        optimizer: Optimizer,
+        optimizer: Optimizer | Together,
         on_reset: Callable[[int], None] = lambda passes: None,
         later: str | Iterable[str] = (),
     ) -> None:
         self.model = model
         self.optimizer = optimizer
-        self.name = checks.optimizer_name(optimizer)
+        self.names = checks.group_names(optimizer)
+        self.name = " and ".join(dict.fromkeys(self.names))
         self.rule = LINEAR.get(self.name)
         self.later = find_later(model, later)
         self._members = Membership(optimizer, self.later.values())
         self.flags = self._members.flags
+        if isinstance(optimizer, Together) and self._members.waiting:
+            checks.refuse(
+                "Parameters that join one of several optimizers later cannot be recorded",
+                "optimizers that hold all of their parameters from the start",
+                f"{len(self._members.waiting)} parameters that none holds",
+                "add them before recording, frozen until they are used",
+            )
         checks.check_parameters(model.named_parameters(), optimizer, self.later)
         self._module_checks = checks.module_checks(model)
         self.check_modules()
@@ -202,7 +211,11 @@ class Observer:
         if second_moment is not None:
             states = ((p, self.optimizer.state.get(p)) for p in self.moved)
             flat_copy(
-                [state["exp_avg_sq"] if state else torch.zeros_like(p) for p, state in states], second_moment
+                [
+                    state["exp_avg_sq"] if state and "exp_avg_sq" in state else torch.zeros_like(p)
+                    for p, state in states
+                ],
+                second_moment,
             )
 
     def read_rule(self, rows: Mapping[str, np.ndarray]) -> None:
@@ -214,7 +227,7 @@ class Observer:
     def counts(self) -> bool:
         """Does the optimizer count its updates?"""
         if self.rule is None:
-            return self.name != "SGD"
+            return any(name != "SGD" for name in self.names)
         groups = self.optimizer.param_groups
         return any(
             steps_made(self.optimizer.state.get(parameter, {}), groups[group]) is not None

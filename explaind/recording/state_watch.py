@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from explaind.errors import RecordingError
+from explaind.recording.together import Together
 
 
 class StateWatch:
@@ -24,7 +25,7 @@ class StateWatch:
         parameters: the tensors that it moves.
     """
 
-    def __init__(self, optimizer: Optimizer, parameters: Sequence[Tensor]) -> None:
+    def __init__(self, optimizer: Optimizer | Together, parameters: Sequence[Tensor]) -> None:
         self._optimizer, self._parameters = optimizer, parameters
         self.note()
 

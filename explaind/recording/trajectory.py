@@ -72,7 +72,7 @@ class Trajectory:
         Raises:
             StoreError: the run was trained with another optimizer than Adam or AdamW.
         """
-        if self.optimizer not in ("Adam", "AdamW"):
+        if {"Adam", "AdamW"}.isdisjoint(self.rules):
             raise StoreError(
                 f"A run with {self.optimizer} has no second moment on record",
                 expected="a run with Adam or AdamW",
@@ -145,11 +145,20 @@ class Trajectory:
         """Had the loss of any update a penalty?"""
         return any(commit.penalty for commit in self._chunks)
 
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """Name of the equations that each parameter group follows; several where several optimizers trained together."""
+        return tuple(self.manifest.get("rules", [self.optimizer] * len(self.manifest["flags"])))
+
     @cached_property
     def pauses(self) -> Pauses | None:
-        """Which tensors had no gradient in which updates, or lost their state; None if all had one in all, and one history."""
+        """Which tensors had no gradient in which updates, or lost their state; None if all had one in all, and one history.
+
+        Runs of several optimizers have it always: their tensors are told apart.
+        """
         initial = self.manifest.get("initial_counts")
-        if initial is None and not any(commit.paused or commit.reset for commit in self._chunks):
+        apart = any(commit.paused or commit.reset for commit in self._chunks) or "rules" in self.manifest
+        if initial is None and not apart:
             return None
         return Pauses(self._reader, self._chunks, initial or [self.initial_count] * len(self.layout.names))
 

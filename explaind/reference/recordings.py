@@ -193,7 +193,8 @@ def _unrolled(trajectory: Trajectory, s: int) -> tuple[Tensor, Tensor, dict]:
         emptied = tensor in trajectory.step(begun).reset
         acted = [i for i in acted if i >= begun]
         lr, lam = record.lr[g], record.weight_decay[g]
-        if trajectory.optimizer in ("Adam", "AdamW"):
+        optimizer = trajectory.rules[g]
+        if optimizer in ("Adam", "AdamW"):
             t = record.counts[tensor] if record.counts else record.count
             v = trajectory.second_moment(s).double()[part]
             p = 1 / ((v / (1 - record.beta2[g] ** t)).sqrt() + record.eps[g])
@@ -202,10 +203,10 @@ def _unrolled(trajectory: Trajectory, s: int) -> tuple[Tensor, Tensor, dict]:
                 beta = trajectory.step(i).beta1[g]
                 weights[i, part] = p * lr / (1 - record.beta1[g] ** t) * (1 - beta) * past
                 past *= beta
-                if trajectory.optimizer == "Adam":
+                if optimizer == "Adam":
                     coupled[i, part] = trajectory.step(i).weight_decay[g]
             initial[part] = 0.0 if emptied else p * lr / (1 - record.beta1[g] ** t) * past
-            if trajectory.optimizer == "AdamW":
+            if optimizer == "AdamW":
                 decoupled[part] = lr * lam
             continue
         mu = record.momentum[g]
