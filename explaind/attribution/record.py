@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ __all__ = ["record"]
 def record(
     path: Path | str,
     model: nn.Module,
-    optimizer: Optimizer,
+    optimizer: Optimizer | Sequence[Optimizer],
     *,
     config: dict[str, Any] | None = None,
     chunk_steps: int = 16,
@@ -43,6 +43,7 @@ def record(
         path: directory of the store to create.
         model: the model that is trained.
         optimizer: over parameters of the model: torch.optim.AdamW, Adam or SGD, or one of `explaind.optimizers`.
+            Several of AdamW, Adam and SGD, as a list, over different parameters: each steps once for each update.
         config: JSON values to keep with the run.
         chunk_steps: updates per chunk; memory is about 4 · chunk_steps · D numbers.
         overwrite: replace a trajectory that is already there.

@@ -32,6 +32,8 @@ def use_plain_layers(model: nn.Module) -> None:
     Subclasses are included unless they have a forward pass of their own.
     """
     for module in model.modules():
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag):
+            module.sparse = False  # the same gradient, in a layout that functions of gradients have
         for kind, forward in _FORWARD.items():
             if isinstance(module, kind) and type(module).forward is kind.forward:
                 module.forward = partial(forward, module)

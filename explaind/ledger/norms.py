@@ -105,7 +105,8 @@ class ImpliedGradient:
         else:  # a tensor without a gradient implies none, and keeps its buffer
             picked = (part[active] for part in given)
             solved = self._solved(*picked, None if buffer is None else buffer[active], eps)
-            rest = (torch.zeros_like(theta), buffer, slack, torch.zeros_like(theta))
+            kept = None if buffer is None else mu * buffer  # μ = 0 where its state was emptied
+            rest = (torch.zeros_like(theta), kept, mu * slack, torch.zeros_like(theta))
             self.gradient, self.buffer, self.slack, self._spread = (
                 None if part is None or whole is None else whole.masked_scatter(active, part)
                 for part, whole in zip(solved, rest, strict=True)

@@ -157,7 +157,7 @@ def _buffer_by_tensor(ledger: Ledger, gradient: BatchGradient, start: int, stop:
     parts = buffer.split(sizes)
     for s in range(max(0, min(last.values(), default=start)), start):
         c = scalars[s]
-        rolled = [g for g, known in last.items() if known < s and c.kappa[g]]
+        rolled = [g for g, known in last.items() if known < s and (c.kappa[g] or not c.mu[g])]
         if rolled:
             entering = _entering(ledger, gradient, s).split(sizes)
             for g in rolled:

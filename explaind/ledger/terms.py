@@ -44,7 +44,7 @@ class Ledger:
                 remedy="Pass it as penalty=.",
             )
 
-        if trajectory.optimizer not in RULES and trajectory.optimizer not in LINEAR:
+        if any(name not in RULES and name not in LINEAR for name in trajectory.rules):
             raise LedgerError(
                 f"The optimizer {trajectory.optimizer} is not in the ledger.",
                 expected=", ".join((*RULES, *LINEAR)),
@@ -55,10 +55,11 @@ class Ledger:
         self.dtype, self.device = dtype, device
         self.penalty_gradient = penalty
         self._penalty: tuple[int, Tensor | None] = (-1, None)
-        self._rule: UpdateRule | None = RULES.get(trajectory.optimizer)
+        rules = [RULES[name] for name in trajectory.rules if name in RULES]
+        self._rule: UpdateRule | None = rules[0] if rules else None
         self._linear: LinearRule | None = LINEAR.get(trajectory.optimizer)
         layout = trajectory.layout
-        self._paused = PausedRule(trajectory, self._rule) if self._rule and trajectory.pauses else None
+        self._paused = PausedRule(trajectory, rules) if rules and trajectory.pauses else None
         self.group = tuple(range(len(layout.names))) if self._paused else layout.group
         self.expand = Expand(self.group, layout.sizes, dtype, device)
 
@@ -161,9 +162,11 @@ class Ledger:
         if self._linear is not None:
             recorded = self.trajectory.preconditioner(s)
             return self.converted(recorded) if self._linear.side == "buffer" else 1.0
+        if self._paused is not None:
+            return self._paused.preconditioner(
+                self.trajectory.step(s), lambda: self.converted(self.trajectory.second_moment(s))
+            )
         if self._rule is None or self._rule.preconditioner is None:
             return 1.0
         second_moment = self.converted(self.trajectory.second_moment(s))
-        if self._paused is not None:
-            return self._paused.preconditioner(self.trajectory.step(s), second_moment)
         return self._rule.preconditioner(self.trajectory.step(s), second_moment, self.expand)

@@ -8,6 +8,9 @@
 | gradients   | what happens to gradients between two updates                      |
 | penalties          | the announced part of the loss that depends on parameters alone |
 | clipping           | clipping by a number, per tensor or entry by entry |
+| joining            | parameters that join the optimizer later                        |
+| pauses             | tensors without a gradient, or with an emptied state, in some updates |
+| together           | several optimizers that make each update together               |
 | loaders     | the indices of each batch of a DataLoader                          |
 | state       | the optimizer's state (momentum, second moment, count) and options |
 | state_watch | that nothing else changes that state between two updates           |

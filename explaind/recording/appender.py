@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from explaind.errors import RecordingError
 from explaind.recording import creation, journal
@@ -60,7 +59,7 @@ class Appender:
         self._next_chunk(rng)
         self._keeper = None if remaking is None else Keeper(remaking, observer, trajectory, self._chunk)
 
-    def before_update(self, optimizer: Optimizer) -> None:
+    def before_update(self) -> None:
         """Read the options and the clipping of the coming update; see `Observer.before_update` for refusals."""
         chunk, row, layout = self._chunk, self._chunk.rows, self._observer.layout
         norms = self._observer.before_update(self.step)
@@ -70,8 +69,10 @@ class Appender:
         self._activity = active
         factor, uniform = clip_factor(*norms[:, active], layout.dtype, layout.size)
         self._clip = factor, uniform and not self._observer.inside
-        self._cut = self._observer.cut
-        read_hyperparameters(optimizer, chunk.arrays["hyperparameters"][row])
+        self._cut, self._reset = self._observer.cut, self._observer.reset
+        for tensor in self._reset:  # its counter begins at zero again
+            self._made[tensor] = -self._initial_counts[tensor]
+        read_hyperparameters(self._observer.option_rows(), chunk.arrays["hyperparameters"][row])
         if self._keeper is not None:
             self._keeper.before_update(self.step, chunk)
 
@@ -95,6 +96,7 @@ class Appender:
         chunk.batches.append(batches)
         chunk.clip.append(self._clip)
         chunk.cut.append(self._cut)
+        chunk.reset.append(list(self._reset))
         chunk.metrics.append(metrics)
         chunk.penalty.append(penalty)
         chunk.rows += 1
@@ -178,9 +180,12 @@ class Appender:
     def _check_counter(self) -> OptimizerState:
         """The optimizer's state, whose counter counts the recorded updates."""
         observer = self._observer
-        state = read_state(observer.optimizer, observer.moved, observer.layout, observer.name)
+        state = read_state(observer.optimizer, observer.moved, observer.layout, observer.names)
         counts = np.asarray(state.counts or [state.count] * len(self._made))
         expected = self._initial_counts + self._made
+        if len(set(observer.names)) > 1:  # SGD keeps no counter
+            named = np.array([observer.names[group] for group in observer.layout.group])
+            counts = np.where(named == "SGD", expected, counts)
         if observer.counts and not np.array_equal(counts, expected):
             odd = int(np.flatnonzero(counts != expected)[0])
             raise RecordingError(

@@ -15,6 +15,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from explaind.errors import RecordingError
 from explaind.optimizers import LINEAR, REASONS, find_rule
 from explaind.recording.linear import numbers
+from explaind.recording.together import Together
 
 FLAGS = ("nesterov", "maximize", "amsgrad", "capturable", "differentiable", "decoupled_weight_decay")
 UNSUPPORTED = ("capturable", "differentiable")
@@ -23,6 +24,12 @@ UNSUPPORTED = ("capturable", "differentiable")
 def refuse(problem: str, expected: str, got: str, remedy: str) -> None:
     """Raise the refusal."""
     raise RecordingError(problem, expected=expected, got=got, remedy=remedy)
+
+
+def group_names(optimizer: Optimizer | Together) -> tuple[str, ...]:
+    """`optimizer_name` of each parameter group."""
+    members = optimizer.members if isinstance(optimizer, Together) else (optimizer,)
+    return tuple(name for one in members for name in [optimizer_name(one)] * len(one.param_groups))
 
 
 def optimizer_name(optimizer: Optimizer) -> str:
@@ -59,8 +66,10 @@ def optimizer_name(optimizer: Optimizer) -> str:
     return "AdamW" if decoupled.pop() else "Adam"
 
 
-def option_flags(optimizer: Optimizer) -> tuple[dict[str, bool], ...]:
+def option_flags(optimizer: Optimizer | Together) -> tuple[dict[str, bool], ...]:
     """The on-off options of every group, those without a recorded equation refused."""
+    if isinstance(optimizer, Together):
+        return tuple(flags for member in optimizer.members for flags in option_flags(member))
     rule = find_rule(optimizer)
     names = FLAGS if rule is None else (*FLAGS, *rule.flags)
     flags = tuple({name: bool(group.get(name, False)) for name in names} for group in optimizer.param_groups)
@@ -105,7 +114,7 @@ def _check_option_precision(optimizer: Optimizer) -> None:
 
 
 def check_parameters(
-    named: Iterable[tuple[str, Tensor]], optimizer: Optimizer, later: Collection[str] = ()
+    named: Iterable[tuple[str, Tensor]], optimizer: Optimizer | Together, later: Collection[str] = ()
 ) -> None:
     """Refuse dtypes the ledger cannot replay, and parameters the model does not have."""
     named = list(named)

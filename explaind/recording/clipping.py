@@ -63,7 +63,7 @@ def cut_entries(
         whether any was, and tensor → c, flat, on the CPU; none at all if one of them was not clipped but changed otherwise.
     """
     pairs = {
-        index: (raw[id(parameter)].flatten(), parameter.grad.detach().flatten())
+        index: (raw[id(parameter)].flatten(), parameter.grad.detach().to_dense().flatten())
         for index, parameter in enumerate(parameters)
         if id(parameter) in raw and parameter.grad is not None and norms[0, index] != norms[1, index]
     }

@@ -18,15 +18,19 @@ from explaind.recording.layout import Layout
 from explaind.recording.observer import Observer
 from explaind.recording.remaking import Remaking
 from explaind.recording.state import flat_copy, read_state
+from explaind.recording.together import Together
 from explaind.store import ArraySpec, crc32c, create_array, create_group, write_atomic, write_manifest
 
 DEFAULT_BLOCK = 1024  # entries per block of the ragged arrays before the first batch is known
 
 
-def find_layout(model: nn.Module, optimizer: Optimizer, moved: Collection[int]) -> Layout:
+def find_layout(model: nn.Module, optimizer: Optimizer | Together, moved: Collection[int]) -> Layout:
     """The layout of the parameters whose ids are in `moved`, in the model's order."""
     groups = {id(p): index for index, group in enumerate(optimizer.param_groups) for p in group["params"]}
     named = [(name, p) for name, p in model.named_parameters() if id(p) in moved]
+    for _, parameter in named:  # what joins the optimizer later has a row of options of its own
+        if id(parameter) not in groups:
+            groups[id(parameter)] = len(set(groups.values()) | set(range(len(optimizer.param_groups))))
     return Layout(
         names=tuple(name for name, _ in named),
         shapes=tuple(tuple(p.shape) for _, p in named),
@@ -69,11 +73,13 @@ def create_store(
         rng_bytes, generator_bytes: see `schema.array_specs`.
         remaking: of a recording that keeps some states only.
     """
-    model, optimizer, name = observer.model, observer.optimizer, observer.name
+    model, optimizer, names = observer.model, observer.optimizer, observer.names
     layout = find_layout(model, optimizer, moved)
     named = dict(model.named_parameters())
     parameters = [named[n] for n in layout.names]
-    state = read_state(optimizer, parameters, layout, name)
+    joining = max((*layout.group, -1)) + 1 - len(optimizer.param_groups)
+    joining = max(0, joining)
+    state = read_state(optimizer, parameters, layout, names)
     initial = torch.empty(layout.size, dtype=layout.dtype)
     flat_copy(parameters, initial)
     raw, table = _pack(constant_tensors(model, layout))
@@ -85,8 +91,8 @@ def create_store(
     }
     specs = schema.array_specs(
         layout,
-        groups=len(optimizer.param_groups),
-        adam=name in ("Adam", "AdamW"),
+        groups=len(optimizer.param_groups) + joining,
+        adam=not {"Adam", "AdamW"}.isdisjoint(names),
         chunk_steps=chunk_steps,
         block=max(DEFAULT_BLOCK, entries * chunk_steps),
         rng_bytes=rng_bytes,
@@ -103,13 +109,15 @@ def create_store(
         create_array(store, spec).write_all(values.numpy())
     body = {
         "complete": False,
-        "optimizer": name,
-        "flags": list(option_flags(optimizer)),
+        "optimizer": observer.name,
+        **({"rules": list(names)} if len(set(names)) > 1 else {}),
+        "flags": [*(flags := option_flags(optimizer)), *[flags[0]] * joining],
         "model": type(model).__qualname__,
         "layout": layout.to_json(),
         "constants": table,
         "static": {key: crc32c(values.numpy()) for key, values in static.items()},
         "initial_count": state.count,
+        **({"joining": joining} if joining else {}),
         **({"initial_counts": list(state.counts)} if state.counts else {}),
         "chunk_steps": chunk_steps,
         **({"replay": remaking.describe(parameters)} if remaking else {}),

@@ -23,11 +23,17 @@ def gradient_norm(gradient: Tensor) -> Tensor:
     return torch.linalg.vector_norm(gradient, dtype=torch.float64)
 
 
+def dense(gradient: Tensor) -> Tensor:
+    """The gradient with all its entries; embeddings may have only the rows that were looked up."""
+    return gradient if gradient.layout == torch.strided else gradient.to_dense()
+
+
 class GradientWatch:
     """Watches the gradients of parameters through hooks that only read.
 
     Args:
         on_reset: called once per reset with the number of backward passes that were discarded.
+        held: does the optimizer hold this parameter by now? What it does not hold has no gradient here.
 
     Attributes:
         passes: backward passes in the gradients as they are now; 0 after an update.
@@ -35,8 +41,12 @@ class GradientWatch:
         stale: do the present gradients contain those of an update that was already made?
     """
 
-    def __init__(self, on_reset: Callable[[int], None] = lambda passes: None) -> None:
-        self._on_reset = on_reset
+    def __init__(
+        self,
+        on_reset: Callable[[int], None] = lambda passes: None,
+        held: Callable[[Tensor], bool] = lambda parameter: True,
+    ) -> None:
+        self._on_reset, self._held = on_reset, held
         self._raw: dict[int, Tensor] = {}  # gradients right after the last backward
         self._seen: set[int] = set()
         self._fresh: dict[int, bool] = {}
@@ -79,12 +89,11 @@ class GradientWatch:
         `NO_GRADIENT` twice for a parameter that has none.
         """
         none = torch.tensor(NO_GRADIENT, dtype=torch.float64)
-        now = [none if parameter.grad is None else gradient_norm(parameter.grad) for parameter in parameters]
+        has = [parameter.grad is not None and self._held(parameter) for parameter in parameters]
+        now = [gradient_norm(dense(p.grad)) if one else none for p, one in zip(parameters, has, strict=True)]
         then = [
-            norm
-            if parameter.grad is None or id(parameter) not in self._seen
-            else gradient_norm(self._raw[id(parameter)])
-            for parameter, norm in zip(parameters, now, strict=True)
+            norm if not one or id(parameter) not in self._seen else gradient_norm(self._raw[id(parameter)])
+            for parameter, norm, one in zip(parameters, now, has, strict=True)
         ]
         both = [norm.to(now[0].device) for norm in (*then, *now)]
         return torch.stack(both).cpu().numpy().reshape(2, -1) if both else np.empty((2, 0))
@@ -104,7 +113,7 @@ class GradientWatch:
         def hook(_: Tensor) -> None:
             gradient, key = parameter.grad, id(parameter)
             self.autocast = self.autocast or torch.is_autocast_enabled(parameter.device.type)
-            empty = gradient is None or gradient.layout != torch.strided or not bool(gradient.any())
+            empty = gradient is None or not bool(dense(gradient).any())
             # Zeros are what a reset leaves; but what was zero before tells nothing.
             before = self._raw[key] if key in self._seen else None
             self._fresh[key] = empty and (gradient is None or before is None or bool(before.any()))
@@ -115,6 +124,8 @@ class GradientWatch:
     def _arrived(self, parameter: Tensor) -> None:
         key = id(parameter)
         silent = self._silent.pop(key, False)
+        if not self._held(parameter):
+            return
         if self._fresh.pop(key, True):
             if self._passes.get(key):
                 discarded = self.passes
@@ -125,8 +136,8 @@ class GradientWatch:
             self.stale = True
         if not silent:
             self._passes[key] = self._passes.get(key, 0) + 1
-        if parameter.grad is not None and parameter.grad.layout == torch.strided:
-            self._keep(key, parameter.grad.detach())
+        if parameter.grad is not None:
+            self._keep(key, dense(parameter.grad.detach()))
 
     def _keep(self, key: int, gradient: Tensor) -> None:
         """Copy a gradient as backward left it, into the room of the one before."""

@@ -19,7 +19,7 @@ from explaind.errors import StoreError
 from explaind.recording.forward_passes import Note
 from explaind.store import canonical_json, crc32c, write_atomic
 
-OPTIONAL = ("paused", "forward", "cut", "penalty")  # not written where there is nothing to say
+OPTIONAL = ("paused", "forward", "cut", "penalty", "reset")  # not written where there is nothing to say
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Commit:
         metrics: per update, the logged values. A line with start == stop holds those logged after the last update.
         forward: per update, per micro-batch: the note of a forward pass that was not plain, or None. Not written where all were.
         paused: had a tensor of θ no gradient in one of the updates? Not written where none had.
+        reset: per update, the tensors of θ whose optimizer state was emptied before it. Not written where there are none.
         penalty: per update, the weight of the announced penalty. Not written where it is zero.
         cut: per update, the tensors of θ whose factors are in `clip_entries`. Not written where there are none.
     """
@@ -49,6 +50,7 @@ class Commit:
     forward: list[list[Note | None]] = field(default_factory=list)
     cut: list[list[int]] = field(default_factory=list)
     penalty: list[float] = field(default_factory=list)
+    reset: list[list[int]] = field(default_factory=list)
 
 
 def append(path: Path, commit: Commit) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from explaind.errors import RecordingError
 from explaind.recording.kept import pack
 from explaind.recording.observer import Observer
 from explaind.recording.remaking import Remaking
@@ -44,6 +45,13 @@ class Keeper:
             RecordingError: the update could not be made again.
         """
         self._remaking.check_options(step)
+        if self._observer.reset:
+            raise RecordingError(
+                f'The optimizer\'s state was emptied before update {step}, which keep="replay" does not make again',
+                expected="a state that is as the update before it left it",
+                got=f"{len(self._observer.reset)} tensors without one",
+                remedy='record with keep="all"',
+            )
         watch, moved = self._observer.gradients, self._observer.moved
         chunk.arrays["clip_scales"][chunk.rows] = self._remaking.factors(step, watch, moved)
 

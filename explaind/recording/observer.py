@@ -18,7 +18,8 @@ from explaind.errors import RecordingError, TrainingError
 from explaind.optimizers import LINEAR
 from explaind.recording import checks
 from explaind.recording.forward_passes import ForwardPass, ForwardWatch
-from explaind.recording.gradients import GradientWatch
+from explaind.recording.gradients import GradientWatch, dense
+from explaind.recording.joining import Membership, changed
 from explaind.recording.later import find_later
 from explaind.recording.layout import Layout
 from explaind.recording.linear import LinearReader, steps_made
@@ -26,6 +27,7 @@ from explaind.recording.modules import module_checks, random_modules
 from explaind.recording.state import flat_copy
 from explaind.recording.state_watch import StateWatch
 from explaind.recording.statistics import RunningStatistics
+from explaind.recording.together import Together
 
 
 class Observer:
@@ -33,7 +35,7 @@ class Observer:
 
     Args:
         model: the model that is trained.
-        optimizer: its optimizer; refused here if its updates cannot be recorded.
+        optimizer: its optimizer, or several; refused here if its updates cannot be recorded.
         on_reset: see `GradientWatch`.
         later: names or patterns of parameters that get their first gradient later.
     """
@@ -41,30 +43,38 @@ class Observer:
     def __init__(
         self,
         model: nn.Module,
-        optimizer: Optimizer,
+        optimizer: Optimizer | Together,
         on_reset: Callable[[int], None] = lambda passes: None,
         later: str | Iterable[str] = (),
     ) -> None:
         self.model = model
         self.optimizer = optimizer
-        self.name = checks.optimizer_name(optimizer)
-        self.flags = checks.option_flags(optimizer)
+        self.names = checks.group_names(optimizer)
+        self.name = " and ".join(dict.fromkeys(self.names))
         self.rule = LINEAR.get(self.name)
         self.later = find_later(model, later)
+        self._members = Membership(optimizer, self.later.values())
+        self.flags = self._members.flags
+        if isinstance(optimizer, Together) and self._members.waiting:
+            checks.refuse(
+                "Parameters that join one of several optimizers later cannot be recorded",
+                "optimizers that hold all of their parameters from the start",
+                f"{len(self._members.waiting)} parameters that none holds",
+                "add them before recording, frozen until they are used",
+            )
         checks.check_parameters(model.named_parameters(), optimizer, self.later)
         self._module_checks = module_checks(model, replayed=True)
         self._random = random_modules(model)
         self.statistics = RunningStatistics(model)
         self.forward = ForwardWatch(model)
         self.check_modules()
-        self.held = self._held_now()
-        self.gradients = GradientWatch(on_reset)
+        self.gradients = GradientWatch(on_reset, self._members.has)
         self._layout: Layout | None = None
 
     def attach(self) -> None:
         """Register the hooks on gradients."""
         self._versions = self._versions_now()
-        self.gradients.attach(self.held)
+        self.gradients.attach([*self.held, *self._members.waiting])
         self.forward.attach()
 
     def detach(self) -> None:
@@ -81,13 +91,20 @@ class Observer:
         self._last: list[Tensor] | None = None
         self._state = StateWatch(self.optimizer, self.moved)
         self._reader = LinearReader(self.rule, self.optimizer, self.moved, layout) if self.rule else None
-        self._active = [
-            group["momentum"] != 0 for group in self.optimizer.param_groups if "momentum" in group
-        ]
+        self._members.begin()
+
+    @property
+    def held(self) -> list[Tensor]:
+        """The parameters that the optimizer holds."""
+        return self._members.held
+
+    def option_rows(self) -> list[Mapping[str, Any]]:
+        """The options of the coming update, by row of the recorded ones."""
+        return self._members.rows(self.moved, self.layout.group)
 
     def has_gradient(self) -> bool:
         """Does any parameter hold a gradient that is not zero?"""
-        return any(p.grad is not None and bool((p.grad != 0).any()) for p in self.held)
+        return any(p.grad is not None and bool(dense(p.grad).any()) for p in self.held)
 
     def with_gradient(self) -> set[int]:
         """Ids of the parameters that the coming update will move.
@@ -99,12 +116,12 @@ class Observer:
         for parameter in self.held:
             if parameter.grad is None:
                 continue
-            if parameter.grad.layout != torch.strided:
+            if parameter.grad.layout != torch.strided and self.name != "SGD":
                 checks.refuse(
                     f"Parameter {self._name_of(parameter)} has a sparse gradient",
                     "dense gradients",
                     str(parameter.grad.layout),
-                    "build the embedding with sparse=False",
+                    "build the embedding with sparse=False, or train with SGD",
                 )
             if not parameter.requires_grad:
                 checks.refuse(
@@ -117,7 +134,8 @@ class Observer:
         return ids
 
     def before_update(self, step: int) -> np.ndarray:
-        """Check that update `step` is like the others. `inside` and `cut` then say what was clipped entry by entry.
+        """Check that update `step` is like the others. `inside` and `cut` then say what was clipped entry by entry, `reset`
+        which tensors of θ begin again without a history.
 
         Returns:
             norms of each parameter's gradient after backward and as the optimizer gets it, float64 [2, tensors].
@@ -126,14 +144,7 @@ class Observer:
             RecordingError: naming what changed since the recording began.
         """
         self.check_modules()
-        held = self._held_now()
-        if len(held) != len(self.held) or any(a is not b for a, b in zip(held, self.held, strict=True)):
-            raise _changed("The optimizer's parameters changed", "the parameters it had at the start")
-        if checks.option_flags(self.optimizer) != self.flags:
-            raise _changed("An on-off option of the optimizer changed", str(self.flags))
-        groups = self.optimizer.param_groups
-        if [group["momentum"] != 0 for group in groups if "momentum" in group] != self._active:
-            raise _changed("The momentum of a group was switched on or off", "zero or non-zero throughout")
+        self._members.check()
         if new := self.with_gradient() - self._moved_ids:
             odd = next(p for p in self.held if id(p) in new)
             raise RecordingError(
@@ -159,10 +170,8 @@ class Observer:
                 "call optimizer.zero_grad() between optimizer.step() and the next backward()",
             )
         if self.has_moved():
-            raise _changed(
-                "Parameters were changed between two updates", "θ exactly as the optimizer left it"
-            )
-        self._state.check(step)
+            raise changed("Parameters were changed between two updates", "θ exactly as the optimizer left it")
+        self.reset = self._state.check(step, resets=self.rule is None)
         self._given = self._present_options()
         if self._reader is not None:
             self._reader.before()
@@ -189,7 +198,7 @@ class Observer:
             RecordingError: an option was changed after it had been read.
         """
         if self._present_options() != self._given:
-            raise _changed(
+            raise changed(
                 "An option of the optimizer changed while it made its update",
                 "options set before optimizer.step()",
             )
@@ -210,7 +219,11 @@ class Observer:
         if second_moment is not None:
             states = ((p, self.optimizer.state.get(p)) for p in self.moved)
             flat_copy(
-                [state["exp_avg_sq"] if state else torch.zeros_like(p) for p, state in states], second_moment
+                [
+                    state["exp_avg_sq"] if state and "exp_avg_sq" in state else torch.zeros_like(p)
+                    for p, state in states
+                ],
+                second_moment,
             )
 
     def read_rule(self, rows: Mapping[str, np.ndarray]) -> None:
@@ -222,7 +235,7 @@ class Observer:
     def counts(self) -> bool:
         """Does the optimizer count its updates?"""
         if self.rule is None:
-            return self.name != "SGD"
+            return any(name != "SGD" for name in self.names)
         groups = self.optimizer.param_groups
         return any(
             steps_made(self.optimizer.state.get(parameter, {}), groups[group]) is not None
@@ -272,7 +285,7 @@ class Observer:
             if name in moving:
                 continue
             if name not in present or not torch.equal(present[name].detach().cpu(), value):
-                raise _changed(f"'{name}' changed although the optimizer does not move it", "a constant")
+                raise changed(f"'{name}' changed although the optimizer does not move it", "a constant")
 
     def _versions_now(self) -> list[int]:
         return [parameter._version for parameter in self.held]
@@ -283,17 +296,5 @@ class Observer:
             for group in self.optimizer.param_groups
         ]
 
-    def _held_now(self) -> list[Tensor]:
-        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-
     def _name_of(self, parameter: Tensor) -> str:
         return next(name for name, value in self.model.named_parameters() if value is parameter)
-
-
-def _changed(problem: str, expected: str) -> RecordingError:
-    return RecordingError(
-        f"{problem} during recording",
-        expected=expected,
-        got="a change that the recorded updates do not explain",
-        remedy="make the change before recording, or record the parts as separate runs",
-    )

@@ -2,7 +2,7 @@
 
 A layer that is frozen for a while, an expert that no sample was sent to, a parameter that is added to the optimizer later.
 Nothing is kept of a run without them: the norm −1 stands for a gradient that is not there, and chunks that have one say so in the
-journal.
+journal. Where the optimizer's state was emptied (`optimizer.state.clear()`), a tensor's momentum and counter begin again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Pauses:
     def __init__(self, reader: ChunkReader, commits: Sequence[Commit], initial: Sequence[int]) -> None:
         self._reader, self._commits = reader, commits
         self._initial = np.asarray(initial, dtype=np.int64)
-        self._before = [np.zeros_like(self._initial)]  # updates missed before each chunk, as far as known
+        self._before = [self._initial]  # counts before each chunk, as far as known
 
     def active(self, s: int) -> np.ndarray:
         """Did the optimizer get a gradient of each tensor at update s? bool [tensors]."""
@@ -35,10 +35,19 @@ class Pauses:
             return np.ones(len(self._initial), dtype=bool)
         return self._absent(chunk)[row] == 0
 
-    def counts(self, s: int) -> np.ndarray:
-        """How many updates each tensor took part in, update s and those before the recording included, int64 [tensors]."""
+    def reset(self, s: int) -> tuple[int, ...]:
+        """Tensors whose state was emptied before update s: momentum and counter begin again."""
         chunk, row = self._at(s)
-        return self._initial + (s + 1) - self._missed_before(chunk) - self._missed(chunk, row + 1)
+        rows = self._commits[chunk].reset
+        return tuple(rows[row]) if rows else ()
+
+    def counts(self, s: int) -> np.ndarray:
+        """How many updates each tensor took part in since its state was last emptied, int64 [tensors].
+
+        Update s is included, and so are those before the recording where it never was.
+        """
+        chunk, row = self._at(s)
+        return self._rolled(self._counts_before(chunk), chunk, row + 1)
 
     def _at(self, s: int) -> tuple[int, int]:
         return divmod(s, self._commits[0].stop) if self._commits else (0, 0)
@@ -46,12 +55,21 @@ class Pauses:
     def _absent(self, chunk: int) -> np.ndarray:
         return (self._reader.chunk("gradient_norms", chunk)[:, 1] < 0).astype(np.int64)
 
-    def _missed(self, chunk: int, rows: int) -> np.ndarray | int:
-        return self._absent(chunk)[:rows].sum(0) if self._commits[chunk].paused else 0
+    def _rolled(self, counts: np.ndarray, chunk: int, rows: int) -> np.ndarray:
+        """The counts after so many more updates of a chunk."""
+        commit = self._commits[chunk]
+        if not commit.reset:
+            return counts + rows - (self._absent(chunk)[:rows].sum(0) if commit.paused else 0)
+        took = 1 - self._absent(chunk) if commit.paused else np.ones((rows, len(counts)), dtype=np.int64)
+        counts = counts.copy()
+        for row in range(rows):
+            counts[commit.reset[row]] = 0
+            counts += took[row]
+        return counts
 
-    def _missed_before(self, chunk: int) -> np.ndarray:
+    def _counts_before(self, chunk: int) -> np.ndarray:
         while len(self._before) <= chunk:
             last = len(self._before) - 1
             rows = self._commits[last].stop - self._commits[last].start
-            self._before.append(self._before[last] + self._missed(last, rows))
+            self._before.append(self._rolled(self._before[last], last, rows))
         return self._before[chunk]

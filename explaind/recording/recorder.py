@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -30,11 +30,12 @@ from explaind.recording.remaking import make_remaking
 from explaind.recording.resume import restore
 from explaind.recording.schema import JOURNAL
 from explaind.recording.steps import MicroBatch, micro_batch, scalar
+from explaind.recording.together import Round, Together
 from explaind.recording.trajectory import Trajectory
 
 
 class Recorder:
-    """Records the updates of one optimizer while it is open. Made by `explaind.record`.
+    """Records the updates of an optimizer, or of several together, while it is open. Made by `explaind.record`.
 
     Args:
         path, model, optimizer, config, chunk_steps, overwrite, resume, later, keep, every: as of `explaind.record`.
@@ -45,7 +46,7 @@ class Recorder:
         self,
         path: Path | str,
         model: nn.Module,
-        optimizer: Optimizer,
+        optimizer: Optimizer | Sequence[Optimizer],
         *,
         config: dict[str, Any] | None,
         chunk_steps: int,
@@ -60,8 +61,11 @@ class Recorder:
         creation.check_config(config)
         self._config, self._chunk_steps = config, chunk_steps
         self._overwrite, self._resume = overwrite, resume
-        self._observer = Observer(model, optimizer, self._gradients_were_reset, later)
-        self._remaking = make_remaking(keep, every, optimizer)
+        self._optimizers = (optimizer,) if isinstance(optimizer, Optimizer) else tuple(optimizer)
+        one = self._optimizers[0] if len(self._optimizers) == 1 else Together(self._optimizers)
+        self._round = Round(self._optimizers)
+        self._observer = Observer(model, one, self._gradients_were_reset, later)
+        self._remaking = make_remaking(keep, every, one)
         self._directory = Directory(self.path)
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         self._appender: Appender | None = None
@@ -125,11 +129,11 @@ class Recorder:
             self._rng = torch.get_rng_state()
             if self._resume and (self.path / JOURNAL).exists():  # otherwise there is nothing to continue
                 self._continue()
-            optimizer = self._observer.optimizer
-            self._handles = [
-                optimizer.register_step_pre_hook(self._before),
-                optimizer.register_step_post_hook(self._after),
-            ]
+            for optimizer in self._optimizers:
+                self._handles += [
+                    optimizer.register_step_pre_hook(self._before),
+                    optimizer.register_step_post_hook(self._after),
+                ]
             self._observer.attach()
         except BaseException:
             self._release()
@@ -202,6 +206,8 @@ class Recorder:
             self._skips = True  # a fused optimizer is called by GradScaler all the same, and does nothing
             return
         self._check_lost()
+        if not self._round.enter(optimizer, self.step):
+            return
         if not self._batches:
             raise RecordingError(
                 f"Update {self.step} has no batch",
@@ -209,14 +215,14 @@ class Recorder:
             )
         if self._appender is None:
             self._begin(self._observer.with_gradient())
-        self._appender.before_update(optimizer)
+        self._appender.before_update()
         forward = self._observer.forward_passes(self.step, len(self._batches))
         self._batches = [
             replace(batch, forward=one) for batch, one in zip(self._batches, forward, strict=True)
         ]
 
-    def _after(self, *_: Any) -> None:
-        if self._skips:
+    def _after(self, optimizer: Optimizer, *_: Any) -> None:
+        if self._skips or not self._round.leave(optimizer):
             return
         batches, metrics = tuple(self._batches), self._metrics
         self._batches, self._metrics = [], {}

@@ -79,6 +79,13 @@ class Remaking:
         Raises:
             RecordingError: naming it.
         """
+        if len(self._present()) != len(self._options):
+            raise RecordingError(
+                f'A parameter group joined the optimizer before update {step}, which keep="replay" does not record',
+                expected=f"{len(self._options)} groups",
+                got=str(len(self._present())),
+                remedy='record with keep="all"',
+            )
         for index, (now, then) in enumerate(zip(self._present(), self._options, strict=True)):
             for name, value in then.items():
                 if now[name] != value and not (_scheduled(name) and _is_plain(now[name])):
@@ -99,6 +106,13 @@ class Remaking:
         found, guess = np.ones(len(parameters)), 1.0
         for index, parameter in enumerate(parameters):
             before, after = watch.raw(parameter), parameter.grad
+            if after is not None and after.layout != torch.strided:
+                raise RecordingError(
+                    'Sparse gradients cannot be recorded with keep="replay"',
+                    expected="dense gradients",
+                    got=str(after.layout),
+                    remedy='record with keep="all", or build the embedding with sparse=False',
+                )
             if before is None or after is None or torch.equal(before, after):
                 continue
             factor = _factor(before, after, guess)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from explaind.errors import StoreError
 from explaind.recording import journal, kept
@@ -94,12 +94,19 @@ def restore(store: Path, observer: Observer, remaking: Remaking | None = None) -
     commits, point = find_point(store, layout.dtype, trajectory.chunk_steps)
     if point is None:
         return None
-    model, optimizer, name = observer.model, observer.optimizer, observer.name
+    if "joining" in manifest:
+        raise StoreError(
+            f"The trajectory {store} has parameters that join the optimizer later, and cannot be resumed",
+            expected="an optimizer that holds all parameters from the start",
+            got=f"{manifest['joining']} tensors that it did not hold then",
+            remedy="record into a new store; frozen parameters may be in the optimizer from the start",
+        )
+    model, optimizer, names = observer.model, observer.optimizer, observer.names
     trajectory.check_model(model)
     groups = {id(p): index for index, group in enumerate(optimizer.param_groups) for p in group["params"]}
     named = dict(model.named_parameters())
-    recorded = (trajectory.optimizer, manifest["flags"], layout.group)
-    given = (name, list(observer.flags), tuple(groups.get(id(named[n])) for n in layout.names))
+    recorded = (list(trajectory.rules), manifest["flags"], layout.group)
+    given = (list(names), list(observer.flags), tuple(groups.get(id(named[n])) for n in layout.names))
     if recorded != given:
         raise StoreError(
             f"The trajectory {store} was recorded with another optimizer",
@@ -138,9 +145,13 @@ def restore(store: Path, observer: Observer, remaking: Remaking | None = None) -
         elif observer.rule is not None:
             unpack_state(optimizer, moved, point.state)
         else:
-            second = torch.zeros_like(point.buffer) if name == "SGD" else trajectory.second_moment(step - 1)
+            adam = not {"Adam", "AdamW"}.isdisjoint(names)
+            second = trajectory.second_moment(step - 1) if adam else torch.zeros_like(point.buffer)
             state = OptimizerState(point.buffer, second, point.count, point.counts)
-            restore_state(optimizer, moved, layout, name, state)
+            tables = (
+                m for m in model.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag) and m.sparse
+            )
+            restore_state(optimizer, moved, layout, names, state, {id(table.weight) for table in tables})
     torch.set_rng_state(point.rng.clone())
     return trajectory
 

@@ -6,7 +6,7 @@ Notation: `buffer` is m (Adam's exp_avg, SGD's momentum_buffer) and `second_mome
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from explaind.optimizers import LINEAR
 from explaind.recording.layout import Layout
 from explaind.recording.linear import numbers, steps_made
 from explaind.recording.schema import HYPERPARAMETERS
+from explaind.recording.together import Together
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,14 @@ def flat_copy(tensors: Sequence[Tensor], out: Tensor) -> None:
 
 
 def read_state(
-    optimizer: Optimizer, parameters: Sequence[Tensor], layout: Layout, name: str
+    optimizer: Optimizer | Together, parameters: Sequence[Tensor], layout: Layout, names: Sequence[str]
 ) -> OptimizerState:
-    """The optimizer's state before its next update; a tensor that it does not hold has none."""
+    """The optimizer's state before its next update; a tensor that it does not hold has none.
+
+    Args:
+        optimizer, parameters, layout: whose state.
+        names: of the equations of each parameter group; rows of tensors that join later follow the first.
+    """
     buffer, second = (
         torch.zeros(layout.size, dtype=layout.dtype),
         torch.zeros(layout.size, dtype=layout.dtype),
@@ -57,6 +63,8 @@ def read_state(
     held = {id(p): group for group in optimizer.param_groups for p in group["params"]}
     counts: list[int | None] = [None] * len(parameters)
     for index, (parameter, (m, v)) in enumerate(zip(parameters, views, strict=True)):
+        group = layout.group[index]
+        name = names[group] if group < len(names) else names[0]
         state = optimizer.state.get(parameter, {})
         if name in LINEAR:
             history = state.get(LINEAR[name].buffer)
@@ -73,7 +81,7 @@ def read_state(
             if state:
                 v.copy_(state["exp_avg_sq"])
         if history is not None:
-            m.copy_(history)
+            m.copy_(history.to_dense())
     known = {count for count in counts if count is not None}
     common = max(known, default=0)
     each = tuple(common if count is None else count for count in counts) if len(known) > 1 else ()
@@ -81,22 +89,34 @@ def read_state(
 
 
 def restore_state(
-    optimizer: Optimizer, parameters: Sequence[Tensor], layout: Layout, name: str, state: OptimizerState
+    optimizer: Optimizer | Together,
+    parameters: Sequence[Tensor],
+    layout: Layout,
+    names: Sequence[str],
+    state: OptimizerState,
+    sparse: Collection[int] = (),
 ) -> None:
-    """Put a recorded state back; the next update is then the one that would have followed."""
+    """Put a recorded state back; the next update is then the one that would have followed.
+
+    Args:
+        optimizer, parameters, layout, names: as of `read_state`.
+        state: the recorded one.
+        sparse: ids of parameters whose gradients, and so momentum, hold only the rows that were looked up.
+    """
     views = zip(
         layout.unflatten(state.buffer).values(), layout.unflatten(state.second_moment).values(), strict=True
     )
     held = {id(p): group for group in optimizer.param_groups for p in group["params"]}
     counts = state.counts or (state.count,) * len(layout.names)
-    for parameter, count, (m, v) in zip(parameters, counts, views, strict=True):
+    for parameter, row, count, (m, v) in zip(parameters, layout.group, counts, views, strict=True):
         if id(parameter) not in held:
             continue
         group = held[id(parameter)]
         own = optimizer.state[parameter] = {}
-        if name == "SGD":
+        if names[row] == "SGD":
             if group["momentum"] != 0 and count:
-                own["momentum_buffer"] = torch.empty_like(parameter).copy_(m).detach()
+                buffer = torch.empty_like(parameter).copy_(m).detach()
+                own["momentum_buffer"] = buffer.to_sparse(1) if id(parameter) in sparse else buffer
             continue
         if not count:
             continue
@@ -112,9 +132,9 @@ def restore_state(
         own["exp_avg_sq"] = torch.empty_like(parameter).copy_(v).detach()
 
 
-def read_hyperparameters(optimizer: Optimizer, out: np.ndarray) -> None:
+def read_hyperparameters(groups: Sequence[Mapping[str, Any]], out: np.ndarray) -> None:
     """Write the options of the coming update into `out` [groups, HYPERPARAMETERS], 0 where the optimizer has none."""
-    for row, group in zip(out, optimizer.param_groups, strict=True):
+    for row, group in zip(out, groups, strict=True):
         beta1, beta2 = group.get("betas", (0.0, 0.0))[:2]
         values = numbers({**group, "beta1": beta1, "beta2": beta2})
         row[:] = [_number(values.get(option)) for option in HYPERPARAMETERS]

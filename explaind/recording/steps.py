@@ -47,7 +47,9 @@ class StepRecord:
         clip_factors: the same divided by its norm right after backward, per tensor of θ.
         batches: the micro-batches, in order.
         active: per tensor of θ, did it have a gradient? The optimizer leaves the others alone. Empty where all always had one.
-        counts: per tensor of θ, how many updates it took part in, this one included; empty where that is `count` for all.
+        counts: per tensor of θ, how many updates it took part in, this one included, since its state was last emptied; empty
+            where that is `count` for all.
+        reset: the tensors of θ whose optimizer state was emptied just before.
     """
 
     lr: tuple[float, ...]
@@ -67,6 +69,7 @@ class StepRecord:
     clip_factors: tuple[float, ...] = ()
     active: tuple[bool, ...] = ()
     counts: tuple[int, ...] = ()
+    reset: tuple[int, ...] = ()
 
 
 def micro_batch(indices: Any, weights: Any = None, views: Any = None) -> MicroBatch:

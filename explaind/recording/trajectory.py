@@ -78,7 +78,7 @@ class Trajectory:
         Raises:
             StoreError: the run was trained with another optimizer than Adam or AdamW.
         """
-        if self.optimizer not in ("Adam", "AdamW"):
+        if {"Adam", "AdamW"}.isdisjoint(self.rules):
             raise StoreError(
                 f"A run with {self.optimizer} has no second moment on record",
                 expected="a run with Adam or AdamW",
@@ -151,11 +151,20 @@ class Trajectory:
         """Had the loss of any update a penalty?"""
         return any(commit.penalty for commit in self._chunks)
 
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """Name of the equations that each parameter group follows; several where several optimizers trained together."""
+        return tuple(self.manifest.get("rules", [self.optimizer] * len(self.manifest["flags"])))
+
     @cached_property
     def pauses(self) -> Pauses | None:
-        """Which tensors had no gradient in which updates; None if all had one in all, and one history before."""
+        """Which tensors had no gradient in which updates, or lost their state; None if all had one in all, and one history.
+
+        Runs of several optimizers have it always: their tensors are told apart.
+        """
         initial = self.manifest.get("initial_counts")
-        if initial is None and not any(commit.paused for commit in self._chunks):
+        apart = any(commit.paused or commit.reset for commit in self._chunks) or "rules" in self.manifest
+        if initial is None and not apart:
             return None
         return Pauses(self._reader, self._chunks, initial or [self.initial_count] * len(self.layout.names))
 
@@ -163,7 +172,8 @@ class Trajectory:
         if self.pauses is None:
             return {}
         active, counts = self.pauses.active(s), self.pauses.counts(s)
-        return {"active": tuple(active.tolist()), "counts": tuple(counts.tolist())}
+        reset = self.pauses.reset(s)
+        return {"active": tuple(active.tolist()), "counts": tuple(counts.tolist()), "reset": reset}
 
     def metrics(self) -> pd.DataFrame:
         """What was logged: a column `step`, and one per metric; row s describes θ_s (T + 1 rows at most)."""

@@ -33,6 +33,7 @@ class Chunk:
         real: torch views of the arrays with a parameter axis.
         batches, clip, metrics: one entry per filled row.
         cut: per filled row, tensor of θ → its factor of every entry, where it was clipped entry by entry.
+        reset: per filled row, the tensors of θ whose state was empty again before it.
         penalty: per filled row, the weight of the announced penalty.
         paused: had a tensor of θ no gradient in one of the rows?
         statistics: running statistics after the last row, by name.
@@ -66,6 +67,7 @@ class Chunk:
         self.clip: list[tuple[float, bool]] = []
         self.cut: list[dict[int, Tensor]] = []
         self.penalty: list[float] = []
+        self.reset: list[list[int]] = []
         self.metrics: list[dict[str, float]] = []
         self.point: ResumePoint | None = None
         self.paused = False
@@ -173,6 +175,7 @@ class Writer:
             forward=forward if any(note for step in forward for note in step) else [],
             cut=cut,
             penalty=chunk.penalty if any(chunk.penalty) else [],
+            reset=chunk.reset if any(chunk.reset) else [],
         )
         journal.append(self._store / JOURNAL, commit)
 

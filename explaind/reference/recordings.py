@@ -188,8 +188,13 @@ def _unrolled(trajectory: Trajectory, s: int) -> tuple[Tensor, Tensor, dict]:
         acted = [i for i in range(s + 1) if all(trajectory.step(i).active[tensor : tensor + 1])]
         if s not in acted:
             continue
+        # What came before the optimizer's state was last emptied does not act any more.
+        begun = max((i for i in range(s + 1) if tensor in trajectory.step(i).reset), default=0)
+        emptied = tensor in trajectory.step(begun).reset
+        acted = [i for i in acted if i >= begun]
         lr, lam = record.lr[g], record.weight_decay[g]
-        if trajectory.optimizer in ("Adam", "AdamW"):
+        optimizer = trajectory.rules[g]
+        if optimizer in ("Adam", "AdamW"):
             t = record.counts[tensor] if record.counts else record.count
             v = trajectory.second_moment(s).double()[part]
             p = 1 / ((v / (1 - record.beta2[g] ** t)).sqrt() + record.eps[g])
@@ -198,10 +203,10 @@ def _unrolled(trajectory: Trajectory, s: int) -> tuple[Tensor, Tensor, dict]:
                 beta = trajectory.step(i).beta1[g]
                 weights[i, part] = p * lr / (1 - record.beta1[g] ** t) * (1 - beta) * past
                 past *= beta
-                if trajectory.optimizer == "Adam":
+                if optimizer == "Adam":
                     coupled[i, part] = trajectory.step(i).weight_decay[g]
-            initial[part] = p * lr / (1 - record.beta1[g] ** t) * past
-            if trajectory.optimizer == "AdamW":
+            initial[part] = 0.0 if emptied else p * lr / (1 - record.beta1[g] ** t) * past
+            if optimizer == "AdamW":
                 decoupled[part] = lr * lam
             continue
         mu = record.momentum[g]
@@ -215,13 +220,13 @@ def _unrolled(trajectory: Trajectory, s: int) -> tuple[Tensor, Tensor, dict]:
             before = trajectory.manifest.get("initial_counts", [trajectory.initial_count] * (tensor + 1))[
                 tensor
             ]
-            fresh = i == acted[0] and before == 0
+            fresh = i == acted[0] and (emptied or before == 0)
             enters = (1.0 if fresh else 1 - earlier.dampening[g]) * past
             if record.nesterov[g]:
                 weights[i, part] = lr * mu * enters + (lr if i == s else 0.0)
             else:
                 weights[i, part] = lr * enters
             past *= earlier.momentum[g]
-        if mu != 0:
+        if mu != 0 and not emptied:
             initial[part] = lr * (mu if record.nesterov[g] else 1.0) * past
     return weights, initial, {"coupled": coupled, "decoupled": decoupled}

@@ -79,7 +79,7 @@ class Counterfactual:
             for name, value in layout.unflatten(self.run.parameters(self.start)).items():
                 tensors[name].copy_(value)
         optimizer = self._optimizer(parameters)
-        restore_state(optimizer, parameters, layout, self.run.optimizer, self._state)
+        restore_state(optimizer, parameters, layout, self.run.rules, self._state)
         left_out = torch.zeros(len(experiment.train[1]), dtype=torch.bool)
         if without is not None:
             left_out[without] = True

@@ -63,7 +63,7 @@ class Run:
                 parts = torch.autograd.grad(one, list(leaves.values()), retain_graph=True, allow_unused=True)
                 flat = torch.cat(
                     [
-                        torch.zeros_like(v).flatten() if p is None else p.flatten()
+                        torch.zeros_like(v).flatten() if p is None else p.to_dense().flatten()
                         for p, v in zip(parts, leaves.values(), strict=True)
                     ]
                 )
