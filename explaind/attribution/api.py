@@ -87,7 +87,7 @@ def influence(
         initial + Σ kernel + Σ others + Σ regularization + Σ carried + Σ residual + omitted = final. Importances have no residual;
         `kernel_all` and `regularization_all` are taken at the level of all groups together. Of a recording with keep="replay",
         the attributes `remade`, `remade_same_bits` and `remade_difference` say how many updates were made again, how many of
-        them to the bit, and how far they are from the kept states at most, relative to the change between two.
+        them to the bit, and how far they are from the kept states at most (`explaind.attribution.remade`).
 
     Raises:
         StoreError, QueryError, DataError, LedgerError: see each; always before the first long loop.
