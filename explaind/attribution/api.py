@@ -115,8 +115,8 @@ def plan(
 ) -> Plan:
     """What `influence` with the same arguments would do and cost. Evaluates the model on a few samples, nothing more.
 
-    Of a recording with keep="replay", the updates around both ends of the window are made again for that. What is made again costs
-    a forward and backward pass an update for each walk, and memory for about 4 · every · D numbers, which come on top of the plan.
+    Of a recording with keep="replay", the updates around both ends of the window are made again for that. What is made again
+    takes a forward and backward pass an update for each walk, and about 4 · every · D numbers, which come on top of the plan.
     """
     for name in ("replay", "replay_tolerance"):
         options.pop(name, None)
