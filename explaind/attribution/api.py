@@ -90,8 +90,8 @@ def influence(
         initial + Σ kernel + Σ others + Σ regularization + Σ penalty + Σ carried + Σ residual + omitted = final.
         Importances have no residual; `kernel_all` and `regularization_all` are taken at the level of all groups together. Of a
         recording with keep="replay", the attributes `remade`, `remade_same_bits` and `remade_difference` say how many updates
-        were made again, how many of them to the bit, and how far they are from the kept states at most, relative to the change
-        between two.
+        were made again, how many of them to the bit, and how far they are from the kept states at most
+        (`explaind.attribution.remade`).
 
     Raises:
         StoreError, QueryError, DataError, LedgerError: see each; always before the first long loop.
@@ -120,7 +120,11 @@ def plan(
     penalty: Penalty | None = None,
     **options: Any,
 ) -> Plan:
-    """What `influence` with the same arguments would do and cost. Evaluates the model on a few samples, nothing more."""
+    """What `influence` with the same arguments would do and cost. Evaluates the model on a few samples, nothing more.
+
+    Of a recording with keep="replay", the updates around both ends of the window are made again for that. What is made again
+    takes a forward and backward pass an update for each walk, and about 4 · every · D numbers, which come on top of the plan.
+    """
     for name in ("replay", "replay_tolerance"):
         options.pop(name, None)
     query = Query(**options)

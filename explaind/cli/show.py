@@ -135,6 +135,11 @@ def print_certificate(certificate: xr.Dataset) -> None:
         "replay": f"{float(worst.max()):.3g} relative at update {int(worst.step[worst.values.argmax()])} "
         f"(tolerance {certificate.attrs['tolerance']:g} plus rounding)",
     }
+    if "remade" in certificate.attrs:
+        rows["made again"] = (
+            f"{certificate.attrs['remade']:,} updates, {certificate.attrs['remade_same_bits']:,} to the bit, "
+            f"{certificate.attrs['remade_difference']:.2g} from the kept states at most"
+        )
     if "quadrature_error" in certificate:
         error = certificate["quadrature_error"]
         rows["quadrature"] = (

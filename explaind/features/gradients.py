@@ -21,6 +21,7 @@ from explaind.features.samples import Samples
 from explaind.features.seen import Seen, by_position, whole_samples
 from explaind.features.targets import Loss, fit, sample_losses
 from explaind.features.training_passes import TrainingPasses
+from explaind.recording.gradients import dense
 from explaind.recording.trajectory import MicroBatch, Trajectory
 
 
@@ -148,7 +149,7 @@ class BatchGradient:
                 leaves = [theta[name] for name in names]
                 with forward.precision(backward=True):
                     gradients = torch.autograd.grad(loss, leaves, materialize_grads=True)
-            total += torch.cat([g.reshape(-1) for g in gradients])
+            total += torch.cat([dense(g).reshape(-1) for g in gradients])
         return total.to(of.model.dtype)
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from explaind.errors import ConfigError, RecordingError
 from explaind.recording.gradients import GradientWatch
@@ -35,7 +34,7 @@ class Remaking:
         RecordingError: the optimizer cannot be made again from its class and options.
     """
 
-    def __init__(self, optimizer: Optimizer, every: int) -> None:
+    def __init__(self, optimizer: Any, every: int) -> None:
         if not isinstance(every, int) or isinstance(every, bool) or every < 1:
             raise ConfigError(
                 "The number of updates between two kept states is not usable.",
@@ -134,7 +133,7 @@ class Remaking:
         ]
 
 
-def make_remaking(keep: str, every: int, optimizer: Optimizer) -> Remaking | None:
+def make_remaking(keep: str, every: int, optimizer: Any) -> Remaking | None:
     """None for keep="all".
 
     Raises:
