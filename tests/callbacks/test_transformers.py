@@ -81,6 +81,16 @@ def test_mean_over_micro_batches(tmp_path: Path) -> None:
     check_exact(path, model.seen, [(2, 1 / 2)] * 4, F.cross_entropy)
 
 
+def test_recorded_small(tmp_path: Path) -> None:
+    """The options of the callback are those of `explaind.record`."""
+    model, path = Averaging(), tmp_path / "run.zarr"
+    trainer_of(tmp_path, model, RecordCallback(path, keep="replay", every=3)).train()
+    train = (Named().inputs, Named().targets)
+    certificate = explaind.verify(path, Net().double(), F.cross_entropy, train=train)
+    assert certificate.attrs["passed"]
+    assert certificate.attrs["remade"] == certificate.attrs["remade_same_bits"] == 4
+
+
 @situation("Trainers", "transformers' Trainer, a loss per counted label", EXACT)
 def test_sum_over_counted_labels(tmp_path: Path) -> None:
     model, path = Counting(), tmp_path / "run.zarr"
