@@ -179,7 +179,8 @@ def _refusal(problem: Problem, error: ReplayError, measured: Replay) -> LedgerEr
             'replay="warn" answers all the same, and says so.',
         )
     reason = (
-        "The gradient was changed entry by entry between backward and step (for instance clip_grad_value_)."
+        "The gradient was changed entry by entry between backward and step (for instance clip_grad_value_), and the recording "
+        "does not hold the factors: record it again."
     )
     if not _changed_inside(problem, error, measured.tolerance):
         gradient = problem.batch_gradient()

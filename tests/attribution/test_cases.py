@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 import explaind
 from explaind.errors import ExplaindError, LedgerError, RecordingError
+from explaind.recording import Trajectory
 from tests.attribution.tiny import Net, Run, make_data, record_run
 from tests.situations import EXACT, refused, situation
 
@@ -259,6 +260,26 @@ def test_what_cannot_be_rebuilt_is_refused_before_anything_is_attributed(
     run = record_run(tmp_path / "run.zarr", sgd)
     with pytest.raises(LedgerError, match="cannot be rebuilt"):
         explained(change(run))
+
+
+def test_elementwise_clipping_without_recorded_factors_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a recording of before they were."""
+    torch.manual_seed(0)
+    model = Net().double()
+    optimizer, (train, test) = sgd(model), make_data()
+    with explaind.record(tmp_path / "run.zarr", model, optimizer) as recorder:
+        for _ in range(2):
+            optimizer.zero_grad()
+            F.cross_entropy(model(train[0]), train[1]).backward()
+            nn.utils.clip_grad_value_(model.parameters(), 0.05)
+            recorder.batch(range(7))
+            optimizer.step()
+    run = Run(tmp_path / "run.zarr", model, F.cross_entropy, train, test, [])
+    monkeypatch.setattr(Trajectory, "clip_entries", lambda self, s: None)
+    with pytest.raises(LedgerError, match="clip_grad_value_.*record it again"):
+        explained(run)
 
 
 def test_the_users_model_is_left_alone(tmp_path: Path) -> None:
