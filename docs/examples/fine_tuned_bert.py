@@ -61,4 +61,9 @@ best = int((scores.final - scores.initial).argmin())  # the line that was learne
 taught = [lines[k] for k in torch.nonzero(known)]
 print(lines[int(torch.nonzero(~known)[best])], "- because of:")
 print(*(f"  {taught[k]}" for k in scores.kernel.isel(test=best).argsort().values[:3]), sep="\n")
-scores.kernel.isel(test=best).plot(x="train")[0].figure.savefig("bert.png", dpi=120)
+pages = [SOURCES[k].__qualname__ for k in labels[known]]
+sums = scores.kernel.isel(test=best).to_series().groupby(pages).sum()
+axes = sums.plot.barh(
+    figsize=(7, 2.5), xlabel="change of the loss of one new line", title="Because of lines from"
+)
+axes.figure.savefig("bert.png", dpi=120, bbox_inches="tight")

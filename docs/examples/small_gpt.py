@@ -65,4 +65,8 @@ scores = explaind.influence(
     "gpt.zarr", model, loss_fn, keep=("step", "layer"), groups=parts, target="loss", **how
 )
 print("certified:", bool(certificate.attrs["passed"]), float(certificate.replay_relative.max()))
-scores.kernel.cumsum("step").plot.line(x="step")[0].figure.savefig("gpt.png", dpi=120)
+lines = scores.kernel.cumsum("step").plot.line(x="step", figsize=(7, 4))
+lines[0].axes.set(
+    title="What each part of the GPT learned", xlabel="update", ylabel="change of 16 test losses"
+)
+lines[0].figure.savefig("gpt.png", dpi=120, bbox_inches="tight")
