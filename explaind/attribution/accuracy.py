@@ -81,7 +81,7 @@ def _state_replay(dataset: xr.Dataset, problem: Problem) -> None:
     }
     if problem.trajectory.normalizes:
         dataset.attrs["running_statistics"] = f"after update {problem.trajectory.n_steps}"
-    if problem.trajectory.has_autocast:
+    if problem.trajectory.autocast:
         dataset.attrs |= {
             "half_precision": ", ".join(problem.trajectory.autocast),
             "half_precision_allowed": problem.half,

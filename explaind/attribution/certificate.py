@@ -20,7 +20,7 @@ from explaind.attribution.replayed import report
 from explaind.errors import QuadratureWarning
 from explaind.features.functional import Forward
 from explaind.features.penalty import Penalty
-from explaind.features.samples import Augmented, Tokens
+from explaind.features.samples import first_samples
 from explaind.features.targets import Loss
 from explaind.ledger import rebuild
 from explaind.recording.trajectory import Trajectory
@@ -57,7 +57,7 @@ def verify(
         `tolerance`.
     """
     keep_memory()
-    samples = test if test is not None else _first(train)
+    samples = test if test is not None else first_samples(train, 1)  # to shape the problem with
     query = Query(keep=("step",), steps=steps, tolerance=tolerance, max_nodes=max_nodes)
     problem = make_problem(
         run, model, loss_fn, query, train=train, test=samples, forward=forward, penalty=penalty
@@ -99,10 +99,3 @@ def _replay(problem: Problem, tolerance: float | None) -> xr.Dataset:
             "undecided": undecided,
         },
     )
-
-
-def _first(train: Any) -> Any:
-    """One training sample to shape the problem with, when nothing is explained."""
-    while isinstance(train, Augmented | Tokens):
-        train = train.samples
-    return (train[0][:1], train[1][:1]) if isinstance(train, tuple | list) else train

@@ -63,7 +63,7 @@ def cheaper(problem: Any, rows: int) -> bool:
 
     Never for single parameters: each is a group.
     """
-    if problem.partition.single or problem.gradients is None or problem.trajectory.has_autocast:
+    if problem.partition.single or problem.gradients is None or problem.trajectory.autocast:
         return False  # tangents in half precision are rounded otherwise than the gradients that entered the updates
     size, forward = problem.model.layout.size, forward_operations(problem)
     gradients = GRADIENT * forward + size * (MEMORY + 2.0 * rows)

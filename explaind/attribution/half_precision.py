@@ -24,7 +24,7 @@ def half_rounding(problem: Problem) -> float:
 
     The worst of three explained updates: FACTOR · eps · sqrt(Σ_k ‖(∂u/∂g) ⊙ g_k‖²) / ‖u‖.
     """
-    if problem.gradients is None or not problem.steps or not problem.trajectory.has_autocast:
+    if problem.gradients is None or not problem.steps or not problem.trajectory.autocast:
         return 0.0
     steps = problem.steps
     return max(_at(problem, s) for s in sorted({steps[0], steps[len(steps) // 2], steps[-1]}))

@@ -18,7 +18,7 @@ from explaind.attribution.api import influence
 from explaind.errors import ExplaindError, LedgerError
 from explaind.features.functional import Forward
 from explaind.features.penalty import Penalty
-from explaind.features.samples import Augmented, Samples, Tokens
+from explaind.features.samples import first_samples
 from explaind.features.targets import Loss
 from explaind.recording.trajectory import Trajectory
 
@@ -84,7 +84,7 @@ def rehearse(
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tolerance of a quadrature is not what is rehearsed
         try:
-            few = _few(train, samples)
+            few = first_samples(train, samples)
         except ExplaindError as error:
             return Rehearsal(str(error), {})
 
@@ -104,11 +104,3 @@ def rehearse(
     if len(reasons) == 1 and None not in reasons:  # nothing works, for one reason
         return Rehearsal(reasons.pop(), {})
     return Rehearsal(None, modes)
-
-
-def _few(train: Any, count: int) -> Any:
-    """The first training samples as test samples, without what augments them."""
-    while isinstance(train, Augmented | Tokens):
-        train = train.samples
-    samples = Samples(train, "train")
-    return samples.given(slice(0, count))

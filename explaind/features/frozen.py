@@ -58,6 +58,14 @@ def frozen_copy(
     return module
 
 
+def let_recurrent_layers_train(model: nn.Module) -> None:
+    """Recurrent layers in training mode, without dropout: cuDNN has no backward pass for them otherwise."""
+    for module in model.modules():
+        if isinstance(module, nn.RNNBase):
+            module.dropout = 0.0
+            module.train()
+
+
 def private_copy(model: nn.Module) -> nn.Module:
     """A deep copy; tensors that hang on a graph, such as a remembered activation, are copied without it.
 

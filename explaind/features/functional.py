@@ -18,6 +18,7 @@ from explaind.features.frozen import (
     differentiable,
     eager,
     frozen_copy,
+    let_recurrent_layers_train,
     math_attention,
 )
 from explaind.features.outputs import logits_of, not_one_tensor
@@ -84,6 +85,8 @@ class FunctionalModel:
         self.module = frozen_copy(model, dtype, device, cast=converted, plain=not natural)
         if mode is not None:
             _set_modes(self.module, mode)
+        elif natural:
+            let_recurrent_layers_train(self.module)
         self._trains, self._surroundings = trains, eager if natural else differentiable
         self.mixes = any(isinstance(m, _BatchNorm) and m.training for m in self.module.modules())
         self._pads = not trains and without_padding(self.module)
@@ -108,28 +111,19 @@ class FunctionalModel:
         Raises:
             QueryError: it has no module of a name in the mode.
         """
-        given = self._source, self._trajectory, dtype, self.device, self._forward, mode, self._packings
-        return FunctionalModel(*given, trains=self._trains)
+        return self._with(dtype, mode, trains=self._trains)
 
     def as_trained(self, mode: Mode | None) -> FunctionalModel:
         """The model as training evaluated whole batches: in the run's precision, with the kernels of training."""
-        given = (
-            self._source,
-            self._trajectory,
-            self.layout.dtype,
-            self.device,
-            self._forward,
-            mode,
-            self._packings,
-        )
-        return FunctionalModel(*given, trains=True, natural=True)
+        return self._with(self.layout.dtype, mode, trains=True, natural=True)
 
     def in_training(self) -> FunctionalModel:
         """The function whose gradients training took."""
-        if not self._pads:
-            return self
-        given = self._source, self._trajectory, self.dtype, self.device, self._forward, None, self._packings
-        return FunctionalModel(*given, trains=True)
+        return self._with(self.dtype, None, trains=True) if self._pads else self
+
+    def _with(self, dtype: torch.dtype, mode: Mode | None, **how: bool) -> FunctionalModel:
+        given = self._source, self._trajectory, dtype, self.device, self._forward, mode, self._packings
+        return FunctionalModel(*given, **how)
 
     def __call__(self, parameters: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
         """Outputs of the model, in its own shape.

@@ -130,14 +130,17 @@ class BatchGradient:
         return self._of.trajectory.step(s).batches
 
     def at(self, s: int, batches: tuple[MicroBatch, ...]) -> Tensor:
-        """The gradient of these micro-batches together at θ_s, [D]."""
+        """The gradient of these micro-batches together at θ_s, [D], in the precision of the computation."""
+        gradient = self.at_parameters(self._of.trajectory.parameters(s), s, batches)
+        return gradient.to(self._of.model.dtype)
+
+    def at_parameters(self, flat: Tensor, s: int, batches: tuple[MicroBatch, ...]) -> Tensor:
+        """The same at other parameters [D], in the run's own precision; s is for messages."""
         of = self._of
-        present = of.trajectory.parameters(s).to(of.own.device, of.own.dtype)
-        theta = {
-            name: value.clone().requires_grad_() for name, value in of.own.layout.unflatten(present).items()
-        }
-        names = list(of.model.layout.names)
-        total = torch.zeros(of.own.layout.size, dtype=of.own.dtype, device=of.own.device)
+        named = of.own.layout.unflatten(flat.to(of.own.device, of.own.dtype))
+        theta = {name: value.clone().requires_grad_() for name, value in named.items()}
+        leaves = [theta[name] for name in of.own.layout.names]
+        total: Tensor | None = None
         for batch in batches:
             x, y = of.train.seen(batch.indices, batch.views)
             x = x.to(of.own.dtype) if x.is_floating_point() else x
@@ -146,11 +149,11 @@ class BatchGradient:
                 outputs = forward.trained(theta, x, batch.forward)
                 with forward.precision():
                     loss = of.batch_loss(batch, outputs, y, own=True)
-                leaves = [theta[name] for name in names]
                 with forward.precision(backward=True):
                     gradients = torch.autograd.grad(loss, leaves, materialize_grads=True)
-            total += torch.cat([dense(g).reshape(-1) for g in gradients])
-        return total.to(of.model.dtype)
+            gradient = torch.cat([dense(g).reshape(-1) for g in gradients])
+            total = gradient if total is None else total + gradient
+        return torch.zeros_like(flat) if total is None else total
 
 
 def _mixed(s: int) -> QueryError:

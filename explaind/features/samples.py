@@ -178,6 +178,13 @@ class Samples:
         return moved
 
 
+def first_samples(source: Any, count: int) -> tuple[Any, Tensor | None]:
+    """(inputs, targets) of the first training samples, as they were passed and without what augments or cuts them."""
+    while isinstance(source, Augmented | Tokens):
+        source = source.samples
+    return Samples(source, "train").given(slice(0, count))
+
+
 def _positions(targets: Tensor | None) -> int:
     if targets is None or targets.dim() < 2:
         raise DataError(

@@ -10,12 +10,13 @@ Shapes: n samples, O outputs.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor
 from torch.func import grad, vmap
 
+from explaind.errors import QueryError
 from explaind.features.batched import Batched
 from explaind.features.functional import FunctionalModel
 from explaind.features.noise import Axis, Drawn, Given, at_state, by_sample, of_batch, sample_axes
@@ -51,7 +52,6 @@ class TrainingPass:
             self._model = self._own if same else model.converted(model.dtype, mode)
         self._evaluate = Batched(self._pulled, axis=0)
         self._axes: dict[tuple[int, ...], list[Axis | None]] = {}
-        self._present: list[Axis | None] = []
 
     def outputs(
         self, theta: Parameters, x: Tensor, forward: ForwardPass | None
@@ -59,7 +59,7 @@ class TrainingPass:
         """Outputs of a batch in the precision of the computation, [n, …], and what was drawn for each of its samples, [n, …]."""
         if forward is None or forward.generator is None:
             return self._call(self._model, theta, x), ()
-        drawn = Drawn(forward.mode.device, forward.generator)
+        drawn = self._drawn(forward)
         with drawn.active():
             outputs = self._call(self._own, theta, x)
         if self._model is not self._own:
@@ -73,6 +73,7 @@ class TrainingPass:
         """Outputs of a batch as training had them, to the bit on the same kind of processor, [n, …]."""
         if forward is None or forward.generator is None:
             return self._call(self._trained, theta, x)
+        self._check_device(forward)
         with at_state(forward.mode.device, forward.generator):
             return self._call(self._trained, theta, x)
 
@@ -103,7 +104,7 @@ class TrainingPass:
         theta, samples = dict(zip(names, arguments, strict=False)), arguments[len(names) :]
 
         def pulled(parameters: dict[str, Tensor], x: Tensor, d: Tensor, *noise: Tensor) -> Tensor:
-            with Given(noise).active() if noise or self.rounded else _nothing():
+            with Given(noise).active() if noise or self.rounded else nullcontext():
                 outputs = self._call(self._model, parameters, x.unsqueeze(0)).squeeze(0)
             return (outputs * d).sum()
 
@@ -118,22 +119,32 @@ class TrainingPass:
         with self.precision():
             return model(theta, x)
 
+    def _drawn(self, forward: ForwardPass) -> Drawn:
+        self._check_device(forward)
+        return Drawn(forward.mode.device, forward.generator)
+
+    def _check_device(self, forward: ForwardPass) -> None:
+        """Generators of different kinds of processor draw different numbers from one state."""
+        present = self._own.device.type
+        if forward.mode.device != present:
+            raise QueryError(
+                f"The run drew its random numbers on {forward.mode.device}, and they cannot be drawn again on {present}.",
+                expected=f"a machine with {forward.mode.device}",
+                got=present,
+                remedy="Explain the run on the kind of processor that trained it.",
+            )
+
     def _find_axes(self, theta: Parameters, x: Tensor, forward: ForwardPass) -> list[Axis | None]:
         key = x.shape[1:]
         if key not in self._axes:
             passes = []
             for count in (1, 2):
-                drawn = Drawn(forward.mode.device, forward.generator)
+                drawn = self._drawn(forward)
                 with torch.no_grad(), drawn.active():
                     self._call(self._own, theta, x[:1].expand(count, *key))
                 passes.append(drawn.drawn)
             self._axes[key] = sample_axes(*passes)
         return self._axes[key]
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
 
 
 class TrainingPasses:

@@ -332,11 +332,6 @@ class Trajectory:
         notes = (note for commit in self._chunks for step in commit.forward for note in step if note)
         return tuple(sorted({dtype for note in notes if (dtype := noted(note, None).mode.autocast)}))
 
-    @property
-    def has_autocast(self) -> bool:
-        """Did any go under autocast?"""
-        return bool(self.autocast)
-
     @cached_property
     def has_views(self) -> bool:
         """Did the run name a view of its samples in any update (`Recorder.batch(indices, views=...)`)?"""

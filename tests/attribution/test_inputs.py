@@ -130,7 +130,8 @@ def test_dictionaries(run: Asks) -> None:
     check(run, explained(run))
     summed = explained(run, ("layer", "test", "output"))
     assert float(abs(summed.residual).max()) < 1e-8
-    assert explaind.verify(run.path, run.model, run.loss, train=run.train, test=run.test).attrs["passed"]
+    for test in (run.test, None):
+        assert explaind.verify(run.path, run.model, run.loss, train=run.train, test=test).attrs["passed"]
 
 
 @situation("Data", "a dictionary with its labels inside", EXACT)

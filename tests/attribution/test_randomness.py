@@ -14,7 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import explaind
-from explaind.errors import ExplaindError, RecordingError
+from explaind.errors import ExplaindError, QueryError, RecordingError
+from explaind.recording import trajectory
+from explaind.recording.forward_passes import ForwardPass
 from tests.attribution.tiny import Net, Run, make_data
 from tests.situations import EXACT, refused, situation
 
@@ -255,6 +257,24 @@ def test_calls_past_the_model_are_refused(tmp_path: Path) -> None:
         F.cross_entropy(model[1](model[0](x)), y).backward()
         run.batch(range(7))
         optimizer.step()
+
+
+@situation(
+    "Randomness in the model",
+    "numbers that were drawn on another kind of processor",
+    refused("its generator draws others from the same state"),
+)
+def test_another_kind_of_processor_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(3)
+    run = train(tmp_path / "run.zarr", MODELS["dropout"]())
+    recorded = trajectory.noted
+
+    def elsewhere(note: list, generator: Tensor | None) -> ForwardPass:
+        return recorded(["cuda", *note[1:]], generator)
+
+    monkeypatch.setattr(trajectory, "noted", elsewhere)
+    with pytest.raises(QueryError, match="drew its random numbers on cuda"):
+        explained(run, ("layer", "test"))
 
 
 @situation(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,83 +15,21 @@ import explaind
 from explaind.attribution.remaker import Remaker
 from explaind.attribution.replayed import ReplayedTrajectory
 from explaind.cli.show import describe
-from explaind.errors import ConfigError, LedgerError, QueryError, RecordingError, StoreError, TrainingError
+from explaind.errors import LedgerError, RecordingError, StoreError
 from tests.recording.recorded_runs import INPUTS, TARGETS, Run, mlp
-from tests.situations import EXACT, refused, situation
-
-TRAIN = (INPUTS, TARGETS)
-STEPS = 11
-
-
-def recorded(
-    path: Path,
-    optimizer: str = "AdamW",
-    options: dict[str, Any] | None = None,
-    *,
-    steps: int = STEPS,
-    loop: dict[str, Any] | None = None,
-    **how: Any,
-) -> Path:
-    """Train the small network, always from the same seed; `how` as of `explaind.record`."""
-    model = mlp()
-    made = getattr(torch.optim, optimizer)(model.parameters(), **{"lr": 0.05, **(options or {})})
-    torch.manual_seed(7)
-    with explaind.record(path, model, made, chunk_steps=4, **how) as run:
-        Run(model, made, **(loop or {})).train(steps, run, start=run.step)
-    return path
-
-
-def both(folder: Path, every: int, *args: Any, **how: Any) -> tuple[Path, Path]:
-    """The same run, recorded in full and small."""
-    return (
-        recorded(folder / "all.zarr", *args, **how),
-        recorded(folder / "small.zarr", *args, keep="replay", every=every, **how),
-    )
-
-
-def explained(path: Path, loss: Callable = cross_entropy, **options: Any) -> xr.Dataset:
-    return explaind.influence(
-        path,
-        mlp(),
-        loss,
-        **{"train": TRAIN, "test": INPUTS[:3], "keep": ("step", "layer", "test"), **options},
-    )
-
-
-def replayed(path: Path, loss: Callable = cross_entropy) -> ReplayedTrajectory:
-    return ReplayedTrajectory(path, mlp(), loss, TRAIN)
-
-
-def rounded(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """The loss, rounded otherwise: it stands for another kind of processor."""
-    return cross_entropy(outputs * (1 + 1e-6), targets)
-
-
-def assert_same_answers(full: Path, small: Path, **options: Any) -> None:
-    """Every number of the answer, to the bit."""
-    expected, given = explained(full, **options), explained(small, **options)
-    assert set(given.data_vars) == set(expected.data_vars)
-    for name in expected.data_vars:
-        assert (expected[name].values == given[name].values).all(), name
-    assert given.attrs["remade"] == given.attrs["remade_same_bits"] > 0
-    assert given.attrs["remade_difference"] == 0.0
-
-
-def assert_same_run(full: Path, small: Path) -> None:
-    """Every θ, and what gradients were scaled by, to the bit."""
-    expected, given = explaind.Trajectory(full), replayed(small)
-    given.verify()
-    assert given.complete
-    assert given.n_steps == expected.n_steps
-    for s in range(expected.n_steps + 1):
-        assert torch.equal(given.parameters(s), expected.parameters(s)), s
-    for s in range(expected.n_steps):
-        if expected.optimizer in ("Adam", "AdamW"):
-            assert torch.equal(given.second_moment(s), expected.second_moment(s)), s
-        elif expected.optimizer != "SGD":
-            assert torch.equal(given.preconditioner(s), expected.preconditioner(s)), s
-            assert given.coefficients(s) == expected.coefficients(s)
-    assert all(one.other is None and one.difference == 0.0 for one in given.remade.values())
+from tests.recording.small_runs import (
+    STEPS,
+    TRAIN,
+    WRONG,
+    assert_same_answers,
+    assert_same_run,
+    both,
+    explained,
+    recorded,
+    replayed,
+    rounded,
+)
+from tests.situations import EXACT, situation
 
 
 @situation("Recordings", 'small ones: `keep="replay"`, one state in k updates is kept', EXACT)
@@ -338,137 +275,6 @@ def test_each_segment_is_made_once_in_a_pass(tmp_path: Path, monkeypatch: pytest
     assert len(run._segments) == 2
 
 
-WRONG = {
-    "twice": (lambda z, y: 2 * cross_entropy(z, y), "gradient of update 0"),
-    "sum": (lambda z, y: cross_entropy(z, y, reduction="sum"), "gradient of update 0"),
-    "a little more": (lambda z, y: (1 + 3e-3) * cross_entropy(z, y), "do not lead to the kept state"),
-    "smoothed": (lambda z, y: cross_entropy(z, y, label_smoothing=0.1), "gradient of update 0"),
-}
-
-
-@situation(
-    "Recordings",
-    "small ones, with another loss, model or data than the run's",
-    refused("the updates cannot be made again"),
-)
-@pytest.mark.parametrize("name", WRONG)
-def test_a_wrong_loss_is_refused(tmp_path: Path, name: str) -> None:
-    loss, words = WRONG[name]
-    small = recorded(tmp_path / "small.zarr", keep="replay", every=4)
-    with pytest.raises(LedgerError, match=words):
-        explained(small, loss)
-    with pytest.raises(LedgerError, match=words):
-        explaind.verify(small, mlp(), loss, train=TRAIN)
-    with pytest.raises(LedgerError):
-        explained(small, train=(INPUTS.flip(0), TARGETS))
-
-
-def test_other_bits_are_measured(tmp_path: Path) -> None:
-    full, small = both(tmp_path, 4)
-    given, expected = explained(small, rounded), explained(full)
-    assert 0 < given.attrs["remade_difference"] < 1e-4
-    assert given.attrs["remade_same_bits"] < given.attrs["remade"]
-    total = given["kernel"] + given["regularization"]
-    error = given["initial"] + total.sum(("step", "layer")) + given["residual"].sum("step") - given["final"]
-    assert float(abs(error).max()) < 1e-5
-    assert given["kernel"].values == pytest.approx(expected["kernel"].values, rel=1e-2, abs=1e-4)
-    assert (given["final"].values == expected["final"].values).all()
-
-
-def test_without_what_makes_updates_again(tmp_path: Path) -> None:
-    small = recorded(tmp_path / "small.zarr", keep="replay", every=4)
-    for given in ({"train": None}, {"loss": None}):
-        with pytest.raises(QueryError, match=r"one state in 4 updates.*Pass train"):
-            explained(small, **given)
-    trajectory = explaind.Trajectory(small)
-    assert trajectory.kept.steps == (0, 4, 8, STEPS)
-    trajectory.parameters(8), trajectory.parameters(STEPS), trajectory.step(5), trajectory.metrics()
-    with pytest.raises(StoreError, match=r"keeps one state in 4 updates.*pass model, loss_fn and train"):
-        trajectory.parameters(9)
-    with pytest.raises(StoreError, match=r"keeps one state in 4 updates"):
-        trajectory.second_moment(3)
-
-
-def test_damage_is_found(tmp_path: Path) -> None:
-    small = recorded(tmp_path / "small.zarr", keep="replay", every=4)
-    explaind.Trajectory(small).verify()
-    for file in sorted((small / "states").iterdir()):
-        intact = file.read_bytes()
-        for damaged in (
-            intact[:200] + bytes([intact[200] ^ 1]) + intact[201:],
-            intact[: len(intact) // 2],
-            None,
-        ):
-            file.unlink() if damaged is None else file.write_bytes(damaged)
-            with pytest.raises(StoreError, match="kept state"):
-                explaind.Trajectory(small).verify()
-            with pytest.raises(StoreError, match="kept state"):
-                explained(small)
-        file.write_bytes(intact)
-    explained(small)
-
-
-def test_what_is_refused_when_recording(tmp_path: Path) -> None:
-    model = mlp()
-
-    def record(optimizer: torch.optim.Optimizer | None = None, **how: Any) -> Any:
-        made = optimizer or torch.optim.AdamW(model.parameters())
-        return explaind.record(tmp_path / "run.zarr", model, made, **{"keep": "replay", **how})
-
-    with pytest.raises(ConfigError, match=r"keep states.*'all' or 'replay'.*'some'"):
-        record(keep="some")
-    for every in (0, 2.5, True):
-        with pytest.raises(ConfigError, match="whole number"):
-            record(every=every)
-    with pytest.raises(RecordingError, match="option lr of parameter group 0"):
-        record(torch.optim.AdamW(model.parameters(), lr=torch.tensor(0.1)))
-
-    class Lion(torch.optim.Optimizer):
-        def __init__(self) -> None:
-            super().__init__(model.parameters(), {"lr": 0.1, "betas": (0.9, 0.99), "weight_decay": 0.0})
-
-    with pytest.raises(RecordingError, match=r"optimizer Lion cannot.*optimizer of torch\.optim"):
-        record(Lion())
-    assert not (tmp_path / "run.zarr").exists()
-
-
-def by_value(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    nn.utils.clip_grad_value_(model.parameters(), 1e-3)
-
-
-def noise(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    for parameter in model.parameters():
-        parameter.grad += 1e-3
-
-
-def alpha(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    optimizer.param_groups[0]["alpha"] = 0.5
-
-
-@situation(
-    "Recordings",
-    "small ones, with gradients that are changed other than by a factor, such as clipped by value",
-    refused("the update cannot be made again"),
-)
-@pytest.mark.parametrize("change", [by_value, noise, alpha])
-def test_an_update_that_cannot_be_made_again_is_refused_where_it_happens(
-    tmp_path: Path, change: Callable[[nn.Module, torch.optim.Optimizer], None]
-) -> None:
-    model = mlp()
-    optimizer = torch.optim.RMSprop(model.parameters())
-    with (
-        pytest.raises(RecordingError, match=r"update 2.*keep=\"replay\""),
-        explaind.record(tmp_path / "run.zarr", model, optimizer, keep="replay", every=4) as run,
-    ):
-        for step in range(4):
-            optimizer.zero_grad()
-            cross_entropy(model(INPUTS), TARGETS).backward()
-            run.batch(range(len(INPUTS)))
-            if step == 2:
-                change(model, optimizer)
-            optimizer.step()
-
-
 def test_rehearsed_planned_and_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     small = recorded(tmp_path / "small.zarr", keep="replay", every=4, loss_fn=cross_entropy, train=TRAIN)
     assert explaind.rehearse(small, mlp(), cross_entropy, train=TRAIN).passed
@@ -530,31 +336,3 @@ def test_random_passes_are_made_again(tmp_path: Path) -> None:
     small, whole = answered("replay"), answered("all")
     assert small.attrs["remade_same_bits"] == small.attrs["remade"] > 0
     assert (small.kernel.values == whole.kernel.values).all()
-
-
-@situation(
-    "Recordings", 'a penalty with keep="replay"', refused("updates are made again from their batches alone")
-)
-def test_penalties_are_refused(tmp_path: Path) -> None:
-    model = mlp()
-    with (
-        pytest.raises(RecordingError, match="penalty cannot be recorded"),
-        explaind.record(
-            tmp_path / "run.zarr", model, torch.optim.SGD(model.parameters(), lr=0.1), keep="replay"
-        ) as run,
-    ):
-        run.penalty(lambda module: sum(p.abs().sum() for p in module.parameters()))
-
-
-def test_gradients_that_are_not_finite(tmp_path: Path) -> None:
-    model = mlp()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with (
-        pytest.raises(TrainingError, match="no longer finite after update 0"),
-        explaind.record(tmp_path / "run.zarr", model, optimizer, keep="replay") as run,
-    ):
-        (cross_entropy(model(INPUTS), TARGETS) * float("nan")).backward()
-        run.batch(range(len(INPUTS)))
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-    assert explaind.Trajectory(tmp_path / "run.zarr").n_steps == 0
