@@ -57,6 +57,8 @@ class Stage(Depends):
         memory: MB at the first attempt.
         runtime: minutes at most.
         gpu: does it profit from a GPU? Then it asks for `execution.gpu` of them.
+        priority: of jobs that could start, those with the highest number do: what others wait for and what takes long goes first,
+            so that no core is left alone with it at the end.
         note: for docs/cluster.md.
         room: the package that its module stands in.
     """
@@ -66,6 +68,7 @@ class Stage(Depends):
     memory: int
     runtime: int
     gpu: bool = False
+    priority: int = 0
     note: str = ""
     room: str = "stages"
 

@@ -14,7 +14,7 @@ from explaind.store import write_dataset
 
 __all__ = ["write"]
 
-STAGE = Stage(options=("verify",), requires="verify", memory=2000, runtime=60, gpu=True)
+STAGE = Stage(options=("verify",), requires="verify", memory=2000, runtime=60, gpu=True, priority=8)
 
 
 def write(config: Mapping[str, Any], *, trajectory: Path, output: Path) -> None:

@@ -12,5 +12,6 @@ STAGE = Stage(
     requires="data.source.dataset",
     memory=2000,
     runtime=60,
+    priority=9,
     note="needs the network once",
 )

@@ -38,6 +38,7 @@ STAGE = Stage(
     memory=3000,
     runtime=240,
     gpu=True,
+    priority=3,
 )
 
 

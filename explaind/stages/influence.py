@@ -22,6 +22,7 @@ STAGE = Stage(
     memory=3000,
     runtime=120,
     gpu=True,
+    priority=5,
 )
 
 

@@ -12,7 +12,7 @@ from explaind.training.phases import windows
 
 __all__ = ["write"]
 
-STAGE = Stage(options=("study.windows",), requires="study.windows", memory=1000, runtime=5)
+STAGE = Stage(options=("study.windows",), requires="study.windows", memory=1000, runtime=5, priority=9)
 
 
 def write(config: Mapping[str, Any], *, summary: Path, output: Path) -> None:

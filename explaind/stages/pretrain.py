@@ -33,6 +33,7 @@ STAGE = Stage(
     memory=4000,
     runtime=240,
     gpu=True,
+    priority=9,
     note="continues from its last checkpoint",
 )
 

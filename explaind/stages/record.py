@@ -30,6 +30,7 @@ STAGE = Stage(
     memory=2000,
     runtime=90,
     gpu=True,
+    priority=9,
     note="continues where it was interrupted",
 )
 

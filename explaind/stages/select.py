@@ -17,6 +17,7 @@ STAGE = Stage(
     requires="verify",
     memory=1000,
     runtime=5,
+    priority=9,
 )
 
 

@@ -7,4 +7,4 @@ from explaind.text.tokens import write_tokens as write
 
 __all__ = ["write"]
 
-STAGE = Stage(options=("data",), requires="checkpoints", memory=4000, runtime=60)
+STAGE = Stage(options=("data",), requires="checkpoints", memory=4000, runtime=60, priority=9)

@@ -32,6 +32,7 @@ STAGE = Stage(
     memory=1500,
     runtime=60,
     gpu=True,
+    priority=9,
 )
 
 

@@ -31,6 +31,7 @@ STAGE = Stage(
     memory=4000,
     runtime=120,
     gpu=True,
+    priority=5,
 )
 
 

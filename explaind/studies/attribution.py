@@ -24,6 +24,7 @@ STAGE = Stage(
     memory=4000,
     runtime=240,
     gpu=True,
+    priority=6,
 )
 
 

@@ -47,6 +47,7 @@ STAGE = Stage(
     each="methods",
     memory=8000,
     runtime=240,
+    priority=4,
 )
 
 BATCH_BYTES = 256 << 20  # of one batch's gradients

@@ -41,7 +41,7 @@ STAGE = Stage(
     threads="train.threads",
     memory=3000,
     runtime=120,
-    gpu=True,
+    gpu=True, priority=2,
 )  # fmt: skip
 
 #: What is kept of a run: of the same kinds as the explained run's own files.

@@ -32,6 +32,7 @@ STAGE = Stage(
     memory=3000,
     runtime=480,
     gpu=True,
+    priority=5,
 )
 
 BLOCK = 512  # test samples per pass over the steps

@@ -45,6 +45,7 @@ STAGE = Stage(
     memory=2000,
     runtime=240,
     gpu=True,
+    priority=4,
 )
 
 LEAVE_ONE_OUT = "leave-one-out"

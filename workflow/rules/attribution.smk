@@ -11,6 +11,7 @@ rule attribution:
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/attribution.jsonl"
     threads: threads_of("attribution")
+    priority: priority_of("attribution")
     resources:
         **asks("attribution"),
     params:
@@ -31,6 +32,7 @@ rule contributions:
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/contributions.jsonl"
     threads: threads_of("contributions")
+    priority: priority_of("contributions")
     resources:
         **asks("contributions"),
     params:
@@ -50,6 +52,7 @@ rule baseline:
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/baseline/{{method}}.jsonl"
     threads: threads_of("baseline")
+    priority: priority_of("baseline")
     resources:
         **asks("baseline"),
     params:
@@ -69,6 +72,7 @@ rule retrain:
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/retrain/{{fraction}}/{{start}}-{{stop}}.jsonl"
     threads: threads_of("retrain")
+    priority: priority_of("retrain")
     resources:
         **asks("retrain"),
     params:
@@ -91,6 +95,7 @@ rule datamodel:
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/datamodel.jsonl"
     threads: threads_of("datamodel")
+    priority: priority_of("datamodel")
     resources:
         **asks("datamodel"),
     params:

@@ -9,6 +9,7 @@ rule certify:
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/certify.jsonl"
     threads: threads_of("certify")
+    priority: priority_of("certify")
     resources:
         **asks("certify"),
     params:

@@ -124,6 +124,11 @@ def threads_of(stage):
     return lambda wildcards: CONFIGS[wildcards.experiment][group][option]
 
 
+def priority_of(stage):
+    """Which of the jobs that could start does: those with the highest number."""
+    return stages()[stage].priority
+
+
 def files_of(stage, experiment, *chosen, output="output"):
     """An output of a stage, for all its jobs in an experiment or for the chosen ones."""
     made_by = getattr(rules, stage)

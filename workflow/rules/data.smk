@@ -5,6 +5,7 @@ rule data:
     log:
         f"{LOGS}/{{experiment}}/data.log",
     threads: threads_of("data")
+    priority: priority_of("data")
     resources:
         **asks("data"),
     params:

@@ -10,6 +10,7 @@ rule quadrature:
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/quadrature/{{nodes}}.jsonl"
     threads: threads_of("quadrature")
+    priority: priority_of("quadrature")
     resources:
         **asks("quadrature"),
     params:
@@ -28,6 +29,7 @@ rule fidelity:
     log:
         f"{LOGS}/{{experiment}}/fidelity.log",
     threads: threads_of("fidelity")
+    priority: priority_of("fidelity")
     resources:
         **asks("fidelity"),
     params:
@@ -48,6 +50,7 @@ rule sparse:
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/sparse.jsonl"
     threads: threads_of("sparse")
+    priority: priority_of("sparse")
     resources:
         **asks("sparse"),
     params:
@@ -68,6 +71,7 @@ rule importances:
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/importances.jsonl"
     threads: threads_of("importances")
+    priority: priority_of("importances")
     resources:
         **asks("importances"),
     params:

@@ -13,6 +13,7 @@ rule influence:
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/influence/{{start}}-{{stop}}/{{tests_from}}-{{tests_to}}.jsonl"
     threads: threads_of("influence")
+    priority: priority_of("influence")
     resources:
         **asks("influence"),
     params:
@@ -30,6 +31,7 @@ rule accumulate:
     log:
         f"{LOGS}/{{experiment}}/accumulate.log",
     threads: threads_of("accumulate")
+    priority: priority_of("accumulate")
     resources:
         **asks("accumulate"),
     params:

@@ -23,6 +23,7 @@ rule corpus:
     log:
         f"{LOGS}/{{experiment}}/corpus.log",
     threads: threads_of("corpus")
+    priority: priority_of("corpus")
     resources:
         **asks("corpus"),
     params:
@@ -45,6 +46,7 @@ rule tokens:
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/tokens.jsonl"
     threads: threads_of("tokens")
+    priority: priority_of("tokens")
     resources:
         **asks("tokens"),
     params:
@@ -66,6 +68,7 @@ rule pretrain:
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/pretrain.jsonl"
     threads: threads_of("pretrain")
+    priority: priority_of("pretrain")
     resources:
         **asks("pretrain"),
     params:

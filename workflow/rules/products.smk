@@ -1,5 +1,9 @@
 # Figures, tables and the report. Each figure and table declares itself in its module in explaind/figures or explaind/tables: one
 # rule is made of every declaration here, with the same name.
+#: What is to be looked at is made as soon as it can be.
+DRAWN = 20
+
+
 def source_files(source, experiment):
     """The files behind one declared input, of one experiment."""
     files = []
@@ -80,6 +84,7 @@ for one in TABLES:
         group:
             group_of(one)
         threads: 1
+        priority: DRAWN
         resources:
             mem_mb=memory(one.product.memory),
             runtime=one.product.runtime,
@@ -109,6 +114,7 @@ for one in FIGURES:
         group:
             group_of(one)
         threads: 1
+        priority: DRAWN
         resources:
             mem_mb=memory(one.product.memory),
             runtime=one.product.runtime,

@@ -17,6 +17,7 @@ rule intervention:
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/intervention/{{window}}.jsonl"
     threads: threads_of("intervention")
+    priority: priority_of("intervention")
     resources:
         **asks("intervention"),
     params:
@@ -47,6 +48,7 @@ rule proportionality:
     log:
         f"{LOGS}/{{experiment}}/proportionality.log",
     threads: threads_of("proportionality")
+    priority: priority_of("proportionality")
     resources:
         **asks("proportionality"),
     params:

@@ -10,6 +10,7 @@ rule pruning:
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/pruning/{{split}}.jsonl"
     threads: threads_of("pruning")
+    priority: priority_of("pruning")
     resources:
         **asks("pruning"),
     params:

@@ -17,6 +17,7 @@ rule explain_run:
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/explain_run/{{setting}}/{{seed}}.jsonl"
     threads: threads_of("explain_run")
+    priority: priority_of("explain_run")
     resources:
         **asks("explain_run"),
     params:

@@ -11,6 +11,7 @@ rule train:
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/train/{{seed}}.jsonl"
     threads: threads_of("train")
+    priority: priority_of("train")
     resources:
         **asks("train"),
     params:
@@ -35,6 +36,7 @@ rule select:
     log:
         f"{LOGS}/{{experiment}}/select.log",
     threads: threads_of("select")
+    priority: priority_of("select")
     resources:
         **asks("select"),
     params:
@@ -57,6 +59,7 @@ rule record:
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/record.jsonl"
     threads: threads_of("record")
+    priority: priority_of("record")
     resources:
         **asks("record"),
     params:
@@ -74,6 +77,7 @@ rule phases:
     log:
         f"{LOGS}/{{experiment}}/phases.log",
     threads: threads_of("phases")
+    priority: priority_of("phases")
     resources:
         **asks("phases"),
     params:

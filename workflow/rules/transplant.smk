@@ -13,6 +13,7 @@ rule transplant:
     wildcard_constraints:
         combination=r"\w+",
     threads: threads_of("transplant")
+    priority: priority_of("transplant")
     resources:
         **asks("transplant"),
     params:
@@ -34,6 +35,7 @@ rule swap:
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/swap.jsonl"
     threads: threads_of("swap")
+    priority: priority_of("swap")
     resources:
         **asks("swap"),
     params:

@@ -12,6 +12,7 @@ rule update_intervention:
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/update_intervention/{{checkpoint}}.jsonl"
     threads: threads_of("update_intervention")
+    priority: priority_of("update_intervention")
     resources:
         **asks("update_intervention"),
     params:
@@ -32,6 +33,7 @@ rule interval_intervention:
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/interval_intervention/{{checkpoint}}.jsonl"
     threads: threads_of("interval_intervention")
+    priority: priority_of("interval_intervention")
     resources:
         **asks("interval_intervention"),
     params:

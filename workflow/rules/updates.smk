@@ -26,6 +26,7 @@ rule explain_update:
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/explain_update/{{checkpoint}}.jsonl"
     threads: threads_of("explain_update")
+    priority: priority_of("explain_update")
     resources:
         **asks("explain_update"),
     params:
@@ -48,6 +49,7 @@ rule explain_languages:
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/explain_languages/{{checkpoint}}.jsonl"
     threads: threads_of("explain_languages")
+    priority: priority_of("explain_languages")
     resources:
         **asks("explain_languages"),
     params:
@@ -68,6 +70,7 @@ rule explain_interval:
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/explain_interval/{{checkpoint}}.jsonl"
     threads: threads_of("explain_interval")
+    priority: priority_of("explain_interval")
     resources:
         **asks("explain_interval"),
     params:
@@ -85,6 +88,7 @@ rule updates:
     log:
         f"{LOGS}/{{experiment}}/updates.log",
     threads: threads_of("updates")
+    priority: priority_of("updates")
     resources:
         **asks("updates"),
     params:

@@ -11,6 +11,7 @@ rule window:
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/window/{{window}}.jsonl"
     threads: threads_of("window")
+    priority: priority_of("window")
     resources:
         **asks("window"),
     params:
@@ -31,6 +32,7 @@ rule periodicity:
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/periodicity.jsonl"
     threads: threads_of("periodicity")
+    priority: priority_of("periodicity")
     resources:
         **asks("periodicity"),
     params:
@@ -53,6 +55,7 @@ rule outputs:
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/outputs/{{window}}.jsonl"
     threads: threads_of("outputs")
+    priority: priority_of("outputs")
     resources:
         **asks("outputs"),
     params:
@@ -72,6 +75,7 @@ rule spectra:
     log:
         f"{LOGS}/{{experiment}}/spectra.log",
     threads: threads_of("spectra")
+    priority: priority_of("spectra")
     resources:
         **asks("spectra"),
     params:
@@ -91,6 +95,7 @@ rule frequencies:
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/frequencies.jsonl"
     threads: threads_of("frequencies")
+    priority: priority_of("frequencies")
     resources:
         **asks("frequencies"),
     params:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from explaind.config.group import Group
 from explaind.config.recorded import Recorded
-from explaind.config.studies import Sparse
+from explaind.config.studies import Attribution, Datamodel, Sparse
 from explaind.experiments.mnist.options import Digits, Network
 
 __all__ = ["Options"]
@@ -14,6 +14,8 @@ class Study(Group):
     """What the experiment ends in."""
 
     sparse: Sparse
+    attribution: Attribution
+    datamodel: Datamodel
 
 
 class Options(Recorded):
