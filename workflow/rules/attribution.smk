@@ -10,8 +10,8 @@ rule attribution:
         f"{LOGS}/{{experiment}}/attribution.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/attribution.jsonl"
-    threads: threads_of("attribution")
     priority: priority_of("attribution")
+    threads: threads_of("attribution")
     resources:
         **asks("attribution"),
     params:
@@ -31,8 +31,8 @@ rule contributions:
         f"{LOGS}/{{experiment}}/contributions.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/contributions.jsonl"
-    threads: threads_of("contributions")
     priority: priority_of("contributions")
+    threads: threads_of("contributions")
     resources:
         **asks("contributions"),
     params:
@@ -51,8 +51,8 @@ rule baseline:
         f"{LOGS}/{{experiment}}/baseline/{{method}}.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/baseline/{{method}}.jsonl"
-    threads: threads_of("baseline")
     priority: priority_of("baseline")
+    threads: threads_of("baseline")
     resources:
         **asks("baseline"),
     params:
@@ -71,8 +71,8 @@ rule retrain:
         f"{LOGS}/{{experiment}}/retrain/{{fraction}}/{{start}}-{{stop}}.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/retrain/{{fraction}}/{{start}}-{{stop}}.jsonl"
-    threads: threads_of("retrain")
     priority: priority_of("retrain")
+    threads: threads_of("retrain")
     resources:
         **asks("retrain"),
     params:
@@ -94,8 +94,8 @@ rule datamodel:
         f"{LOGS}/{{experiment}}/datamodel.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/datamodel.jsonl"
-    threads: threads_of("datamodel")
     priority: priority_of("datamodel")
+    threads: threads_of("datamodel")
     resources:
         **asks("datamodel"),
     params:

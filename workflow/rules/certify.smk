@@ -8,8 +8,8 @@ rule certify:
         f"{LOGS}/{{experiment}}/certify.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/certify.jsonl"
-    threads: threads_of("certify")
     priority: priority_of("certify")
+    threads: threads_of("certify")
     resources:
         **asks("certify"),
     params:

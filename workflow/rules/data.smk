@@ -4,8 +4,8 @@ rule data:
         output=directory(f"{RESULTS}/{{experiment}}/data.zarr"),
     log:
         f"{LOGS}/{{experiment}}/data.log",
-    threads: threads_of("data")
     priority: priority_of("data")
+    threads: threads_of("data")
     resources:
         **asks("data"),
     params:

@@ -9,8 +9,8 @@ rule quadrature:
         f"{LOGS}/{{experiment}}/quadrature/{{nodes}}.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/quadrature/{{nodes}}.jsonl"
-    threads: threads_of("quadrature")
     priority: priority_of("quadrature")
+    threads: threads_of("quadrature")
     resources:
         **asks("quadrature"),
     params:
@@ -28,8 +28,8 @@ rule fidelity:
         output=f"{RESULTS}/{{experiment}}/fidelity.csv",
     log:
         f"{LOGS}/{{experiment}}/fidelity.log",
-    threads: threads_of("fidelity")
     priority: priority_of("fidelity")
+    threads: threads_of("fidelity")
     resources:
         **asks("fidelity"),
     params:
@@ -49,8 +49,8 @@ rule sparse:
         f"{LOGS}/{{experiment}}/sparse.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/sparse.jsonl"
-    threads: threads_of("sparse")
     priority: priority_of("sparse")
+    threads: threads_of("sparse")
     resources:
         **asks("sparse"),
     params:
@@ -70,8 +70,8 @@ rule importances:
         f"{LOGS}/{{experiment}}/importances.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/importances.jsonl"
-    threads: threads_of("importances")
     priority: priority_of("importances")
+    threads: threads_of("importances")
     resources:
         **asks("importances"),
     params:

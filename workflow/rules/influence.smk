@@ -12,8 +12,8 @@ rule influence:
         f"{LOGS}/{{experiment}}/influence/{{start}}-{{stop}}/{{tests_from}}-{{tests_to}}.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/influence/{{start}}-{{stop}}/{{tests_from}}-{{tests_to}}.jsonl"
-    threads: threads_of("influence")
     priority: priority_of("influence")
+    threads: threads_of("influence")
     resources:
         **asks("influence"),
     params:
@@ -30,8 +30,8 @@ rule accumulate:
         output=directory(f"{RESULTS}/{{experiment}}/influence.zarr"),
     log:
         f"{LOGS}/{{experiment}}/accumulate.log",
-    threads: threads_of("accumulate")
     priority: priority_of("accumulate")
+    threads: threads_of("accumulate")
     resources:
         **asks("accumulate"),
     params:

@@ -22,8 +22,8 @@ rule corpus:
         output=directory(f"{RESULTS}/{{experiment}}/corpus"),
     log:
         f"{LOGS}/{{experiment}}/corpus.log",
-    threads: threads_of("corpus")
     priority: priority_of("corpus")
+    threads: threads_of("corpus")
     resources:
         **asks("corpus"),
     params:
@@ -45,8 +45,8 @@ rule tokens:
         f"{LOGS}/{{experiment}}/tokens.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/tokens.jsonl"
-    threads: threads_of("tokens")
     priority: priority_of("tokens")
+    threads: threads_of("tokens")
     resources:
         **asks("tokens"),
     params:
@@ -67,8 +67,8 @@ rule pretrain:
         f"{LOGS}/{{experiment}}/pretrain.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/pretrain.jsonl"
-    threads: threads_of("pretrain")
     priority: priority_of("pretrain")
+    threads: threads_of("pretrain")
     resources:
         **asks("pretrain"),
     params:

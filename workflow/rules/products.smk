@@ -81,10 +81,10 @@ for one in TABLES:
             ),
         log:
             log_of(one),
+        priority: DRAWN
         group:
             group_of(one)
         threads: 1
-        priority: DRAWN
         resources:
             mem_mb=memory(one.product.memory),
             runtime=one.product.runtime,
@@ -111,10 +111,10 @@ for one in FIGURES:
             ),
         log:
             log_of(one),
+        priority: DRAWN
         group:
             group_of(one)
         threads: 1
-        priority: DRAWN
         resources:
             mem_mb=memory(one.product.memory),
             runtime=one.product.runtime,

@@ -16,8 +16,8 @@ rule intervention:
         f"{LOGS}/{{experiment}}/intervention/{{window}}.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/intervention/{{window}}.jsonl"
-    threads: threads_of("intervention")
     priority: priority_of("intervention")
+    threads: threads_of("intervention")
     resources:
         **asks("intervention"),
     params:
@@ -47,8 +47,8 @@ rule proportionality:
         points=f"{RESULTS}/{{experiment}}/interventions.csv",
     log:
         f"{LOGS}/{{experiment}}/proportionality.log",
-    threads: threads_of("proportionality")
     priority: priority_of("proportionality")
+    threads: threads_of("proportionality")
     resources:
         **asks("proportionality"),
     params:

@@ -9,8 +9,8 @@ rule pruning:
         f"{LOGS}/{{experiment}}/pruning/{{split}}.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/pruning/{{split}}.jsonl"
-    threads: threads_of("pruning")
     priority: priority_of("pruning")
+    threads: threads_of("pruning")
     resources:
         **asks("pruning"),
     params:

@@ -16,8 +16,8 @@ rule explain_run:
         f"{LOGS}/{{experiment}}/explain_run/{{setting}}/{{seed}}.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/explain_run/{{setting}}/{{seed}}.jsonl"
-    threads: threads_of("explain_run")
     priority: priority_of("explain_run")
+    threads: threads_of("explain_run")
     resources:
         **asks("explain_run"),
     params:

@@ -10,8 +10,8 @@ rule train:
         f"{LOGS}/{{experiment}}/train/{{seed}}.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/train/{{seed}}.jsonl"
-    threads: threads_of("train")
     priority: priority_of("train")
+    threads: threads_of("train")
     resources:
         **asks("train"),
     params:
@@ -35,8 +35,8 @@ rule select:
         output=f"{RESULTS}/{{experiment}}/selection.json",
     log:
         f"{LOGS}/{{experiment}}/select.log",
-    threads: threads_of("select")
     priority: priority_of("select")
+    threads: threads_of("select")
     resources:
         **asks("select"),
     params:
@@ -58,8 +58,8 @@ rule record:
         f"{LOGS}/{{experiment}}/record.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/record.jsonl"
-    threads: threads_of("record")
     priority: priority_of("record")
+    threads: threads_of("record")
     resources:
         **asks("record"),
     params:
@@ -76,8 +76,8 @@ rule phases:
         output=f"{RESULTS}/{{experiment}}/phases.json",
     log:
         f"{LOGS}/{{experiment}}/phases.log",
-    threads: threads_of("phases")
     priority: priority_of("phases")
+    threads: threads_of("phases")
     resources:
         **asks("phases"),
     params:

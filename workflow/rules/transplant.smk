@@ -12,8 +12,8 @@ rule transplant:
         f"{BENCHMARKS}/{{experiment}}/transplant/{{combination}}/{{checkpoint}}.jsonl"
     wildcard_constraints:
         combination=r"\w+",
-    threads: threads_of("transplant")
     priority: priority_of("transplant")
+    threads: threads_of("transplant")
     resources:
         **asks("transplant"),
     params:
@@ -34,8 +34,8 @@ rule swap:
         f"{LOGS}/{{experiment}}/swap.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/swap.jsonl"
-    threads: threads_of("swap")
     priority: priority_of("swap")
+    threads: threads_of("swap")
     resources:
         **asks("swap"),
     params:

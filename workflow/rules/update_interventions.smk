@@ -11,8 +11,8 @@ rule update_intervention:
         f"{LOGS}/{{experiment}}/update_intervention/{{checkpoint}}.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/update_intervention/{{checkpoint}}.jsonl"
-    threads: threads_of("update_intervention")
     priority: priority_of("update_intervention")
+    threads: threads_of("update_intervention")
     resources:
         **asks("update_intervention"),
     params:
@@ -32,8 +32,8 @@ rule interval_intervention:
         f"{LOGS}/{{experiment}}/interval_intervention/{{checkpoint}}.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/interval_intervention/{{checkpoint}}.jsonl"
-    threads: threads_of("interval_intervention")
     priority: priority_of("interval_intervention")
+    threads: threads_of("interval_intervention")
     resources:
         **asks("interval_intervention"),
     params:

@@ -25,8 +25,8 @@ rule explain_update:
         f"{LOGS}/{{experiment}}/explain_update/{{checkpoint}}.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/explain_update/{{checkpoint}}.jsonl"
-    threads: threads_of("explain_update")
     priority: priority_of("explain_update")
+    threads: threads_of("explain_update")
     resources:
         **asks("explain_update"),
     params:
@@ -48,8 +48,8 @@ rule explain_languages:
         f"{LOGS}/{{experiment}}/explain_languages/{{checkpoint}}.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/explain_languages/{{checkpoint}}.jsonl"
-    threads: threads_of("explain_languages")
     priority: priority_of("explain_languages")
+    threads: threads_of("explain_languages")
     resources:
         **asks("explain_languages"),
     params:
@@ -69,8 +69,8 @@ rule explain_interval:
         f"{LOGS}/{{experiment}}/explain_interval/{{checkpoint}}.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/explain_interval/{{checkpoint}}.jsonl"
-    threads: threads_of("explain_interval")
     priority: priority_of("explain_interval")
+    threads: threads_of("explain_interval")
     resources:
         **asks("explain_interval"),
     params:
@@ -87,8 +87,8 @@ rule updates:
         output=directory(f"{RESULTS}/{{experiment}}/updates.zarr"),
     log:
         f"{LOGS}/{{experiment}}/updates.log",
-    threads: threads_of("updates")
     priority: priority_of("updates")
+    threads: threads_of("updates")
     resources:
         **asks("updates"),
     params:

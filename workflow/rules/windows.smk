@@ -10,8 +10,8 @@ rule window:
         f"{LOGS}/{{experiment}}/window/{{window}}.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/window/{{window}}.jsonl"
-    threads: threads_of("window")
     priority: priority_of("window")
+    threads: threads_of("window")
     resources:
         **asks("window"),
     params:
@@ -31,8 +31,8 @@ rule periodicity:
         f"{LOGS}/{{experiment}}/periodicity.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/periodicity.jsonl"
-    threads: threads_of("periodicity")
     priority: priority_of("periodicity")
+    threads: threads_of("periodicity")
     resources:
         **asks("periodicity"),
     params:
@@ -54,8 +54,8 @@ rule outputs:
         f"{LOGS}/{{experiment}}/outputs/{{window}}.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/outputs/{{window}}.jsonl"
-    threads: threads_of("outputs")
     priority: priority_of("outputs")
+    threads: threads_of("outputs")
     resources:
         **asks("outputs"),
     params:
@@ -74,8 +74,8 @@ rule spectra:
         output=f"{RESULTS}/{{experiment}}/spectra.csv",
     log:
         f"{LOGS}/{{experiment}}/spectra.log",
-    threads: threads_of("spectra")
     priority: priority_of("spectra")
+    threads: threads_of("spectra")
     resources:
         **asks("spectra"),
     params:
@@ -94,8 +94,8 @@ rule frequencies:
         f"{LOGS}/{{experiment}}/frequencies.log",
     benchmark:
         f"{BENCHMARKS}/{{experiment}}/frequencies.jsonl"
-    threads: threads_of("frequencies")
     priority: priority_of("frequencies")
+    threads: threads_of("frequencies")
     resources:
         **asks("frequencies"),
     params:
