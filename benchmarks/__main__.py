@@ -1,6 +1,7 @@
 """Run the benchmarks: `python -m benchmarks [name …]`.
 
-Names: recording, small, layers, window, memory, batches, mnist, cifar2, contraction, retraining, transplanting, scaling, updates.
+Names: recording, small, randomness, layers,
+window, memory, batches, mnist, cifar2, contraction, retraining, transplanting, scaling, updates.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from benchmarks import (
     layers,
     memory,
     mnist,
+    randomness,
     recording,
     retraining,
     scaling,
@@ -31,6 +33,7 @@ from explaind.runtime.allocator import keep_memory
 ROOMS = {
     "recording": recording,
     "small": small,
+    "randomness": randomness,
     "layers": layers,
     "window": window,
     "memory": memory,

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
     from explaind.features.samples import Augmented, Tokens
     from explaind.features.units import Cut, make_units
+    from explaind.ledger.average import Average
     from explaind.recording.loaders import indexed
     from explaind.recording.trajectory import Trajectory
     from explaind.updates.explain import explain_update
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "Augmented",
+    "Average",
     "Checkpoint",
     "Cut",
     "Hyperparameters",
@@ -58,6 +60,7 @@ __all__ = [
 
 _HOME = {
     "Augmented": "explaind.features.samples",
+    "Average": "explaind.ledger.average",
     "Checkpoint": "explaind.checkpoints",
     "Cut": "explaind.features.units",
     "Hyperparameters": "explaind.checkpoints",

@@ -79,6 +79,10 @@ def _state_replay(dataset: xr.Dataset, problem: Problem) -> None:
         "replay_undecided": replay.undecided,
         "replay_failed": len(replay.failed),
     }
+    if problem.path.average is not None:
+        dataset.attrs["average"] = problem.path.average.name
+        if problem.path.difference is not None:
+            dataset.attrs["average_difference"] = problem.path.difference
     if problem.trajectory.normalizes:
         dataset.attrs["running_statistics"] = f"after update {problem.trajectory.n_steps}"
     if problem.trajectory.autocast:

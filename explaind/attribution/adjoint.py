@@ -132,9 +132,9 @@ class _Adjoint:
         return state["step"], state["psi"], state["tail"]
 
     def _integrated(self, s: int, position: int) -> Tensor:
-        """Φ_s [R, D], with its sums and certificate noted."""
+        """w_s Φ_s [R, D], with its sums and certificate noted."""
         integrated = self._step_rows(s)
-        phi = integrated.phi.flatten(0, 1)
+        phi = integrated.weighted.flatten(0, 1)
         if self._observe is not None:
             self._observe(s, phi)
         self._explained += phi @ self._ledger.update(s)

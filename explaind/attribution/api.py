@@ -19,6 +19,7 @@ from explaind.features.functional import Forward
 from explaind.features.groups import Groups
 from explaind.features.penalty import Penalty
 from explaind.features.targets import Loss
+from explaind.ledger import Average
 from explaind.recording.trajectory import Trajectory
 from explaind.runtime.allocator import keep_memory
 
@@ -32,6 +33,7 @@ def influence(
     test: Any,
     forward: Forward | None = None,
     penalty: Penalty | None = None,
+    average: Average | None = None,
     keep: Sequence[str] = ("step", "layer"),
     importance: Sequence[str] = (),
     steps: slice | Sequence[int] | None = None,
@@ -62,6 +64,8 @@ def influence(
         forward: (module, inputs) → outputs [n, …], used in place of module(inputs), for a model that takes several arguments
             or returns a tuple or an object: forward=lambda module, inputs: module(inputs).logits.
         penalty: the function that the run announced by `Recorder.penalty`, model → scalar; None if it announced none.
+        average: the average of the parameters that is explained in place of the last ones, `explaind.Average.exponential(decay)`,
+            `.equal(start=…)` or `.of(weights)`; updates then act as far as the average saw them.
         keep: axes of the answer out of "step", "layer" or "parameter", "train", "test", "output"; the rest is summed.
         importance: axes out of "test" and "output" over which absolute values are summed, last.
         steps: a slice of updates, or a list of them (the rest then appears as `omitted`). All by default.
@@ -100,7 +104,7 @@ def influence(
         keep, importance, steps, groups, target, lineage, tolerance, max_nodes, nodes, tail_tolerance, samples,
     )  # fmt: skip
     problem = make_problem(
-        run, model, loss_fn, query, train=train, test=test, forward=forward, penalty=penalty
+        run, model, loss_fn, query, train=train, test=test, forward=forward, penalty=penalty, average=average
     )
     keep_memory()
     how = make_plan(problem, timed=False)
@@ -118,6 +122,7 @@ def plan(
     test: Any,
     forward: Forward | None = None,
     penalty: Penalty | None = None,
+    average: Average | None = None,
     **options: Any,
 ) -> Plan:
     """What `influence` with the same arguments would do and cost. Evaluates the model on a few samples, nothing more.
@@ -129,5 +134,15 @@ def plan(
         options.pop(name, None)
     query = Query(**options)
     return make_plan(
-        make_problem(run, model, loss_fn, query, train=train, test=test, forward=forward, penalty=penalty)
+        make_problem(
+            run,
+            model,
+            loss_fn,
+            query,
+            train=train,
+            test=test,
+            forward=forward,
+            penalty=penalty,
+            average=average,
+        )
     )

@@ -35,7 +35,7 @@ def buffered(problem: Problem, tests: slice, walk: Walk, rows: FeatureRows) -> I
     explained, change, bound, error, nodes = [], [], [], [], []
     for s in problem.steps:
         integrated, terms = step_rows(s), terms_of.at(s)
-        phi = integrated.phi.flatten(0, 1)
+        phi = integrated.weighted.flatten(0, 1)
         named = dict(zip(terms_of.names, terms, strict=True))
         for name, collected in without.items():
             term = named.get(name, torch.zeros_like(terms[0]))
@@ -98,7 +98,7 @@ def _rolled(
                 buffer += entering * expand(c.kappa)
             if s not in position:
                 continue
-            phi = step_rows(s).phi.flatten(0, 1).mul_(problem.ledger.preconditioner(s))
+            phi = step_rows(s).weighted.flatten(0, 1).mul_(problem.ledger.preconditioner(s))
             if result is None:
                 result = torch.zeros(len(steps), len(credits.index), count, len(phi), dtype=problem.dtype)
             acting = buffer * expand(c.rho)

@@ -22,7 +22,7 @@ from explaind.features.functional import Forward
 from explaind.features.penalty import Penalty
 from explaind.features.samples import first_samples
 from explaind.features.targets import Loss
-from explaind.ledger import rebuild
+from explaind.ledger import Average, rebuild
 from explaind.recording.trajectory import Trajectory
 from explaind.runtime.allocator import keep_memory
 from explaind.runtime.progress import track
@@ -41,11 +41,12 @@ def verify(
     replay_tolerance: float | None = None,
     forward: Forward | None = None,
     penalty: Penalty | None = None,
+    average: Average | None = None,
 ) -> xr.Dataset:
     """Rebuild every update of the run from recomputed gradients, and measure what else an explanation would miss.
 
     Args:
-        run, model, loss_fn, train, test, steps, tolerance, max_nodes, replay_tolerance, forward, penalty: as for
+        run, model, loss_fn, train, test, steps, tolerance, max_nodes, replay_tolerance, forward, penalty, average: as for
             `explaind.influence`; without `test` only the replay is certified.
 
     Returns:
@@ -60,7 +61,15 @@ def verify(
     samples = test if test is not None else first_samples(train, 1)  # to shape the problem with
     query = Query(keep=("step",), steps=steps, tolerance=tolerance, max_nodes=max_nodes)
     problem = make_problem(
-        run, model, loss_fn, query, train=train, test=samples, forward=forward, penalty=penalty
+        run,
+        model,
+        loss_fn,
+        query,
+        train=train,
+        test=samples,
+        forward=forward,
+        penalty=penalty,
+        average=average,
     )
     dataset = _replay(problem, replay_tolerance)
     dataset.attrs |= report(problem.trajectory)

@@ -26,8 +26,8 @@ def forward(problem: Problem, tests: slice, walk: Walk) -> Iterator[Block]:
     tangents, terms_of = GroupTangents(problem.value, problem.partition), UpdateTerms(problem.ledger)
     before: tuple[int, Tensor] | None = None
     for s in problem.steps[walk.done :]:
-        theta, terms = problem.ledger.parameters(s), terms_of.at(s)
-        update = problem.ledger.update(s)
+        theta, update = problem.path.parameters(s), problem.path.update(s)
+        terms = problem.path.weight(s) * terms_of.at(s)
         start = before[1] if before is not None and before[0] == s else problem.values(s, x, y)
         stop = problem.values(s + 1, x, y)
         before = (s + 1, stop)

@@ -23,7 +23,8 @@ from explaind.features.packing import Packings
 from explaind.features.penalty import Penalty, PenaltyGradient
 from explaind.features.samples import Samples
 from explaind.features.targets import NEED_LABELS, Loss, Target, fit, make_value
-from explaind.ledger import Ledger
+from explaind.ledger import Average, Ledger
+from explaind.ledger import Path as ParameterPath
 from explaind.recording.trajectory import Trajectory
 from explaind.runtime.device import find_device
 
@@ -44,6 +45,7 @@ class Problem:
         outputs: O, the number of columns of the target.
         replay: how far the updates are from what was recorded; None before that was checked.
         chosen: the training samples on the train axis; None for all.
+        path: the points between which the explained model moves: θ_s, or on the way to an average of them.
         half: what half precision leaves open between updates and the sum over their samples, relative to the update.
     """
 
@@ -58,6 +60,7 @@ class Problem:
     partition: Partition
     gradients: TrainingGradients | None
     outputs: int
+    path: ParameterPath
     replay: Replay | None = None
     chosen: Chosen | None = None
     half: float = 0.0
@@ -75,9 +78,9 @@ class Problem:
         return self.gradients.items if self.chosen is None else len(self.chosen)
 
     def values(self, s: int, x: Tensor, y: Tensor | None) -> Tensor:
-        """The target's values at θ_s, [n, O]."""
+        """The target's values at ψ_s, which is θ_s without an average, [n, O]."""
         with torch.no_grad():
-            return self.value(self.model.layout.unflatten(self.ledger.parameters(s)), x, y)
+            return self.value(self.model.layout.unflatten(self.path.parameters(s)), x, y)
 
     def batch_gradient(self) -> BatchGradient:
         """Recomputes batch gradients; needs the training samples and the loss."""
@@ -103,6 +106,7 @@ def make_problem(
     test: Any,
     forward: Forward | None = None,
     penalty: Penalty | None = None,
+    average: Average | None = None,
 ) -> Problem:
     """Open the run and check that run, model, samples and query fit together.
 
@@ -165,6 +169,7 @@ def make_problem(
         partition,
         gradients,
         outputs,
+        ParameterPath(ledger, average),
         chosen=chosen,
     )
 

@@ -22,13 +22,19 @@ from explaind.ledger import UpdateTerms
 
 @dataclass
 class IntegratedRows:
-    """Φ of one step on a block of tests: phi [n, O', D], exact change and residual [n, O'], nodes [n]."""
+    """Φ of one step on a block of tests: phi [n, O', D], exact change and residual [n, O'], nodes [n]; w_s."""
 
     step: int
     phi: Tensor
     change: Tensor
     residual: Tensor
     nodes: Tensor
+    weight: float = 1.0
+
+    @property
+    def weighted(self) -> Tensor:
+        """w_s Φ_s, what the terms of training's own update are multiplied by; in the place of phi."""
+        return self.phi if self.weight == 1.0 else self.phi * self.weight
 
 
 def feature_rows(problem: Problem) -> FeatureRows:
@@ -53,7 +59,7 @@ class StepRows:
     def __call__(self, s: int) -> IntegratedRows:
         """Φ_s with its certificate."""
         problem, x, y = self._problem, self._x, self._y
-        theta, update = problem.ledger.parameters(s), problem.ledger.update(s)
+        theta, update = problem.path.parameters(s), problem.path.update(s)
         change = self._value(s + 1) - self._value(s)
         self._known = {at: value for at, value in self._known.items() if at in (s, s + 1)}
 
@@ -63,7 +69,9 @@ class StepRows:
             return [self._rows(torch.add(theta, update, alpha=t), *chosen)]
 
         integral = integrate(problem.query, evaluate, lambda parts: parts[0] @ update, change, axis=0)
-        return IntegratedRows(s, integral.parts[0], change, integral.residual, integral.nodes)
+        return IntegratedRows(
+            s, integral.parts[0], change, integral.residual, integral.nodes, problem.path.weight(s)
+        )
 
     def _value(self, s: int) -> Tensor:
         if s not in self._known:
@@ -85,7 +93,8 @@ def reverse(problem: Problem, tests: slice, walk: Walk) -> Iterator[Block]:
     for s in problem.steps[walk.done :]:
         rows = step_rows(s)
         yield one_update(
-            problem, tests, s, terms_of.names, reduce_groups(problem, rows.phi, terms_of.at(s)),
+            problem, tests, s, terms_of.names,
+            reduce_groups(problem, rows.phi, problem.path.weight(s) * terms_of.at(s)),
             change=rows.change, residual=rows.residual, nodes=rows.nodes,
         )  # fmt: skip
         walk.advance()

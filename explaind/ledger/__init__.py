@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from explaind.ledger import adam, adamw, sgd
+from explaind.ledger.average import Average, Path
 from explaind.ledger.coefficients import Coefficients, Expand, UpdateRule
 from explaind.ledger.diagnosis import diagnose
 from explaind.ledger.norms import compare_norms, implied_gradients
@@ -15,9 +16,11 @@ RULES: dict[str, UpdateRule] = {"AdamW": adamw.RULE, "Adam": adam.RULE, "SGD": s
 __all__ = [
     "DECISIVE",
     "RULES",
+    "Average",
     "Coefficients",
     "Expand",
     "Ledger",
+    "Path",
     "Rebuilt",
     "ReplayError",
     "UpdateRule",

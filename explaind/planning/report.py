@@ -12,6 +12,8 @@ __all__ = ["COLUMNS", "compared", "comparison", "expectation", "in_words", "plan
 
 COLUMNS = ("experiment", "stage", "jobs", "declared_seconds", "seconds", "factor", "costs", "max_memory_mb")
 """Of the comparison: what results/README.md describes."""
+MORE_CORES = (8, 64)
+"""For which the plan simulates the wall time as well."""
 HEAD = ("experiment", "stage", "jobs", "core h", "GPU h", "memory MB", "disk MB", "costs")
 
 
@@ -43,7 +45,8 @@ def plan_text(jobs: Sequence[Job], configs: Mapping[str, Mapping[str, Any]], cor
             *_aligned([HEAD, *rows, total]),
             "",
             f"Expected wall time on {cores} cores{gpus}: {in_words(wall_time(left, seconds, cores))}; "
-            f"however many there are, at least {in_words(max(longest.values()))} (the critical path).",
+            + "".join(f"on {n}: {in_words(wall_time(left, seconds, n))}; " for n in MORE_CORES if n > cores)
+            + f"however many there are, at least {in_words(max(longest.values()))} (the critical path).",
             "costs: measured (the record of this job in benchmarks/), scaled (records of the stage's other jobs), declared (a "
             "rate measured at scale default or smoke), estimated (no rate was measured). Memory is measured where costs are, "
             "else what the job asks for; disk is before compression."

@@ -13,7 +13,7 @@ and so is a part of the loss that depends on parameters alone (penalty), P[s,p,x
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -64,6 +64,7 @@ def decompose(
     stop: int | None = None,
     nodes: int = 64,
     penalty: Callable[[dict[str, Tensor]], Tensor] | None = None,
+    average: Sequence[float] | None = None,
 ) -> ReferenceTensors:
     """Every entry of the tensor of influences.
 
@@ -76,6 +77,7 @@ def decompose(
         start, stop: the window of updates.
         nodes: of a Gauss-Legendre rule on [0, 1].
         penalty: θ by name → R(θ), of which the loss had the recorded multiple.
+        average: a_0 … a_T: Σ_t a_t θ_t is explained, along θ_0 + Σ_{i<s} (Σ_{t>i} a_t) u_i.
     """
     stop = trajectory.n_steps if stop is None else stop
     layout = trajectory.layout
@@ -121,9 +123,13 @@ def decompose(
         u = theta_next - theta_s
         worst = max(worst, float((u + phi_train.sum((0, 1)) + r + inherited + pulled).abs().max()))
 
-        phi_test = torch.zeros(*sample.shape, size, dtype=torch.float64)  # Φ_s, [X, O, D]
+        share = 1.0 if average is None else float(sum(average[s + 1 :]))
+        origin = _point(trajectory, s, average)
+        phi_test = torch.zeros(
+            *sample.shape, size, dtype=torch.float64
+        )  # Φ_s, times what the average has of u_s, [X, O, D]
         for t, w in zip(position, weight, strict=True):
-            phi_test += w * _jacobian(value, layout, theta_s + t * u)
+            phi_test += w * share * _jacobian(value, layout, origin + t * share * u)
         by_parameter = phi_test.permute(2, 0, 1)  # [D, X, O]
         each = -torch.einsum("dxo,ind->idnxo", by_parameter, phi_train)
         influence.append(each.sum(0))
@@ -132,18 +138,28 @@ def decompose(
         carried.append(-by_parameter * inherited[:, None, None])
         penalized.append(-by_parameter * pulled[:, None, None])
     with torch.no_grad():
-        initial = value(_named(layout, trajectory.parameters(start))).double()
-        final = value(_named(layout, trajectory.parameters(stop))).double()
+        initial, final = (value(_named(layout, _point(trajectory, at, average))) for at in (start, stop))
     return ReferenceTensors(
         torch.stack(influence),
         seen_total,
         torch.stack(regularization),
         torch.stack(carried),
         torch.stack(penalized),
-        initial,
-        final,
+        initial.double(),
+        final.double(),
         worst,
     )
+
+
+def _point(trajectory: Trajectory, s: int, average: Sequence[float] | None) -> Tensor:
+    """θ_s, or on the way to an average θ_0 + Σ_{i<s} (Σ_{t>i} a_t) u_i."""
+    if average is None:
+        return trajectory.parameters(s).double()
+    point = trajectory.parameters(0).double()
+    for i in range(s):
+        u = trajectory.parameters(i + 1).double() - trajectory.parameters(i).double()
+        point = point + float(sum(average[i + 1 :])) * u
+    return point
 
 
 def model_value(model: nn.Module, inputs: Tensor) -> Callable[[dict[str, Tensor]], Tensor]:
