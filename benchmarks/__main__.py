@@ -1,7 +1,8 @@
 """Run the benchmarks: `python -m benchmarks [name …]`.
 
 Names: recording, small, randomness, layers,
-window, memory, batches, mnist, cifar2, contraction, retraining, transplanting, scaling, updates.
+window, memory, batches, mnist, cifar2, contraction, retraining, transplanting, scaling, updates,
+explore.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from benchmarks import (
     batches,
     cifar2,
     contraction,
+    explore,
     layers,
     memory,
     mnist,
@@ -44,6 +46,7 @@ ROOMS = {
     "retraining": retraining,
     "transplanting": transplanting,
     "updates": updates,
+    "explore": explore,
     "scaling": scaling,  # last: it switches tracing off
 }
 

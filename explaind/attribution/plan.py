@@ -25,6 +25,7 @@ from explaind.recording.trajectory import Trajectory
 ROW_BYTES = 600_000_000  # of Φ, its refinement and Ψ of one block of rows
 FORWARD_BYTES = 256_000_000  # of one block's influences and their temporaries
 LARGEST_FORWARD_BLOCK = 2048
+TIMED = 64  # samples whose evaluation is timed
 NODES_GUESS = 1.7  # mean nodes measured on the modulo Transformer at tolerance 0.01
 
 
@@ -109,7 +110,8 @@ def make_plan(problem: Problem, *, timed: bool = True) -> Plan:
     passes = steps * (NODES_GUESS * per_node + 1)
     result = _result_bytes(problem)
     _fits(result + peak)
-    seconds = _seconds(problem, passes, flop, per_sample * steps * batch * count) if timed else float("nan")
+    trained = per_sample * steps * batch * count if query.contracts else 0.0
+    seconds = _seconds(problem, passes, flop, trained) if timed else float("nan")
     return Plan(algorithm, steps, tests, block, count, passes, flop, result, int(peak + result), seconds)
 
 
@@ -144,15 +146,17 @@ def _fits(needed: float) -> None:
 
 
 def _seconds(problem: Problem, passes: float, flop: float, sample_passes: float) -> float:
-    few = slice(0, min(len(problem.test), 256))
-    x, y = problem.test.take(few)
+    few = torch.arange(TIMED) % len(
+        problem.test
+    )  # many at once, as batches are, even where one sample is explained
+    x, y = (None if part is None else part[few] for part in problem.test.take(slice(None)))
     problem.values(0, x, y)
     begin = time.perf_counter()
     problem.values(0, x, y)
-    per_pass = (time.perf_counter() - begin) * len(problem.test) / len(x)
+    each = (time.perf_counter() - begin) / TIMED
     a = torch.rand(512, 512, dtype=problem.dtype)
     a @ a
     begin = time.perf_counter()
     a @ a
     per_flop = (time.perf_counter() - begin) / (2 * 512**3)
-    return passes * per_pass + flop * per_flop + sample_passes * per_pass / len(problem.test)
+    return (passes * len(problem.test) + sample_passes) * each + flop * per_flop

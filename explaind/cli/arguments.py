@@ -15,6 +15,7 @@ examples:
   explaind verify run.zarr --problem my_training:problem
   explaind plan run.zarr --problem my_training:problem --keep step layer test output
   explaind influence run.zarr --problem my_training:problem --keep layer train --steps 200:250 --output scores.zarr
+  explaind explore results/
   explaind checkpoint run/step-1000 --optimizer states/step-1000 --format torch
 
 A recording holds parameters and batches, not your model's code, loss or data. --problem names a function in a module that can be
@@ -34,7 +35,9 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(
-        dest="command", required=True, metavar="show | plan | influence | verify | checkpoint | options"
+        dest="command",
+        required=True,
+        metavar="show | plan | influence | verify | explore | checkpoint | options",
     )
 
     show = _command(
@@ -64,11 +67,13 @@ def make_parser() -> argparse.ArgumentParser:
         "Rebuild every update, measure replay, quadrature and omitted-step errors; status 1 if one is too large.",
     )
     _problem(verify)
+    _average(verify)
     _steps(verify)
     _quadrature(verify)
     verify.add_argument("--replay-only", action="store_true", help="leave the quadrature out (much faster)")
     verify.add_argument("--output", metavar="CSV", help="write the certificate, a row per step")
 
+    _explore(commands)
     text = (
         "Read a language model's checkpoint and its optimizer's state once, and check every file and tensor."
     )
@@ -82,6 +87,26 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add_options(commands)
     return parser
+
+
+def _explore(commands: argparse._SubParsersAction) -> None:
+    text = "Look at results in the browser: which prediction, when was it made, through which layers, because of which samples."
+    explore = commands.add_parser("explore", help=text, description=text)
+    explore.add_argument(
+        "path",
+        metavar="PATH",
+        help="results of the workflow, a recorded run, or a store that `explaind influence` wrote",
+    )
+    _problem(explore)
+    explore.add_argument(
+        "--port", type=int, default=0, metavar="N", help="of the page on this machine (any that is free)"
+    )
+    explore.add_argument("--no-browser", action="store_true", help="print the address, and open nothing")
+    explore.add_argument(
+        "--cache",
+        metavar="FOLDER",
+        help="where computed answers are kept (the user's cache; nothing is written to PATH)",
+    )
 
 
 def _command(commands: argparse._SubParsersAction, name: str, text: str) -> argparse.ArgumentParser:
@@ -135,7 +160,17 @@ def _quadrature(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _average(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--average",
+        metavar="KIND",
+        help="explain an average of the parameters: exponential:DECAY or equal, each with :START:EVERY, the update after which "
+        "it was taken first and the updates between (none)",
+    )
+
+
 def _query(parser: argparse.ArgumentParser) -> None:
+    _average(parser)
     parser.add_argument(
         "--keep",
         nargs="*",

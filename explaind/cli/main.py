@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from explaind.cli.arguments import make_parser
@@ -76,11 +77,33 @@ def _verify(options: Namespace) -> int:
         max_nodes=options.max_nodes,
         replay_tolerance=options.replay_tolerance,
         penalty=penalty,
+        average=_average(options.average),
     )
     if options.output:
         write_csv(certificate.to_dataframe().reset_index(), options.output)
     print_certificate(certificate)
     return 0 if certificate.attrs["passed"] else 1
+
+
+def _explore(options: Namespace) -> int:
+    from explaind.explore.open import explore
+
+    def opener(recording: Path) -> Callable[[], Any] | None:
+        from explaind.experiments.runs import open_run
+        from explaind.explore.sources import Problem
+        from explaind.recording.trajectory import Trajectory
+
+        def problem() -> Any:
+            _, (model, loss, train, test, penalty) = _open(Namespace(**{**vars(options), "run": recording}))
+            groups = None if options.problem else open_run(recording)[1].groups
+            return Problem(model, loss, train, test, groups, penalty)
+
+        known = options.problem or {"name", "data", "model", "seed"} <= set(Trajectory(recording).config)
+        return problem if known else None
+
+    cache = Path(options.cache) if options.cache else None
+    explore(Path(options.path), opener, port=options.port, show=not options.no_browser, cache=cache)
+    return 0
 
 
 def _checkpoint(options: Namespace) -> int:
@@ -105,6 +128,7 @@ _COMMANDS = {
     "plan": _plan,
     "influence": _influence,
     "verify": _verify,
+    "explore": _explore,
     "checkpoint": _checkpoint,
     "options": _options,
 }
@@ -173,7 +197,29 @@ def _query_options(options: Namespace) -> dict[str, Any]:
         "samples": _numbers(options.samples),
         "replay": options.replay,
         "replay_tolerance": options.replay_tolerance,
+        "average": _average(options.average),
     }
+
+
+def _average(text: str | None) -> Any:
+    """exponential:DECAY[:START[:EVERY]] or equal[:START[:EVERY]]."""
+    if text is None:
+        return None
+    from explaind.ledger import Average
+
+    kind, *numbers = text.split(":")
+    try:
+        decay = [float(numbers.pop(0))] if kind == "exponential" else []
+        when = dict(zip(("start", "every"), map(int, numbers), strict=False))
+        if kind in ("exponential", "equal") and len(numbers) <= 2:
+            return getattr(Average, kind)(*decay, **when)
+    except (IndexError, ValueError):
+        pass
+    raise QueryError(
+        "The average is not understood.",
+        expected="exponential:DECAY or equal, each with :START:EVERY after it where they are not 0 and 1",
+        got=text,
+    )
 
 
 def _numbers(text: str | None) -> slice | list[int] | None:

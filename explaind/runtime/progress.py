@@ -7,16 +7,34 @@ appear below.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-__all__ = ["Track", "track"]
+__all__ = ["Track", "track", "watched"]
 
 T = TypeVar("T")
+Listener = Callable[[str, int, int | None], None]
+#: Is told of the progress of every loop of this thread, whether or not a bar is shown.
+_LISTENER: ContextVar[Listener | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def watched(listener: Listener) -> Iterator[None]:
+    """Within this block, tell `listener` what is going on: (description, units done, units in all or None).
+
+    What it raises ends the loop, and with it the work.
+    """
+    before = _LISTENER.set(listener)
+    try:
+        yield
+    finally:
+        _LISTENER.reset(before)
 
 
 class Track(Generic[T]):
@@ -32,6 +50,7 @@ class Track(Generic[T]):
         self._description = description
         self._unit = unit
         self._task: int | None = None
+        self._done = 0
 
     def __enter__(self) -> Track[T]:
         if sys.stderr.isatty():
@@ -65,6 +84,9 @@ class Track(Generic[T]):
 
     def advance(self, n: int = 1) -> None:
         """Count `n` more units as done."""
+        self._done += n
+        if (listener := _LISTENER.get()) is not None:
+            listener(self._description, self._done, self._total)
         if self._task is not None and Track._display is not None:
             Track._display.advance(self._task, n)
 

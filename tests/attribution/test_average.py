@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import explaind
+from explaind.cli.main import _average
 from explaind.errors import QueryError
 from tests.attribution.tiny import Net, Run, make_data
 from tests.situations import EXACT, situation
@@ -143,3 +144,22 @@ def test_another_average_is_refused(
         explained(run, average(averaged), ("test",))
     with pytest.raises(QueryError, match=message):
         explained(run, average(averaged.module), ("test",))
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("exponential:0.7:1:2", lambda: explaind.Average.exponential(0.7, start=1, every=2)),
+        ("exponential:0.9", lambda: explaind.Average.exponential(0.9)),
+        ("equal:2", lambda: explaind.Average.equal(start=2)),
+        ("equal", lambda: explaind.Average.equal()),
+    ],
+)
+def test_the_command_line_names_averages(text: str, same: Callable) -> None:
+    np.testing.assert_array_equal(_average(text).weights(UPDATES), same().weights(UPDATES))
+
+
+@pytest.mark.parametrize("text", ["exponential", "exponential:x", "equal:1:2:3", "median", "equal:a"])
+def test_the_command_line_refuses_other_averages(text: str) -> None:
+    with pytest.raises(QueryError, match="average is not understood"):
+        _average(text)

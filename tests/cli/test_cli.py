@@ -169,16 +169,18 @@ def test_what_cannot_be_done_is_a_sentence_and_status_2(
     assert captured.out == ""
 
 
-@pytest.mark.parametrize("command", ["", "show", "plan", "influence", "verify"])
+@pytest.mark.parametrize("command", ["", "show", "plan", "influence", "verify", "explore"])
 def test_help_teaches(command: str, capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit) as left:
         main([*command.split(), "--help"])
     assert left.value.code == 0
     shown = capsys.readouterr().out
     assert "usage: explaind" in shown
-    for words in {"": ("exit status", "examples", "--problem"), "show": ("RUN",)}.get(
-        command, ("--problem", "--steps")
-    ):
+    for words in {
+        "": ("exit status", "examples", "--problem"),
+        "show": ("RUN",),
+        "explore": ("PATH", "--problem"),
+    }.get(command, ("--problem", "--steps")):
         assert words in shown
 
 
