@@ -15,7 +15,7 @@ function plot(target, figure) {
     if (trace.line?.color === "#000000") trace.line.color = css("--ink");
     if (trace.colorbar) trace.colorbar = { ...trace.colorbar, tickfont: { color: css("--ink") } };
   }
-  const config = { responsive: true, displayModeBar: false, doubleClick: "reset" };
+  const config = { responsive: true, displayModeBar: false };
   return Plotly.react(target, data, layout, config);
 }
 
