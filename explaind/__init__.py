@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         open_checkpoint,
         write_checkpoint,
     )
+    from explaind.description import describe
     from explaind.features.samples import Augmented, Tokens
     from explaind.features.units import Cut, make_units
     from explaind.ledger.average import Average
@@ -46,6 +47,7 @@ __all__ = [
     "Tokens",
     "TrainingState",
     "Trajectory",
+    "describe",
     "explain_update",
     "indexed",
     "influence",
@@ -68,6 +70,7 @@ _HOME = {
     "Tokens": "explaind.features.samples",
     "TrainingState": "explaind.checkpoints",
     "Trajectory": "explaind.recording.trajectory",
+    "describe": "explaind.description",
     "explain_update": "explaind.updates.explain",
     "indexed": "explaind.recording.loaders",
     "influence": "explaind.attribution.api",

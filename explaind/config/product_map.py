@@ -15,7 +15,13 @@ def results_map() -> str:
     """The list of figures in the order of their numbers, then those with names; and a section for each table, by file name."""
     ordered = sorted(figures().values(), key=_number)
     lines = ["## Figures: `figures/<file>.pdf` (vector) and `.png`", "", *_list(ordered), ""]
-    lines += ["## Tables: `tables/<file>.csv`", ""]
+    lines += [
+        "## Tables: `tables/<file>.csv`",
+        "",
+        "Beside each, the same as `<file>.parquet`, with types, units and meanings: "
+        '`explaind.tables.load("lds")`.',
+        "",
+    ]
     for table in sorted(tables().values(), key=lambda one: one.file):
         lines += _section(table)
     return "\n".join(lines).rstrip() + "\n"

@@ -1,97 +1,27 @@
-"""What the page asks for, as functions of the opened folder and the state in its address."""
+"""What the page asks for: functions of the opened folder and of the state in its address."""
 
 from __future__ import annotations
 
 import csv
 import io
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from explaind.errors import QueryError
 from explaind.explore.questions import Desk, Question
 from explaind.explore.samples import describer
 from explaind.explore.sources import Folder, Source
+from explaind.explore.state import State
 from explaind.explore.views import View
 from explaind.explore.views.certificate import certificate
-from explaind.explore.views.checkpoints import TERMS, languages, over_checkpoints, total_of_checkpoints
+from explaind.explore.views.checkpoints import languages, over_checkpoints, total_of_checkpoints
 from explaind.explore.views.kernel import kernel
 from explaind.explore.views.predictions import predictions
 from explaind.explore.views.samples import samples, stored_scores
 from explaind.explore.views.timeline import timeline
 from explaind.explore.views.total import parts_of_answer, parts_of_store, total
 
-__all__ = ["Page", "State", "as_csv"]
-
-MOST = 500  # predictions that may be summed
-
-
-@dataclass(frozen=True)
-class State:
-    """What is selected. Every field has a name of its own in the page's address.
-
-    Attributes:
-        run, other: keys of the run and of the one beside it ("": none).
-        tests: numbers of the chosen predictions, rising.
-        output: see `explaind.explore.questions.Question`.
-        start, stop: the window of updates; stop 0 for the whole run.
-        cumulative, phase: how the timeline is drawn.
-        window, layer, matrix: the kernel that is shown.
-        rows, columns: the part of it.
-        term, language: of explained checkpoints.
-    """
-
-    run: str
-    other: str = ""
-    tests: tuple[int, ...] = ()
-    output: str = "true"
-    start: int = 0
-    stop: int = 0
-    cumulative: bool = True
-    phase: bool = False
-    window: str = ""
-    layer: str = ""
-    matrix: str = "kernel"
-    rows: tuple[int, int] = (0, 0)
-    columns: tuple[int, int] = (0, 0)
-    term: str = "batch"
-    language: str = ""
-
-    @classmethod
-    def read(cls, fields: Mapping[str, str]) -> State:
-        """From the fields of an address.
-
-        Raises:
-            QueryError: one of them is not what it must be.
-        """
-        try:
-            tests = tuple(sorted({int(t) for t in fields.get("tests", "").split(",") if t}))
-            output = fields.get("output", "true")
-            if output not in ("true", "margin", "loss"):
-                output = str(int(output))
-            pairs = {
-                name: tuple(int(v) for v in fields.get(name, "0,0").split(","))
-                for name in ("rows", "columns")
-            }
-            numbers = {name: int(fields.get(name, "0")) for name in ("start", "stop")}
-        except ValueError as error:
-            raise QueryError("The page's address is not understood.", got=str(error)) from error
-        if len(tests) > MOST or any(t < 0 for t in tests) or any(len(pair) != 2 for pair in pairs.values()):
-            raise QueryError(
-                "The selection is not usable.", expected=f"at most {MOST} predictions", got=f"{len(tests)}"
-            )
-        if fields.get("term", "batch") not in TERMS or fields.get("matrix", "kernel") not in (
-            "kernel",
-            "similarity",
-        ):
-            raise QueryError("The page's address names a view that does not exist.")
-        texts = {n: fields.get(n, "") for n in ("other", "window", "layer", "language")}
-        return cls(
-            fields.get("run", ""), tests=tests, output=output, cumulative=fields.get("cumulative", "1") == "1",
-            phase=fields.get("phase", "0") == "1", matrix=fields.get("matrix", "kernel"),
-            term=fields.get("term", "batch"), **texts, **numbers, **pairs,
-        )  # fmt: skip
+__all__ = ["Page", "as_csv"]
 
 
 class Page:

@@ -18,7 +18,8 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from explaind.errors import ExplaindError, QueryError
-from explaind.explore.requests import Page, State, as_csv
+from explaind.explore.requests import Page, as_csv
+from explaind.explore.state import State
 
 __all__ = ["make_server"]
 
@@ -63,12 +64,14 @@ def make_server(page: Page, port: int = 0) -> tuple[ThreadingHTTPServer, str]:
             remedy="Choose another one with --port, or leave it out.",
         ) from error
     server.daemon_threads = True
-    return server, f"http://{LOOPBACK}:{server.server_address[1]}/{token}/"
+    Bound.port = server.server_port
+    return server, f"http://{LOOPBACK}:{server.server_port}/{token}/"
 
 
 class _Handler(BaseHTTPRequestHandler):
     page: Page
     token: str
+    port: int
     server_version, sys_version = "explaind", ""
 
     def do_GET(self) -> None:
@@ -83,7 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self, answer: Callable[[list[str], dict[str, str]], None]) -> None:
         address = urlsplit(self.path)
         given, *parts = address.path.lstrip("/").split("/")
-        hosts = {f"{name}:{self.server.server_address[1]}" for name in (LOOPBACK, "localhost")}  # type: ignore[attr-defined]
+        hosts = {f"{name}:{self.port}" for name in (LOOPBACK, "localhost")}
         origin = self.headers.get("Origin")
         if (
             not hmac.compare_digest(given.encode(), self.token.encode())

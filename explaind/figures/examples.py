@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -15,6 +14,7 @@ from explaind.experiments.experiment import Experiment
 from explaind.experiments.images import as_pixels
 from explaind.experiments.runs import open_run
 from explaind.figures.style import WIDTH, new_figure
+from explaind.figures.waterfall import waterfall
 
 __all__ = ["FIGURE", "draw"]
 
@@ -131,27 +131,10 @@ def _picture(axes: Axes, config: Mapping[str, Any], inputs: Any, colour: str | N
 def _sum(axes: Axes, part: pd.DataFrame, *, last: bool) -> None:
     """From the initial to the final log-probability, one bar per term."""
     totals = part.groupby("part").score.sum()
-    terms = [name for name in NAMES if name in totals.index]
-    level = float(totals["initial"])
-    levels, labels = [0.0, level], [f"initial {level:+.3g}"]
-    axes.barh(0, level, color="0.75", height=0.7)
-    for position, name in enumerate(terms, start=1):
-        colour = COLOURS.get(name, COLOURS["helpful" if totals[name] > 0 else "harmful"])
-        axes.barh(position, totals[name], left=level, color=colour, height=0.7)
-        axes.plot([level, level], [position - 1.35, position + 0.35], color="0.4", linewidth=0.5)
-        level += float(totals[name])
-        levels.append(level)
-        labels.append(f"{NAMES[name]} {totals[name]:+.2g}")
-    axes.barh(len(terms) + 1, float(totals["final"]), color="0.45", height=0.7)
-    labels.append(f"final {totals['final']:+.3g}")
-    room = 0.04 * (max(levels) - min(levels))
-    axes.set_xlim(min(levels) - room, max(levels) + room)
-    axes.set_yticks(np.arange(len(labels)), labels, fontsize=5.5)
-    axes.tick_params(axis="x", labelsize=5.5)
-    axes.axvline(0, color="0.3", linewidth=0.5)
-    axes.invert_yaxis()
-    axes.yaxis.tick_right()
-    axes.spines["left"].set_visible(False)
+    terms = {NAMES[name]: float(totals[name]) for name in NAMES if name in totals.index}
+    own = {NAMES[side]: colour for side, colour in COLOURS.items()}
+    parts = {"initial": float(totals["initial"]), **terms, "final": float(totals["final"])}
+    waterfall(axes, parts, colours=own, size=5.5)
     if last:
         axes.set_xlabel("log-probability of the true class", fontsize=5.5)
 

@@ -17,8 +17,8 @@ import pytest
 from explaind.cli import main
 from explaind.errors import QueryError
 from explaind.experiments.runs import open_run
-from explaind.explore.requests import State
 from explaind.explore.sources import discover
+from explaind.explore.state import State
 from explaind.store import read_dataset
 
 

@@ -11,7 +11,6 @@ import xarray as xr
 from explaind.explore.requests import as_csv
 from explaind.explore.sources import Source, discover
 from explaind.explore.views.checkpoints import languages, over_checkpoints, total_of_checkpoints
-from explaind.explore.views.kernel import _means
 from explaind.explore.views.timeline import aligned
 from explaind.explore.views.total import total
 from explaind.store import write_dataset
@@ -93,13 +92,3 @@ def test_phases_of_two_runs_are_laid_on_each_other(tmp_path: Path) -> None:
     np.testing.assert_allclose(aligned(one, two)(np.array([0, 10, 20, 25, 30, 50])), [0, 10, 20, 50, 80, 100])
     two.phases = {}
     assert aligned(one, two)(7) == 7, "nothing is stretched where a run has no phases"
-
-
-@pytest.mark.parametrize("shape", [(7, 10), (6, 9)])
-def test_block_means_are_means_of_blocks(shape: tuple[int, int]) -> None:
-    values = np.random.default_rng(1).normal(size=shape)
-    found = _means(values, 3, 4)
-    truth = [
-        [values[i : i + 3, j : j + 4].mean() for j in range(0, shape[1], 4)] for i in range(0, shape[0], 3)
-    ]
-    np.testing.assert_allclose(found, truth)

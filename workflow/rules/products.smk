@@ -73,6 +73,7 @@ for one in TABLES:
             **inputs_of(one),
         output:
             **{name: table_file(one, name) for name in one.files},
+            typed=[Path(table_file(one, name)).with_suffix(".parquet") for name in one.files],
             page=report(
                 f"{RESULTS}/report/{one.file}.html",
                 caption="../report/caption.rst",

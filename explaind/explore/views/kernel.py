@@ -9,6 +9,7 @@ import torch
 from explaind.explore.sources import Source
 from explaind.explore.views.predictions import labels_of
 from explaind.explore.views.view import View, new_figure
+from explaind.figures.matrices import block_mean
 
 __all__ = ["kernel"]
 
@@ -40,8 +41,7 @@ def kernel(
         for span, size in zip((rows, columns), values.shape, strict=True)
     ]
     part = values[slice(*spans[0]), slice(*spans[1])]
-    block = [-(-size // CELLS) for size in part.shape]
-    shown = _means(part, *block)
+    shown, block = block_mean(part, CELLS)
     reach = float(np.quantile(np.abs(shown), 0.995)) or 1.0
     figure = go.Figure(
         go.Heatmap(
@@ -57,7 +57,7 @@ def kernel(
     words = f"{what.capitalize()} of {layer}, updates {start} to {stop - 1}. "
     words += (
         "Every cell is one pair of samples."
-        if block == [1, 1]
+        if block == (1, 1)
         else f"Every cell is the mean of {block[0]} × {block[1]} pairs; draw a rectangle to look closer."
     )
     numbers = [
@@ -78,19 +78,3 @@ def _order(source: Source, dim: str, size: int) -> np.ndarray:
     else:
         labels = labels_of(source, size)
     return np.arange(size) if labels is None or labels.ndim != 1 else np.argsort(labels, kind="stable")
-
-
-def _means(values: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """Means of blocks; those at the ends may be smaller."""
-    if rows == columns == 1:
-        return values
-    sums = np.add.reduceat(
-        np.add.reduceat(values, np.arange(0, values.shape[0], rows), axis=0),
-        np.arange(0, values.shape[1], columns),
-        axis=1,
-    )
-    heights, widths = (
-        np.diff([*range(0, size, step), size])
-        for size, step in zip(values.shape, (rows, columns), strict=True)
-    )
-    return sums / heights[:, None] / widths[None, :]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
@@ -68,7 +70,7 @@ def samples(
     return View(words, COLUMNS, rows, more={"shown": shown, "rest": rest})
 
 
-def _pair(train: object) -> tuple:
+def _pair(train: object) -> tuple[Any, Any]:
     """Inputs and targets, also of `explaind.Augmented`."""
     pair = getattr(train, "samples", train)
     pair = getattr(pair, "data", pair)

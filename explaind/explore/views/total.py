@@ -37,7 +37,7 @@ def parts_of_store(source: Source, tests: tuple[int, ...], output: str) -> dict[
     picked = stored[["initial", "kernel", "regularization", "residual", "final"]].sel(
         test=xr.DataArray(list(tests), dims="chosen"), output=xr.DataArray(columns, dims="chosen")
     )
-    return {name: float(picked[name].sum()) for name in picked.data_vars}
+    return {str(name): float(values.sum()) for name, values in picked.data_vars.items()}
 
 
 def total(parts: dict[str, float] | None, start: int, stop: int, count: int) -> View:
