@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 SNAKEMAKE := $(BIN)/python workflow/warm.py --workflow-profile workflow/profiles/default --cores $(CORES)
 
 .DEFAULT_GOAL := help
-.PHONY: help figures plan test test-cluster test-kill bench docs lint wheel-check clean
+.PHONY: help figures plan test test-cluster test-kill bench docs notebooks lint wheel-check clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -37,9 +37,15 @@ test-kill: $(STAMP) ## the whole workflow at toy size, killed twenty times and s
 bench: $(STAMP) ## time and memory of the parts that cost most
 	$(BIN)/python -m benchmarks
 
-docs: $(STAMP) ## the parts of the documentation that are made from the code
+docs: $(STAMP) ## the documentation as a site in build/site, with what is made from the code; links are checked
 	$(BIN)/python -m explaind.config.documents
 	$(BIN)/python -m tests.situations
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
+notebooks: $(STAMP) ## docs/notebooks, executed again; the one of stored results reads results/
+	$(BIN)/python -m pip install --quiet -c constraints.txt nbclient ipykernel
+	cd docs/notebooks && for one in *.ipynb; do OMP_NUM_THREADS=1 ../../$(BIN)/jupyter execute --inplace $$one || exit 1; done
 
 lint: $(STAMP) ## style of Python and of the rules, spelling, types
 	$(BIN)/ruff check .

@@ -10,6 +10,7 @@ select first (`scores.sel(test=3, output=1)`); what is left besides the axes tha
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import Any
 
@@ -162,8 +163,17 @@ def waterfall(scores: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     return axes
 
 
+class _Shown(Figure):
+    """A figure that a notebook shows, without pyplot's global state."""
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        self.savefig(file, format="png", dpi=90)
+        return file.getvalue()
+
+
 def _axes() -> Axes:
-    return Figure(figsize=(6, 3), layout="constrained").subplots()
+    return _Shown(figsize=(6, 3), layout="constrained").subplots()
 
 
 def _needs(scores: xr.Dataset, variable: str, *dims: str) -> None:

@@ -37,7 +37,7 @@ def waterfall(
         axes.plot([level, level], [position - 1.35, position + 0.35], color="0.4", linewidth=0.5)
         level += value
         levels.append(level)
-        labels.append(f"{name} {value:+.2g}")
+        labels.append(f"{name} {value:+.3g}")
     axes.barh(len(terms) + 1, final, color="0.45", height=0.7)
     labels.append(f"{last} {final:+.3g}")
     room = 0.04 * (max(levels) - min(levels))

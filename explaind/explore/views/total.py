@@ -6,7 +6,8 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from explaind.explore.sources import Source
-from explaind.explore.views.view import GREY, KERNEL, REGULARIZATION, View, new_figure, signed
+from explaind.explore.views.view import GREY, View, new_figure, signed
+from explaind.figures.waterfall import UP_AND_DOWN
 
 __all__ = ["parts_of_answer", "parts_of_store", "total"]
 
@@ -53,8 +54,8 @@ def total(parts: dict[str, float] | None, start: int, stop: int, count: int) -> 
             measure=["absolute", *["relative"] * (len(names) - 2), "total"],
             text=[signed(value) for value in values],
             textposition="auto",
-            increasing={"marker": {"color": KERNEL}},
-            decreasing={"marker": {"color": REGULARIZATION}},
+            increasing={"marker": {"color": UP_AND_DOWN[0]}},
+            decreasing={"marker": {"color": UP_AND_DOWN[1]}},
             totals={"marker": {"color": GREY}},
             connector={"line": {"color": GREY, "width": 0.5}},
             hovertemplate="%{y}: %{delta:+.6g}<extra></extra>",

@@ -10,9 +10,9 @@ import plotly.graph_objects as go
 
 from explaind.figures.style import LAYER_COLOURS
 
-__all__ = ["GREY", "KERNEL", "REGULARIZATION", "View", "colour", "new_figure", "signed"]
+__all__ = ["GREY", "REGULARIZATION", "View", "colour", "new_figure", "signed"]
 
-KERNEL, REGULARIZATION, GREY = "#0072B2", "#D55E00", "#888888"
+REGULARIZATION, GREY = "#D55E00", "#888888"
 FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
 
 
