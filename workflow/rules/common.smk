@@ -55,7 +55,12 @@ RESULTS = str(config.get("results", "results")).rstrip("/")
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 FIGURE_FILES = [f"{RESULTS}/figures/{one.file}.{suffix}" for one in FIGURES for suffix in ("pdf", "png")]
-TABLE_FILES = [f"{RESULTS}/tables/{file}.csv" for one in TABLES for file in one.files.values()]
+TABLE_FILES = [
+    f"{RESULTS}/tables/{file}.{suffix}"
+    for one in TABLES
+    for file in one.files.values()
+    for suffix in ("csv", "parquet")
+]
 PAGE_FILES = [f"{RESULTS}/report/{one.file}.html" for one in TABLES]
 
 # How the work is cut reaches the scripts here and not in params: it changes no result. Captions go to the report in the same way.

@@ -47,11 +47,8 @@ def params_of(one):
 
 
 def columns_of(product):
-    """The names of a table's columns, which its module reads from the declaration; a figure has none."""
-    also = getattr(product, "also_columns", {})
-    return ",".join(
-        [*getattr(product, "columns", ()), *(name for columns in also.values() for name in columns)]
-    )
+    """A table's columns with their units and meanings, which its module and its typed file hold; a figure has none."""
+    return json.dumps([getattr(product, "columns", {}), getattr(product, "also_columns", {})])
 
 
 def group_of(one):
