@@ -82,8 +82,12 @@ def execute_script(self: Any, script: str, edit: bool = False) -> None:
 
 if __name__ == "__main__":
     from snakemake.cli import main
+    from snakemake.scheduling.job_scheduler import JobScheduler
     from snakemake.script import PythonScript
 
     FORKS.set_forkserver_preload(list(PRELOADED))
     PythonScript.execute_script = execute_script  # Snakemake has no setting for it
+    # After every selection of jobs the scheduler looks again a second later, and again, beside the other clocks that it has started
+    # so: after a hundred jobs that is an eighth of a core. Here the end of a job wakes it, and nothing else has to.
+    JobScheduler._schedule_reevalutation = lambda self, delay: None
     main()
