@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
-from explaind.explore.requests import as_csv
-from explaind.explore.sources import Source, discover
+from explaind.explore.questions import Desk, Question
+from explaind.explore.requests import Page, as_csv
+from explaind.explore.sources import Folder, Problem, Source, discover
+from explaind.explore.state import State
 from explaind.explore.views.checkpoints import languages, over_checkpoints, total_of_checkpoints
-from explaind.explore.views.timeline import aligned
+from explaind.explore.views.timeline import aligned, timeline
 from explaind.explore.views.total import total
 from explaind.store import write_dataset
+from tests.attribution.tiny import record_run
 
 STEPS = [16, 32, 48]
 
@@ -92,3 +97,44 @@ def test_phases_of_two_runs_are_laid_on_each_other(tmp_path: Path) -> None:
     np.testing.assert_allclose(aligned(one, two)(np.array([0, 10, 20, 25, 30, 50])), [0, 10, 20, 50, 80, 100])
     two.phases = {}
     assert aligned(one, two)(7) == 7, "nothing is stretched where a run has no phases"
+
+
+def test_a_run_without_results_shows_what_was_logged(tmp_path: Path) -> None:
+    run = record_run(
+        tmp_path / "run.zarr", lambda model: torch.optim.SGD(model.parameters(), lr=0.1), steps=3
+    )
+    problem = Problem(run.model, run.loss, run.train, run.test)
+    source = discover(run.path, lambda recording: lambda: problem).get(".")
+    assert "Nothing is stored" in timeline(source, None, cumulative=True).words
+    page = Page(Folder(run.path, {".": source}, []), Desk(tmp_path / "cache"))
+    state = State.read({"run": ".", "tests": "1"})
+    assert [row[1] for row in page.view("predictions", state).rows] == run.test[1].tolist()
+    assert page.desk.ask(*page.question("timeline", state))
+    while page.desk.state()["state"] == "running":
+        time.sleep(0.01)
+    assert page.desk.state() == {"state": "done"}
+    parts = dict(page.view("total", state).rows)
+    with torch.no_grad():
+        final = run.model(run.test[0][[1]])[0, run.test[1][1]]
+    assert parts["final"] == pytest.approx(float(final), abs=1e-6)
+    assert page.view("timeline", state).columns == ("step", "first", "second", "regularization")
+
+
+def test_a_question_that_fails_is_said_and_the_next_one_answered(tmp_path: Path) -> None:
+    run = record_run(
+        tmp_path / "run.zarr", lambda model: torch.optim.SGD(model.parameters(), lr=0.1), steps=3
+    )
+    wrong = Problem(run.model, lambda outputs, targets: 2 * run.loss(outputs, targets), run.train, run.test)
+    source = discover(run.path, lambda recording: lambda: wrong).get(".")
+    desk = Desk(tmp_path / "cache")
+    question = Question("samples", (0,), "margin", 0, 3)
+    assert desk.ask(source, question)
+    while desk.state()["state"] == "running":
+        time.sleep(0.01)
+    assert desk.state()["state"] == "failed" and "cannot be rebuilt" in desk.state()["error"]
+    source.problem = Problem(run.model, run.loss, run.train, run.test)
+    assert desk.ask(source, question)
+    desk.cancel()
+    while desk.state()["state"] == "running":
+        time.sleep(0.01)
+    assert desk.state()["state"] in ("cancelled", "done")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import pandas as pd
 import plotly.graph_objects as go
 import xarray as xr
 from plotly.subplots import make_subplots
@@ -16,7 +15,8 @@ from explaind.explore.views.view import GREY, REGULARIZATION, View, colour, new_
 __all__ = ["aligned", "timeline"]
 
 MARKS = {"memorization_step": "memorised", "generalization_step": "generalised"}
-CURVES = {"train_accuracy": (GREY, "train accuracy"), "test_accuracy": ("#009E73", "test accuracy")}
+ACCURACIES = {"train_accuracy": GREY, "test_accuracy": "#009E73"}
+OTHERS = (GREY, "#009E73", "#CC79A7")
 Steps = Callable[[np.ndarray], np.ndarray]
 
 
@@ -37,7 +37,9 @@ def timeline(
         other: a run that is drawn beside it, importances alone, dotted.
         by_phase: stretch the other one's steps so that its phases are where this one's are.
     """
-    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.25, 0.75], vertical_spacing=0.05)
+    curves = _curves(source)
+    heights = [0.25, 0.75] if curves else [0.001, 0.999]
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=heights, vertical_spacing=0.05)
     columns: dict[str, np.ndarray] = {}
     _metrics(figure, source, None)
     if answer is not None:
@@ -67,7 +69,8 @@ def timeline(
     figure.update_xaxes(zeroline=False)
     figure.update_xaxes(title_text="update", row=2, col=1)
     figure.update_yaxes(title_text=title, row=2, col=1, zeroline=True)
-    figure.update_yaxes(title_text="accuracy", range=[-0.03, 1.03], row=1, col=1)
+    if set(curves) <= set(ACCURACIES):
+        figure.update_yaxes(title_text="accuracy", range=[-0.03, 1.03], row=1, col=1, visible=bool(curves))
     rows = [(int(s), *(float(f"{v[i]:.6g}") for v in columns.values())) for i, s in enumerate(steps)]
     return View(words, ("step", *columns), rows, figure)
 
@@ -104,15 +107,21 @@ def _line(figure: go.Figure, x: np.ndarray, y: np.ndarray, name: str, ink: str, 
     figure.add_scatter(x=x, y=y, name=name, line=line, mode=mode, marker={"size": 5}, row=2, col=1)
 
 
+def _curves(source: Source) -> dict[str, str]:
+    """What was logged and is drawn above, with its colour: accuracies, or else the first few numbers, such as losses."""
+    logged = source.metrics.select_dtypes("number").dropna(axis=1, how="all")
+    known = {name: ink for name, ink in ACCURACIES.items() if name in logged}
+    return known or dict(zip(map(str, logged.columns), OTHERS, strict=False))
+
+
 def _metrics(figure: go.Figure, source: Source, steps: Steps | None) -> None:
-    metrics: pd.DataFrame = source.metrics
-    for name, (ink, words) in CURVES.items():
-        if name in metrics:
-            x = metrics.index.to_numpy() if steps is None else steps(metrics.index.to_numpy())
-            line = {"color": ink, "width": 1.4, "dash": "solid" if steps is None else "dot"}
-            figure.add_scatter(
-                x=x, y=metrics[name], name=words, line=line, mode="lines", showlegend=steps is None, row=1, col=1
-            )  # fmt: skip
+    for name, ink in _curves(source).items():
+        values = source.metrics[name].dropna()
+        x = values.index.to_numpy() if steps is None else steps(values.index.to_numpy())
+        line = {"color": ink, "width": 1.4, "dash": "solid" if steps is None else "dot"}
+        figure.add_scatter(
+            x=x, y=values, name=name.replace("_", " "), line=line, mode="lines", showlegend=steps is None, row=1, col=1
+        )  # fmt: skip
 
 
 def _marks(figure: go.Figure, source: Source) -> None:
