@@ -47,7 +47,10 @@ RATES: dict[str, dict[str, float]] = {
         "": 2.0e-5, "record": 3.9e-5, "certify": 1.2e-6, "influence": 1.8e-5, "quadrature": 2.7e-5, "attribution": 1.0e-3,
         "baseline": 1.0e-4, "retrain": 1.7e-5, "pruning": 1.4e-5, "intervention": 3.4e-5,
     },
-    "mnist_long": {"": 2.0e-5, "record": 1.3e-5, "certify": 2.0e-5, "sparse": 6.0e-6},
+    "mnist_long": {
+        "": 2.0e-5, "record": 1.3e-5, "certify": 2.0e-5, "sparse": 6.0e-6, "attribution": 2.6e-4, "baseline": 3.4e-5,
+        "retrain": 9.0e-6,
+    },
     "cifar2": {
         "": 4.5e-4, "record": 3.9e-4, "certify": 4.2e-4, "influence": 4.3e-4, "quadrature": 6.7e-4, "attribution": 1.4e-3,
         "baseline": 5.7e-4, "retrain": 3.8e-4,
