@@ -62,7 +62,8 @@ def draw(config: Mapping[str, Any], *, lds: Path, stem: Path) -> None:
         grid = figure.subplots(1, len(shown), squeeze=False, width_ratios=widths)[0]
         for axes, letter, (name, column, title) in zip(grid, ascii_lowercase, shown, strict=False):
             _scores(axes, table[table.experiment == name], column)
-            panel(axes, letter, f"{config['titles'].get(name, name)},\n{title}")
+            named = config["titles"].get(name, name).replace(", ", ",\n")  # panels may be narrow
+            panel(axes, letter, f"{named},\n{title}")
         grid[0].set_ylabel("LDS (mean rank correlation)")
         figure.supxlabel("fraction of the training set", fontsize=8)
         handles, names = grid[0].get_legend_handles_labels()

@@ -36,7 +36,7 @@ def test_default_plan(project: Project) -> None:
 def test_default_plan_of_all_experiments(project: Project) -> None:
     planned = project.planned("all", scale="default", experiment=None)
     assert planned["data"] == 3 and planned["record"] == planned["certify"] == 4
-    assert planned["retrain"] == 5 * 2 + 2 + 6 + 5, "five fractions, leave-one-out, the longer run, CIFAR-2"
+    assert planned["retrain"] == 5 * 2 + 2 + 3 + 8, "five fractions, leave-one-out, the longer run, CIFAR-2"
     assert planned["train"] == 5, "only grokking has a rule to choose a seed by"
     assert planned["pruning"] == 5 and planned["pruning_methods"] == planned["fig02"] == 1, "MNIST's splits"
     assert planned["intervention"] == 2 + 5 and planned["findings_proportionality"] == 1
