@@ -25,8 +25,8 @@ def run(folder: Path) -> None:
     """Each axis over a factor of 8 and more, without tracing, whose cost is fixed. Linear is an exponent of 1."""
     with untraced():
         curves = {
-            "updates": [_layers(folder, steps=n) for n in (4, 8, 16, 32)],
-            "tests": [_layers(folder, tests=n) for n in (250, 500, 1000, 2000)],
+            "updates": [(n, *_layers(folder, n, 1000)) for n in (4, 8, 16, 32)],
+            "tests": [(n, *_layers(folder, 8, n)) for n in (250, 500, 1000, 2000)],
             "training samples, kernel of 250 tests": [_kernel(folder, n) for n in (500, 1000, 2000, 4000)],
             "parameters, layers": [_network(folder, width, LAYERS) for width in WIDTHS],
             "parameters, kernel": [_network(folder, width, KERNEL) for width in WIDTHS],
@@ -40,7 +40,7 @@ def run(folder: Path) -> None:
     show("scaling", columns, rows)
 
 
-def _layers(folder: Path, *, steps: int = 8, tests: int = 1000) -> Point:
+def _layers(folder: Path, steps: int, tests: int) -> tuple[float, float]:
     """Figure 3a's decomposition of some updates of the modulo Transformer."""
     path = folder / "scaling.zarr"
     experiment, _ = train(configuration(), 64, path, overwrite=True)
@@ -48,8 +48,7 @@ def _layers(folder: Path, *, steps: int = 8, tests: int = 1000) -> Point:
         keep=LAYERS, groups=experiment.groups, steps=slice(32, 32 + steps), nodes=1, tail_tolerance=0.5
     )
     some = tuple(part[:tests] for part in experiment.test)
-    seconds, megabytes = _answered(path, experiment.model, experiment.loss, query, experiment.train, some)
-    return (steps if tests == 1000 else tests), seconds, megabytes
+    return _answered(path, experiment.model, experiment.loss, query, experiment.train, some)
 
 
 def _kernel(folder: Path, samples: int) -> Point:

@@ -147,6 +147,10 @@ def _vector(values: Any, what: str) -> Tensor:
     try:
         if isinstance(values, Tensor):
             return values.detach().to("cpu", copy=True).to_dense()
+        if isinstance(values, range) and values:
+            return torch.arange(values.start, values.stop, values.step)
+        if isinstance(values, list | tuple) and values and set(map(type, values)) == {int}:
+            return torch.tensor(values)  # the usual case, without a look at each number
         if isinstance(values, Sequence | Iterator):
             return _listed([_number(value) for value in values])
         array = np.array(values)  # also what offers itself as an array: a data frame's column, an index
