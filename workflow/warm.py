@@ -87,7 +87,7 @@ if __name__ == "__main__":
 
     FORKS.set_forkserver_preload(list(PRELOADED))
     PythonScript.execute_script = execute_script  # Snakemake has no setting for it
-    # After every selection of jobs the scheduler looks again a second later, and again, beside the other clocks that it has started
-    # so: after a hundred jobs that is an eighth of a core. Here the end of a job wakes it, and nothing else has to.
+    # After every selection of jobs the scheduler looks again a second later, and again, beside the other clocks that it has
+    # started so: after a hundred jobs that is an eighth of a core. Here the end of a job wakes it, and nothing else has to.
     JobScheduler._schedule_reevalutation = lambda self, delay: None
     main()

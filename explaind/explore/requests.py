@@ -118,17 +118,17 @@ class Page:
 
     def _total(self, state: State, source: Source) -> View:
         if source.kind == "checkpoints":
-            parts = total_of_checkpoints(source, state.start, state.stop)
-            return total(parts, state.start, state.stop or state.start + 1, 1)
+            return total(*total_of_checkpoints(source, state.start, state.stop))
         start, stop = self._window(source, state)
         answer = self._answered("timeline", state, source)
+        parts: dict[str, float] | None = None
         if answer is not None:
             parts = parts_of_answer(answer, start, stop)
         elif (start, stop) == (0, self._steps(source)):
             parts = parts_of_store(source, state.tests, state.output)
-        else:
-            parts = None
-        return total(parts, start, stop, len(state.tests))
+        count = len(state.tests)
+        what = "the prediction" if count == 1 else f"the sum of {count} predictions"
+        return total(parts, f"Updates {start} to {stop - 1}: {what}")
 
     def _samples(self, state: State, source: Source) -> View:
         start, stop = self._window(source, state)

@@ -74,11 +74,12 @@ def test_the_loss_adds_up_over_chosen_checkpoints(
     source: Source, window: tuple[int, int], some: list[int]
 ) -> None:
     stored = source.read(source.store, "updates").isel(checkpoint=some)
-    parts = total_of_checkpoints(source, *window)
+    parts, what = total_of_checkpoints(source, *window)
+    assert f"{len(some)} of 3 checkpoints" in what
     assert parts["before"] == pytest.approx(float(stored["before"].mean()))
     assert parts["batch"] == pytest.approx(float(stored["score"].sel(term="batch").sum("unit").mean()))
     assert sum(v for k, v in parts.items() if k != "after") == pytest.approx(parts["after"])
-    assert total(parts, 0, 1, 1).rows == list(parts.items())
+    assert total(parts, what).rows == list(parts.items())
 
 
 def test_which_language_helps(source: Source) -> None:

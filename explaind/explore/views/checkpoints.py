@@ -47,17 +47,18 @@ def chosen(steps: np.ndarray, start: int, stop: int) -> np.ndarray:
     return inside if inside.any() else np.ones(len(steps), dtype=bool)
 
 
-def total_of_checkpoints(source: Source, start: int, stop: int) -> dict[str, float] | None:
-    """Mean over the chosen checkpoints of the loss before the update, its parts, and the loss after it."""
+def total_of_checkpoints(source: Source, start: int, stop: int) -> tuple[dict[str, float] | None, str]:
+    """Mean over the chosen checkpoints of the loss before the update, its parts, and the loss after it; and of what it is."""
     stored = source.read(source.store, "updates") if source.store else None
     if stored is None:
-        return None
+        return None, ""
     inside = chosen(stored["step"].values, start, stop)
     some = stored.isel(checkpoint=np.flatnonzero(inside))
     parts = {"before": float(some["before"].mean())}
     parts |= {term: float(some["score"].sel(term=term).sum("unit").mean()) for term in TERMS}
     parts["residual"] = float(some["residual"].mean())
-    return {**parts, "after": sum(parts.values())}
+    what = f"One update at each of {inside.sum()} of {len(inside)} checkpoints: the mean held-out loss"
+    return {**parts, "after": sum(parts.values())}, what
 
 
 def languages(source: Source, heldout: str, start: int, stop: int) -> View:

@@ -41,8 +41,8 @@ def parts_of_store(source: Source, tests: tuple[int, ...], output: str) -> dict[
     return {str(name): float(values.sum()) for name, values in picked.data_vars.items()}
 
 
-def total(parts: dict[str, float] | None, start: int, stop: int, count: int) -> View:
-    """The bar of `parts`, in the order in which they add up."""
+def total(parts: dict[str, float] | None, what: str) -> View:
+    """The bar of `parts`, in the order in which they add up; `what` says of which updates and predictions they are."""
     if parts is None:
         return View("What the chosen predictions are made of is not stored. Compute it by update, above.")
     names, values = list(parts), list(parts.values())
@@ -62,9 +62,12 @@ def total(parts: dict[str, float] | None, start: int, stop: int, count: int) -> 
         )
     )
     new_figure(figure, 60 + 34 * len(names), yaxis={"autorange": "reversed"}, showlegend=False)
-    what = "the prediction" if count == 1 else f"the sum of {count} predictions"
+    levels = [sum(values[:count]) for count in range(1, len(values))]
+    low, high = min(levels), max(levels)
+    if high - low < 0.1 * abs(values[0]):  # the terms could not be seen beside the value that they change
+        figure.update_xaxes(range=[low - 0.3 * (high - low), high + 0.3 * (high - low)])
     terms = " ".join(f"{signed(value)} ({name})" for name, value in list(parts.items())[1:-1])
-    words = f"Updates {start} to {stop - 1}: {what} began at {signed(values[0])}; {terms} make {signed(values[-1])}."
+    words = f"{what} began at {signed(values[0])}; {terms} make {signed(values[-1])}."
     return View(words, ("part", "value"), [(name, value) for name, value in parts.items()], figure)
 
 
