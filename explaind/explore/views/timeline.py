@@ -62,6 +62,9 @@ def timeline(
             _line(figure, steps, values, name, REGULARIZATION if name == "regularization" else colour(number))
         words = "How much every update moved all predictions: absolute contributions, summed over samples and outputs."
         title = "importance of an update"
+        later = [values[len(values) // 50 :].max() for values in columns.values()]
+        if other is None:  # the first updates are large and would leave nothing to be seen of the others
+            figure.update_yaxes(range=[0, 1.1 * max(later)], row=2, col=1)
     if other is not None:
         words += _beside(figure, source, other, aligned(source, other) if by_phase else (lambda s: s))
     _marks(figure, source)
@@ -141,7 +144,11 @@ def _beside(figure: go.Figure, source: Source, other: Source, steps: Steps) -> s
     if stored is None:
         return f" Of {other.key} no importances are stored."
     total = stored["importance_kernel_all"].values
+    scaled = ""
     mine = source.dataset("influence.zarr", "influence") if source.store is not None else None
+    if mine is not None and mine.sizes["test"] != stored.sizes["test"]:
+        total = total * (mine.sizes["test"] / stored.sizes["test"])
+        scaled = f" (of {stored.sizes['test']} samples, scaled to {mine.sizes['test']:,})"
     figure.add_scatter(
         x=steps(stored["step"].values), y=total, name=f"{other.key}: all layers", mode="lines",
         line={"color": GREY, "width": 1.4, "dash": "dot"}, row=2, col=1,
@@ -151,4 +158,4 @@ def _beside(figure: go.Figure, source: Source, other: Source, steps: Steps) -> s
             x=mine["step"].values, y=mine["importance_kernel_all"].values, name=f"{source.key}: all layers", mode="lines",
             line={"color": "#000000", "width": 1.2}, row=2, col=1,
         )  # fmt: skip
-    return f" Dotted: {other.key}, importance of all layers together."
+    return f" Dotted: {other.key}, importance of all layers together{scaled}."
