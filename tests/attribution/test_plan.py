@@ -78,18 +78,23 @@ def test_steps_count(run: Run) -> None:
 def test_seconds_are_counts_times_what_two_small_evaluations_took(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By a clock that says each took one second: all tests forward, and a product of two matrices of 512."""
+    """By a clock that says each took one second: so many samples forward, and a product of two matrices of 512.
+
+    Batches of training samples count where their gradients are recomputed, and nowhere else.
+    """
     ticks = itertools.count()
     monkeypatch.setattr(PLANNING, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
     per_product = 2 * 512**3
     for keep, passes in (
-        (("layer",), 3),
+        (("layer",), 0),
+        (("step", "parameter", "test"), 0),
         (("train", "test"), PRODUCTS + 3 * PRODUCT),
         (("step", "train"), 3),
     ):
         plan = planned(run, keep)
         samples = 4 * plan.blocks * sum(len(batch.indices) for batch in run.trajectory.step(0).batches)
-        expected = plan.passes + plan.gemm_flop / per_product + passes * samples / plan.tests
+        forward = (plan.passes * plan.tests + passes * samples) / PLANNING.TIMED
+        expected = forward + plan.gemm_flop / per_product
         assert plan.seconds == pytest.approx(expected, rel=1e-12)
 
 

@@ -12,7 +12,7 @@ from mkdocs.structure.files import File, Files
 
 import explaind
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 #: File in the repository → its page.
 PAGES = {
     "README.md": "index.md",
