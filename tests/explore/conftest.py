@@ -99,7 +99,7 @@ def browser() -> Iterator[Any]:
     driver = shutil.which("chromedriver")
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if driver is None or chromium is None:
-        said = "there is no browser: apt-get install chromium chromium-driver"
+        said = "there is no browser: tests/explore/install.sh installs one"
         if os.environ.get(REQUIRED):
             pytest.fail(said)
         pytest.skip(said)
