@@ -6,8 +6,7 @@ REASONS: dict[str, str] = {
     "LBFGS": "its line search evaluates several gradients an update, and the update is no sum of them",
     "SparseAdam": "it moves only the rows that have a gradient, with a history of their own each",
     "Rprop": "its update depends on the signs of two gradients alone, and drops those that turned",
-    "Muon": "it orthogonalises the momentum in bfloat16, and up to four fifths of an update are that rounding, which follows "
-    "from no sample",
+    "Muon": "it orthogonalises the momentum in bfloat16, and at first most of an update is that rounding, no function of samples",
     "Shampoo": "its preconditioners are matrices, which are not recorded",
     "DistributedShampoo": "its preconditioners are matrices, which are not recorded",
     "SOAP": "it runs Adam in a basis that changes between updates, which is not recorded",
