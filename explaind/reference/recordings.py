@@ -78,6 +78,9 @@ def decompose(
         nodes: of a Gauss-Legendre rule on [0, 1].
         penalty: θ by name → R(θ), of which the loss had the recorded multiple.
         average: a_0 … a_T: Σ_t a_t θ_t is explained, along θ_0 + Σ_{i<s} (Σ_{t>i} a_t) u_i.
+
+    Raises:
+        ValueError: another optimizer than Adam, AdamW and SGD.
     """
     stop = trajectory.n_steps if stop is None else stop
     layout = trajectory.layout
@@ -225,6 +228,8 @@ def _unrolled(trajectory: Trajectory, s: int) -> tuple[Tensor, Tensor, dict]:
             if optimizer == "AdamW":
                 decoupled[part] = lr * lam
             continue
+        if optimizer != "SGD":  # the others have a definition of their own, explaind.reference.optimizers
+            raise ValueError(f"This definition knows Adam, AdamW and SGD, not {optimizer}.")
         mu = record.momentum[g]
         past = 1.0
         for i in reversed(acted):
