@@ -131,6 +131,12 @@ def test_a_window_counts_the_momentum_of_earlier_batches(run: Run, window: tuple
         assert float(abs(scores.replay).max()) < 1e-13
 
 
+def test_the_definition_takes_no_other_optimizer_for_sgd(tmp_path) -> None:
+    run = record_run(tmp_path / "run", lambda m: torch.optim.RMSprop(m.parameters(), lr=0.01), steps=2)
+    with pytest.raises(ValueError, match="knows Adam, AdamW and SGD, not RMSprop"):
+        run.reference()
+
+
 def test_a_cut_tail_shows_as_replay_error_and_nowhere_else(run: Run) -> None:
     if run.trajectory.step(0).momentum[0] == 0 and run.trajectory.optimizer == "SGD":
         pytest.skip("plain SGD has no tail")
