@@ -121,7 +121,7 @@ def make_problem(
         query.nodes is None and query.tolerance < FLOAT32_FLOOR
     )
     dtype = torch.float64 if double else torch.float32
-    device = find_device()
+    device = find_device(trajectory.device)
     samples = Samples(test, "test").to(dtype, device)
     if query.target in NEED_LABELS and samples.targets is None:
         raise QueryError(

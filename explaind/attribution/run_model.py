@@ -15,6 +15,7 @@ from explaind.features.packing import Packings
 from explaind.features.samples import Samples
 from explaind.features.targets import Loss
 from explaind.recording.trajectory import Trajectory
+from explaind.runtime.device import find_device
 
 __all__ = ["RunModel"]
 
@@ -39,8 +40,7 @@ class RunModel:
         self._run = run
         recorded = run.manifest["replay"]
         self._threads: int = recorded["threads"]
-        cuda = recorded["device"] == "cuda" and torch.cuda.is_available()
-        self._device = torch.device("cuda" if cuda else "cpu")
+        self._device = find_device(run.device)
         samples = Samples(train, "train")
         packings = Packings([samples.packing])
         pure = FunctionalModel(model, run, run.layout.dtype, self._device, forward, packings=packings)

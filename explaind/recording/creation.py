@@ -113,6 +113,7 @@ def create_store(
         **({"rules": list(names)} if len(set(names)) > 1 else {}),
         "flags": [*(flags := option_flags(optimizer)), *[flags[0]] * joining],
         "model": type(model).__qualname__,
+        "device": parameters[0].device.type if parameters else "cpu",
         "layout": layout.to_json(),
         "constants": table,
         "static": {key: crc32c(values.numpy()) for key, values in static.items()},
@@ -120,7 +121,7 @@ def create_store(
         **({"joining": joining} if joining else {}),
         **({"initial_counts": list(state.counts)} if state.counts else {}),
         "chunk_steps": chunk_steps,
-        **({"replay": remaking.describe(parameters)} if remaking else {}),
+        **({"replay": remaking.describe()} if remaking else {}),
         "arrays": [_as_json(spec) for spec in specs],
         "config": config or {},
     }

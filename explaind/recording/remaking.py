@@ -62,13 +62,12 @@ class Remaking:
                         remedy=f'pass {name} as a Python number, or record with keep="all"',
                     )
 
-    def describe(self, parameters: Sequence[Tensor]) -> dict[str, Any]:
-        """What the manifest says: with what, and on what, updates are made again."""
+    def describe(self) -> dict[str, Any]:
+        """What the manifest says: with what updates are made again."""
         return {
             "every": self.every,
             "optimizer": type(self._optimizer).__name__,
             "options": self._options,
-            "device": parameters[0].device.type if parameters else "cpu",
             "threads": torch.get_num_threads(),
         }
 

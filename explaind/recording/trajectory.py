@@ -57,6 +57,8 @@ class Trajectory:
         self.kept = KeptStates(self.path, commits)
         self.chunk_steps: int = self.manifest["chunk_steps"]
         self.optimizer: str = self.manifest["optimizer"]
+        # Recordings of before named it where updates are made again, or not at all.
+        self.device: str | None = self.manifest.get("device", self.manifest.get("replay", {}).get("device"))
         self.config: dict[str, Any] = self.manifest["config"]
         self.complete: bool = self.manifest["complete"]
         self.n_steps: int = self._chunks[-1].stop if self._chunks else 0

@@ -1,7 +1,7 @@
 """Where computations run: on the GPU that a job was given, else on the processor.
 
-Never named in a configuration: a job of the workflow sees a GPU only if its rule asks for one (`gpu` in resources), and a
-script of a user's sees those that CUDA_VISIBLE_DEVICES leaves it.
+A run is explained on the kind of device that it was trained on. Never named in a configuration: a job of the workflow sees a GPU
+only if its rule asks for one (`gpu` in resources), and a script of a user's sees those that CUDA_VISIBLE_DEVICES leaves it.
 """
 
 from __future__ import annotations
@@ -13,9 +13,17 @@ import torch
 __all__ = ["find_device", "on"]
 
 
-def find_device() -> torch.device:
-    """The first visible GPU, or the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def find_device(recorded: str | None = None) -> torch.device:
+    """Where to compute.
+
+    Args:
+        recorded: the type of device that a run was trained on, which its updates are made again on: other kernels give other
+            last bits, and another generator other masks. None: not known, or there is no run.
+
+    Returns:
+        The first visible GPU unless the run was trained without one; else the processor.
+    """
+    return torch.device("cuda" if torch.cuda.is_available() and recorded in (None, "cuda") else "cpu")
 
 
 def on(device: torch.device) -> AbstractContextManager:
