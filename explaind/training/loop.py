@@ -57,7 +57,8 @@ def train_rows(
         _check_finite(loss, step, experiment)
         yield row
         stop = training["stop_accuracy"]
-        if ends or (stop is not None and min(row[2], row[4]) >= stop):
+        # Where the test set was not evaluated its accuracy is NaN, and no comparison with NaN holds.
+        if ends or (stop is not None and row[2] >= stop and row[4] >= stop):
             return  # θ_s is final: no update s
         optimizer.zero_grad()
         loss.backward()
