@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         write_checkpoint,
     )
     from explaind.description import describe
+    from explaind.features.masked import Masked
     from explaind.features.samples import Augmented, Tokens
     from explaind.features.units import Cut, make_units
     from explaind.ledger.average import Average
@@ -43,6 +44,7 @@ __all__ = [
     "Checkpoint",
     "Cut",
     "Hyperparameters",
+    "Masked",
     "Rehearsal",
     "Tokens",
     "TrainingState",
@@ -66,6 +68,7 @@ _HOME = {
     "Checkpoint": "explaind.checkpoints",
     "Cut": "explaind.features.units",
     "Hyperparameters": "explaind.checkpoints",
+    "Masked": "explaind.features.masked",
     "Rehearsal": "explaind.attribution.rehearsal",
     "Tokens": "explaind.features.samples",
     "TrainingState": "explaind.checkpoints",

@@ -55,6 +55,8 @@ def state_accuracy(
         "run": problem.trajectory.path.name,
         "complete": int(problem.trajectory.complete),
     }
+    if problem.masks is not None:
+        dataset.attrs["masks"] = f"of one pass over all test samples from seed {problem.masks}"
     return dataset
 
 

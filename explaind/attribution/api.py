@@ -60,7 +60,8 @@ def influence(
             With them and loss_fn, every update that the answer rests on is rebuilt first, once: one forward and backward pass
             for each, cached beside the recording. Without them, the gradient that each update implies must be as long as
             the recorded one. A recording with keep="replay" needs them.
-        test: the explained samples: inputs, (inputs, targets), tensors or NumPy arrays, or a Dataset.
+        test: the explained samples: inputs, (inputs, targets), tensors or NumPy arrays, or a Dataset. The model is explained in
+            evaluation mode; with `explaind.Masked` in training mode, with masks that are drawn once.
         forward: (module, inputs) → outputs [n, …], used in place of module(inputs), for a model that takes several arguments
             or returns a tuple or an object: forward=lambda module, inputs: module(inputs).logits.
         penalty: the function that the run announced by `Recorder.penalty`, model → scalar; None if it announced none.

@@ -42,7 +42,8 @@ class Plan:
         passes: forward passes over all test samples that the work amounts to (a backward pass counts as two).
         gemm_flop: floating-point operations of the contraction's products (0 without a train axis).
         result_bytes: size of the result, in memory and, before compression, on disk.
-        peak_bytes: estimated peak memory above the samples and the model.
+        reading_bytes: memory of the updates that are read, or made again, at once.
+        peak_bytes: estimated peak memory above the samples and the model, result and updates included.
         seconds: estimated time on this machine with the present number of threads.
     """
 
@@ -54,6 +55,7 @@ class Plan:
     passes: float
     gemm_flop: float
     result_bytes: int
+    reading_bytes: int
     peak_bytes: int
     seconds: float
 
@@ -108,11 +110,12 @@ def make_plan(problem: Problem, *, timed: bool = True) -> Plan:
     if algorithm == "adjoint" and query.keeps("train") and cheaper(problem, held):
         algorithm, flop, per_sample = "directional", 0.0, forward_passes(problem, held)
     passes = steps * (NODES_GUESS * per_node + 1)
-    result = _result_bytes(problem)
-    _fits(result + peak)
+    result, reading = _result_bytes(problem), problem.trajectory.held_bytes
+    peak += result + reading
+    _fits(peak)
     trained = per_sample * steps * batch * count if query.contracts else 0.0
     seconds = _seconds(problem, passes, flop, trained) if timed else float("nan")
-    return Plan(algorithm, steps, tests, block, count, passes, flop, result, int(peak + result), seconds)
+    return Plan(algorithm, steps, tests, block, count, passes, flop, result, reading, int(peak), seconds)
 
 
 def _batch_size(trajectory: Trajectory, steps: tuple[int, ...]) -> int:

@@ -19,6 +19,7 @@ from explaind.features.functional import Forward, FunctionalModel, Value
 from explaind.features.gradients import BatchGradient, TrainingGradients, batch_of
 from explaind.features.groups import Partition, make_partition
 from explaind.features.independence import TOGETHER, check_gradients, check_outputs
+from explaind.features.masked import Masked, with_masks
 from explaind.features.packing import Packings
 from explaind.features.penalty import Penalty, PenaltyGradient
 from explaind.features.samples import Samples
@@ -46,6 +47,7 @@ class Problem:
         replay: how far the updates are from what was recorded; None before that was checked.
         chosen: the training samples on the train axis; None for all.
         path: the points between which the explained model moves: θ_s, or on the way to an average of them.
+        masks: seed of the random numbers with which the test samples are evaluated; None in evaluation mode.
         half: what half precision leaves open between updates and the sum over their samples, relative to the update.
     """
 
@@ -64,6 +66,7 @@ class Problem:
     replay: Replay | None = None
     chosen: Chosen | None = None
     half: float = 0.0
+    masks: int | None = None
 
     @property
     def window(self) -> tuple[int, int]:
@@ -122,7 +125,8 @@ def make_problem(
     )
     dtype = torch.float64 if double else torch.float32
     device = find_device(trajectory.device)
-    samples = Samples(test, "test").to(dtype, device)
+    seed = test.seed if isinstance(test, Masked) else None
+    samples = Samples(test.samples if isinstance(test, Masked) else test, "test").to(dtype, device)
     if query.target in NEED_LABELS and samples.targets is None:
         raise QueryError(
             f"The target {query.target!r} needs the test targets.", remedy="Pass test=(inputs, targets)."
@@ -143,7 +147,10 @@ def make_problem(
             remedy="Announce it while recording: Recorder.penalty(function).",
         )
     ledger = Ledger(trajectory, dtype, device, None if penalty is None else PenaltyGradient(penalty, pure))
-    value = make_value(pure, query.target, None if loss is None else fit(loss, pure))
+    tested = pure
+    if seed is not None:
+        tested, samples = with_masks(pure, samples, seed, pure.layout.unflatten(ledger.parameters(0)))
+    value = make_value(tested, query.target, None if loss is None else fit(loss, tested))
     partition = make_partition(trajectory.layout, query.effective_groups)
     gradients = None
     if trained is not None:
@@ -154,9 +161,9 @@ def make_problem(
             gradients.check_separable(s)
     chosen = choose(query, 0 if gradients is None else gradients.items)
     outputs = _columns(value, pure.layout.unflatten(ledger.parameters(0)), samples, query.target)
-    _check_independence(
-        trajectory, pure, value, samples, gradients if query.contracts else None, ledger, steps
-    )
+    _check_tests(tested, value, samples, ledger, steps)
+    if gradients is not None and query.contracts:
+        _check_training(pure, gradients, ledger, steps)
     return Problem(
         trajectory,
         query,
@@ -171,6 +178,7 @@ def make_problem(
         outputs,
         ParameterPath(ledger, average),
         chosen=chosen,
+        masks=seed,
     )
 
 
@@ -204,30 +212,34 @@ def _columns(value: Value, theta: dict[str, Tensor], samples: Samples, target: T
     return values.shape[1]
 
 
-def _check_independence(
-    trajectory: Trajectory,
-    model: FunctionalModel,
-    value: Value,
-    tests: Samples,
-    gradients: TrainingGradients | None,
-    ledger: Ledger,
-    steps: tuple[int, ...],
+def _check_tests(
+    model: FunctionalModel, value: Value, tests: Samples, ledger: Ledger, steps: tuple[int, ...]
 ) -> None:
-    """Does each sample's value depend on that sample alone, at both ends of the window? See `features.independence`."""
-    for s in sorted({steps[0], steps[-1] + 1}) if steps else ():
+    """Does each test sample's value depend on that sample alone, at both ends of the window? See `features.independence`."""
+    for s in _ends(steps):
         theta = model.layout.unflatten(ledger.parameters(s))
         check_outputs(value, theta, tests, name="test")
         check_gradients(model, theta, tests.inputs, name="test", precise=model.in_double_precision)
-        if gradients is None:
-            continue
-        batch = trajectory.step(min(s, trajectory.n_steps - 1)).batches[0]
+
+
+def _check_training(
+    model: FunctionalModel, gradients: TrainingGradients, ledger: Ledger, steps: tuple[int, ...]
+) -> None:
+    """The same of training samples, in evaluation mode."""
+    for s in _ends(steps):
+        theta, update = model.layout.unflatten(ledger.parameters(s)), min(s, gradients.trajectory.n_steps - 1)
+        batch = gradients.trajectory.step(update).batches[0]
         inputs, _ = gradients.train.seen(
             batch.indices[:TOGETHER], None if batch.views is None else batch.views[:TOGETHER]
         )
         plain = gradients.train.holding(inputs)
-        with batch_of(min(s, trajectory.n_steps - 1)):
+        with batch_of(update):
             check_outputs(lambda p, x, y: model(p, x).reshape(len(x), -1), theta, plain, name="train")
             check_gradients(model, theta, inputs, name="train", precise=model.in_double_precision)
+
+
+def _ends(steps: tuple[int, ...]) -> list[int]:
+    return sorted({steps[0], steps[-1] + 1}) if steps else []
 
 
 def blocks(total: int, size: int) -> Sequence[slice]:

@@ -79,7 +79,7 @@ class Remaker:
         """
         vectors = {
             name: torch.empty(stop - start, self._run.layout.size, dtype=self._run.layout.dtype)
-            for name in ("parameters", *self._scaling())
+            for name in self.vectors
         }
         with self._model.surroundings():
             self._begin(start)
@@ -92,11 +92,13 @@ class Remaker:
         self._model.clear()
         return Segment(start, vectors, report)
 
-    def _scaling(self) -> tuple[str, ...]:
-        """What the optimizer scales gradients by, as the recording calls it."""
+    @property
+    def vectors(self) -> tuple[str, ...]:
+        """What is made again of an update, as the recording calls it: θ, and what the optimizer scales gradients by."""
         if self._reader is not None:
-            return ("preconditioner",)
-        return ("second_moment",) if self._run.optimizer in ("Adam", "AdamW") else ()
+            return ("parameters", "preconditioner")
+        adam = self._run.optimizer in ("Adam", "AdamW")
+        return ("parameters", "second_moment") if adam else ("parameters",)
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
         groups: list[dict[str, Any]] = [{"params": [], **options} for options in self._options_at(0)]

@@ -46,6 +46,14 @@ class ReplayedTrajectory(Trajectory):
         self._segments: OrderedDict[int, Segment] = OrderedDict()
         self._remaker = Remaker(self, model, loss, train, forward) if self.n_steps else None
 
+    @property
+    def held_bytes(self) -> int:
+        """Most memory that the segments take."""
+        if self._remaker is None or self.every is None:
+            return 0
+        rows = min(self.n_steps, SEGMENTS * self.every)
+        return rows * len(self._remaker.vectors) * self.layout.size * self.layout.dtype.itemsize
+
     def _vector(self, name: str, s: int) -> Tensor:
         segment = self._segment(s)
         return segment.vectors[name][s - segment.start]

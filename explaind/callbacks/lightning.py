@@ -8,6 +8,7 @@ are that many: this is the weight of every micro-batch. Its clipping (`gradient_
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ class RecordCallback(Callback):
     Args:
         path: directory of the store to create.
         model: the module that is explained later, which holds all trained parameters; by default the LightningModule.
+        penalty: the part of every batch's loss that depends on parameters alone, model → scalar, such as an L1 norm;
+            `explaind.influence` is given the same function.
         options: of `explaind.record`: config, chunk_steps, overwrite, loss_fn, train, forward, ….
 
     Raises:
@@ -34,8 +37,16 @@ class RecordCallback(Callback):
             start from a checkpoint, batches without indices, and what `explaind.record` refuses.
     """
 
-    def __init__(self, path: Path | str, *, model: nn.Module | None = None, **options: Any) -> None:
-        self._session = Session(path, options)
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        model: nn.Module | None = None,
+        penalty: Callable[[nn.Module], Tensor] | None = None,
+        **options: Any,
+    ) -> None:
+        self._session = Session(path, options, penalty)
+        self._share = 0.0
         self._model = model
         self._loader: Any = None
         self._indices: list[int] | None = None
@@ -90,8 +101,15 @@ class RecordCallback(Callback):
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         """The batch is not skipped."""
         if self._session.run is not None and self._indices is not None:
-            self._session.run.batch(self._indices, 1 / trainer.accumulate_grad_batches)
+            share = 1 / trainer.accumulate_grad_batches
+            self._session.run.batch(self._indices, share)
+            self._share += share
+            self._session.penalize(self._share)
             self._indices = None
+
+    def on_before_zero_grad(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
+        """An update begins."""
+        self._share = 0.0
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close the recording."""

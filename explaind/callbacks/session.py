@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from explaind.attribution.record import record
@@ -19,9 +20,12 @@ class Session:
 
     Args:
         path, options: as of `explaind.record`. `resume` is refused: a trainer keeps its own count of updates.
+        penalty: the part of every loss that depends on parameters alone, model → scalar; None without one.
     """
 
-    def __init__(self, path: Path | str, options: dict[str, Any]) -> None:
+    def __init__(
+        self, path: Path | str, options: dict[str, Any], penalty: Callable[[nn.Module], Tensor] | None = None
+    ) -> None:
         if options.get("resume"):
             raise RecordingError(
                 "A trainer's run cannot be resumed from its recording",
@@ -29,7 +33,7 @@ class Session:
                 got="resume=True",
                 remedy="train from the start, with overwrite=True",
             )
-        self.path, self._options = Path(path), options
+        self.path, self._options, self._penalty = Path(path), options, penalty
         self.run: Recorder | None = None
         self.pending: list[list[int]] = []
         self._log: IndexLog | None = None
@@ -64,6 +68,12 @@ class Session:
         for indices in self.pending:
             self.run.batch(indices, weight)
         self.pending = []
+
+    def penalize(self, weight: float) -> None:
+        """Say what the penalty is multiplied by, in all backward passes of the coming update together."""
+        assert self.run is not None
+        if self._penalty is not None:
+            self.run.penalty(self._penalty, weight)
 
     def end(self, error: BaseException | None = None) -> None:
         """Close the recording, as complete unless training ended with an error; a second call does nothing."""

@@ -8,7 +8,8 @@ An update of the Trainer goes through n micro-batches. What it differentiates of
     L_mean(micro-batch) / n      where it does not,
 
 so that `loss_fn`, with which the run is explained, has the reduction "sum" or "mean", and the recorded weights are 1/N or 1/n.
-Its clipping (`max_grad_norm`, on by default) is seen by the recorder.
+Its clipping (`max_grad_norm`, on by default) is seen by the recorder. A penalty in the loss is differentiated once for each
+micro-batch, so its weight in an update is n where the loss is divided by N, and 1 where it is divided by n.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from types import TracebackType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from explaind.callbacks.session import Session, refuse_processes, refuse_start
@@ -38,6 +39,11 @@ class RecordCallback(TrainerCallback):
         path: directory of the store to create.
         weight: only for a loss that the Trainer takes from `compute_loss_func`: sizes of an update's micro-batches → the
             number by which each one's `loss_fn` was multiplied.
+        penalty: the part of every micro-batch's loss that depends on parameters alone, model → scalar, such as an L1 norm;
+            `explaind.influence` is given the same function. The Trainer divides it by the number of micro-batches only where it
+            divides their losses.
+        penalty_weight: for a Trainer that scales it otherwise: sizes of an update's micro-batches → the number by which it was
+            multiplied in all of them together.
         options: of `explaind.record`: config, chunk_steps, overwrite, loss_fn, train, forward, ….
 
     The Trainer does not tell its callbacks when training fails; `with callback: trainer.train()` closes the recording then, with
@@ -48,9 +54,17 @@ class RecordCallback(TrainerCallback):
             indices, noise in embeddings, and what `explaind.record` refuses.
     """
 
-    def __init__(self, path: Path | str, *, weight: Weight | None = None, **options: Any) -> None:
-        self._session = Session(path, options)
-        self._weight = weight
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        weight: Weight | None = None,
+        penalty: Callable[[nn.Module], Tensor] | None = None,
+        penalty_weight: Weight | None = None,
+        **options: Any,
+    ) -> None:
+        self._session = Session(path, options, penalty)
+        self._weight, self._penalty_weight = weight, penalty_weight
         self._hook: torch.utils.hooks.RemovableHandle | None = None
         self._items: float | None = None
         self._outside = False
@@ -96,7 +110,9 @@ class RecordCallback(TrainerCallback):
         """The last micro-batch of an update was differentiated."""
         if self._session.run is not None:
             self._session.pending.append(self._session.next_indices())
-            self._session.announce(self._weight_of([len(indices) for indices in self._session.pending]))
+            sizes = [len(indices) for indices in self._session.pending]
+            self._session.announce(self._weight_of(sizes))
+            self._session.penalize(self._penalty_weight_of(sizes))
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -129,3 +145,9 @@ class RecordCallback(TrainerCallback):
                 "loss is a sum over samples divided by num_items_in_batch, with a loss_fn that sums",
             )
         return 1 / self._items if self._items is not None else 1 / len(sizes)
+
+    def _penalty_weight_of(self, sizes: list[int]) -> float:
+        if self._penalty_weight is not None:
+            return float(self._penalty_weight(sizes))
+        divided = self._items is None and not self._outside
+        return 1.0 if divided else float(len(sizes))

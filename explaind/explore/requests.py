@@ -41,8 +41,8 @@ class Page:
         return {
             "root": self.folder.root.name,
             "sources": [
-                {"key": one.key, "kind": one.kind, "computes": one.recording is not None and one.opener is not None,
-                 "windows": one.windows, "steps": self._steps(one)}
+                {"key": one.key, "kind": one.kind, "steps": one.steps, "windows": one.windows,
+                 "computes": one.recording is not None and one.opener is not None}
                 for one in self.folder.sources.values()
             ],
             "notes": [*self.folder.notes, *(note for one in self.folder.sources.values() for note in one.notes)],
@@ -68,9 +68,9 @@ class Page:
         """How samples are shown; `role` is "test" or "train"."""
         with self._lock:
             source = self.folder.get(state.run)
-            if source.recording is None:
+            if source.known is None:
                 return [{"text": f"{role} {i}"} for i in positions]
-            held = getattr(source.problem, role)
+            held = getattr(source.known, role)
             held = getattr(held, "samples", held)
             inputs = held[0] if isinstance(held, tuple | list) else held
             describe = describer(source.data)
@@ -88,7 +88,7 @@ class Page:
                 "No prediction is chosen.", expected="at least one row of the table of predictions"
             )
         _ = source.problem
-        start, stop = self._window(source, state) if kind == "samples" else (0, source.run.n_steps)
+        start, stop = self._window(source, state) if kind == "samples" else (0, source.steps)
         return source, Question(kind, state.tests, state.output, start, stop)
 
     def _answered(self, kind: str, state: State, source: Source) -> Any:
@@ -96,13 +96,8 @@ class Page:
             return None
         return self.desk.answered(*self.question(kind, state))
 
-    def _steps(self, source: Source) -> int:
-        if source.recording is not None:
-            return source.run.n_steps
-        return int(source.phases.get("steps", 0))
-
     def _window(self, source: Source, state: State) -> tuple[int, int]:
-        total = self._steps(source)
+        total = source.steps
         start = min(max(state.start, 0), max(total - 1, 0))
         return start, (min(state.stop, total) if state.stop > start else total)
 
@@ -124,7 +119,7 @@ class Page:
         parts: dict[str, float] | None = None
         if answer is not None:
             parts = parts_of_answer(answer, start, stop)
-        elif (start, stop) == (0, self._steps(source)):
+        elif (start, stop) == (0, source.steps):
             parts = parts_of_store(source, state.tests, state.output)
         count = len(state.tests)
         what = "the prediction" if count == 1 else f"the sum of {count} predictions"
@@ -134,7 +129,7 @@ class Page:
         start, stop = self._window(source, state)
         answer = self._answered("samples", state, source)
         scores = None if answer is None else answer["kernel"]
-        if scores is None and (start, stop) == (0, self._steps(source)) and state.tests:
+        if scores is None and (start, stop) == (0, source.steps) and state.tests:
             scores = stored_scores(source, state.tests, state.output)
         return samples(source, scores, describer(source.data), start, stop)
 

@@ -12,8 +12,8 @@ import pandas as pd
 import xarray as xr
 
 from explaind.errors import ExplaindError, QueryError
+from explaind.explore.tables import read_curves, read_phases
 from explaind.store import read_dataset, read_manifest
-from explaind.store.files import read_json
 
 __all__ = ["Folder", "Source", "discover"]
 
@@ -41,7 +41,8 @@ class Source:
         key: its path below the opened folder; "." for the folder itself.
         kind: "run", "scores" (a store that `explaind influence` wrote) or "checkpoints".
         folder: where its stores are.
-        recording: the recorded trajectory; None where only results are left.
+        root: links that lead out of it are not followed.
+        recording: the recorded trajectory; None where only results are left, or where it turned out to be damaged.
         store: of kinds "scores" and "checkpoints", and of runs whose influences are stored.
         notes: what could not be read, in words; grows while it is looked at.
     """
@@ -49,6 +50,7 @@ class Source:
     key: str
     kind: str
     folder: Path
+    root: Path
     recording: Path | None = None
     store: Path | None = None
     opener: Callable[[], Problem] | None = None
@@ -63,12 +65,23 @@ class Source:
         """The same of any path."""
         if path not in self._read:
             self._read[path] = None
-            if path.exists():
+            if path.exists() and inside(path, self.root, self.notes):
                 try:
                     self._read[path] = read_dataset(path, kind=kind)
-                except ExplaindError as error:
+                except (ExplaindError, OSError) as error:
                     self.notes.append(str(error))
         return self._read[path]
+
+    @cached_property
+    def steps(self) -> int:
+        """Updates of the run; 0 where that is not known. A recording that cannot be opened is noted, and given up here."""
+        if self.recording is not None:
+            try:
+                return int(self.run.n_steps)
+            except (ExplaindError, OSError) as error:
+                self.notes.append(_unusable(self.key, error))
+                self.recording = None
+        return int(self.phases.get("steps") or 0)
 
     @cached_property
     def problem(self) -> Problem:
@@ -84,6 +97,19 @@ class Source:
                 remedy="Open the run itself: explaind explore RUN --problem MODULE:FUNCTION.",
             )
         return self.opener()
+
+    @cached_property
+    def known(self) -> Problem | None:
+        """The same for what only labels or shows samples: None where it is not known, with a note where it should be."""
+        if self.recording is None or self.opener is None:
+            return None
+        try:
+            return self.problem
+        except Exception as error:  # of a function of the user's, too; what is stored can still be shown
+            self.notes.append(
+                f"Model and data of {self.key} cannot be opened, so samples have no labels. {error}"
+            )
+            return None
 
     @cached_property
     def run(self) -> Any:
@@ -102,20 +128,30 @@ class Source:
     def metrics(self) -> pd.DataFrame:
         """What was logged during training, by step; empty if nothing was."""
         path = self.folder / "metrics.csv"
-        if path.is_file():
-            return pd.read_csv(path).set_index("step")
+        if path.is_file() and inside(path, self.root, self.notes):
+            return read_curves(path, self.notes)
         return self.run.metrics().set_index("step") if self.recording is not None else pd.DataFrame()
 
     @cached_property
     def phases(self) -> dict[str, Any]:
         """`memorization_step`, `generalization_step` and `windows`, if the workflow located them."""
         path = self.folder / "phases.json"
-        return read_json(path) if path.is_file() else {}
+        return read_phases(path, self.notes) if path.is_file() and inside(path, self.root, self.notes) else {}
 
     @property
     def windows(self) -> list[str]:
         """Names of windows whose kernels are stored."""
         return sorted(path.stem for path in (self.folder / "windows").glob("*.zarr"))
+
+
+def inside(path: Path, root: Path, notes: list[str]) -> bool:
+    """Whether a path that exists lies below `root` once its links are followed; else a note says so."""
+    if path.resolve().is_relative_to(root):
+        return True
+    words = f"{path} leads out of the opened folder and is not followed; open what it leads to."
+    if words not in notes:
+        notes.append(words)
+    return False
 
 
 @dataclass
@@ -142,7 +178,9 @@ class Folder:
             raise QueryError(
                 "There is no such run in the opened folder.", expected=", ".join(self.sources), got=key[:80]
             )
-        return self.sources[key]
+        source = self.sources[key]
+        _ = source.steps  # before anything is asked of it, it is known whether its recording can be used
+        return source
 
 
 def discover(path: Path, opener: Callable[[Path], Callable[[], Problem] | None]) -> Folder:
@@ -178,9 +216,9 @@ def _found(
 ) -> Iterator[Source]:
     kind = _kind(root, notes) if (root / "manifest.json").is_file() else None
     if kind == "trajectory":
-        yield Source(".", "run", root, recording=root, opener=opener(root))
+        yield from _run(Source(".", "run", root, root, recording=root), notes, opener)
     elif kind is not None:
-        yield Source(".", KINDS[kind], root.parent, store=root)
+        yield Source(".", KINDS[kind], root.parent, root.parent, store=root)
     else:
         folders = [root, *sorted(p for p in root.glob("*") if p.is_dir()), *sorted(root.glob("*/runs/*/*"))]
         for folder in folders:
@@ -195,24 +233,45 @@ def _of_folder(
     recording, influence, updates = (
         folder / name for name in ("trajectory.zarr", "influence.zarr", "updates.zarr")
     )
-    if recording.is_dir() and _kind(recording, notes) == "trajectory":
-        stored = influence if influence.is_dir() else None
-        yield Source(key, "run", folder, recording=recording, store=stored, opener=opener(recording))
-    elif influence.is_dir() and _kind(influence, notes) == "influence":
-        yield Source(key, "run", folder, store=influence)
-    if updates.is_dir() and _kind(updates, notes) == "updates":
-        yield Source(key, "checkpoints", folder, store=updates)
+
+    def holds(store: Path, kind: str) -> bool:
+        return store.is_dir() and inside(store, root, notes) and _kind(store, notes) == kind
+
+    stored = influence if holds(influence, "influence") else None
+    recorded = recording if holds(recording, "trajectory") else None
+    yield from _run(Source(key, "run", folder, root, recorded, stored), notes, opener)
+    if holds(updates, "updates"):
+        yield Source(key, "checkpoints", folder, root, store=updates)
     if folder == root:
         for store in sorted(folder.glob("*.zarr")):
-            if store not in (recording, influence, updates) and _kind(store, []) == "scores":
-                yield Source(store.name, "scores", folder, store=store)
+            known = store in (recording, influence, updates)
+            if not known and inside(store, root, notes) and _kind(store, []) == "scores":
+                yield Source(store.name, "scores", folder, root, store=store)
+
+
+def _run(
+    source: Source, notes: list[str], opener: Callable[[Path], Callable[[], Problem] | None]
+) -> Iterator[Source]:
+    """The run with what opens its problem, if it has a recording that can be used or influences that are stored."""
+    if source.recording is not None:
+        try:
+            source.opener = opener(source.recording)
+        except (ExplaindError, OSError) as error:
+            notes.append(_unusable(source.key, error))
+            source.recording = None
+    if source.recording is not None or source.store is not None:
+        yield source
+
+
+def _unusable(key: str, error: Exception) -> str:
+    return f"The recording of {key} cannot be used. {error}"
 
 
 def _kind(store: Path, notes: list[str]) -> str | None:
     """What a store holds; None, with a note, if it is damaged or of another version, and where it is nothing that is shown."""
     try:
         kind = read_manifest(store)["kind"]
-    except ExplaindError as error:
+    except (ExplaindError, OSError) as error:
         notes.append(str(error))
         return None
     return kind if kind in KINDS else None

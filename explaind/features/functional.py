@@ -122,8 +122,11 @@ class FunctionalModel:
         return self._with(self.dtype, None, trains=True) if self._pads else self
 
     def _with(self, dtype: torch.dtype, mode: Mode | None, **how: bool) -> FunctionalModel:
-        given = self._source, self._trajectory, dtype, self.device, self._forward, mode, self._packings
-        return FunctionalModel(*given, **how)
+        return FunctionalModel(*self.made_of(dtype, mode), **how)
+
+    def made_of(self, dtype: torch.dtype, mode: Mode | None) -> tuple[Any, ...]:
+        """What a copy in another precision or mode is made of: arguments, from `model` to `packings`."""
+        return self._source, self._trajectory, dtype, self.device, self._forward, mode, self._packings
 
     def __call__(self, parameters: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
         """Outputs of the model, in its own shape.

@@ -51,6 +51,7 @@ class Trajectory:
         commits = journal.read(self.path / JOURNAL)
         self._chunks = [commit for commit in commits if commit.stop > commit.start]
         self._tail = [commit for commit in commits if commit.stop == commit.start]
+        self._cached_chunks = cached_chunks
         self._reader = ChunkReader(self.path, self._chunks, self.manifest["static"], cached_chunks)
         self.layout = Layout.from_json(self.manifest["layout"])
         self.every: int | None = self.manifest.get("replay", {}).get("every")
@@ -62,6 +63,13 @@ class Trajectory:
         self.config: dict[str, Any] = self.manifest["config"]
         self.complete: bool = self.manifest["complete"]
         self.n_steps: int = self._chunks[-1].stop if self._chunks else 0
+
+    @property
+    def held_bytes(self) -> int:
+        """Most memory that reading all updates in order takes, for what is as large as the parameters."""
+        rows = min(self.n_steps, self._cached_chunks * self.chunk_steps)
+        held = (array for array in self.manifest["arrays"] if array["shape"][1:] == [self.layout.size])
+        return sum(rows * self.layout.size * np.dtype(array["dtype"]).itemsize for array in held)
 
     def parameters(self, s: int) -> Tensor:
         """θ_s [D] for 0 ≤ s ≤ T, on the CPU. A view into the cache: read it, do not write to it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
+from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
@@ -13,7 +14,7 @@ import torch
 import explaind
 from explaind.attribution.directional import PRODUCT, PRODUCTS
 from explaind.errors import QueryError
-from tests.attribution.tiny import Run, record_run
+from tests.attribution.tiny import Net, Run, make_data, record_run
 
 PLANNING = importlib.import_module("explaind.attribution.plan")  # the package has a function of this name
 # keep, other options → algorithm. Two layers, three outputs, three tests.
@@ -121,7 +122,9 @@ def test_what_does_not_fit_is_refused_before_the_work(
 def test_a_kernel_that_only_its_absolute_values_survive_counts(run: Run) -> None:
     small = planned(run, ("layer",), importance=("test", "output"), lineage="sample")
     large = planned(run, ("train",), importance=("test", "output"))
-    assert large.peak_bytes >= large.result_bytes + 3 * 3 * 7 * 8  # tests × outputs × train, float64
+    assert (
+        large.peak_bytes >= large.result_bytes + large.reading_bytes + 3 * 3 * 7 * 8
+    )  # tests × outputs × train, float64
     assert small.algorithm == "forward"
 
 
@@ -129,7 +132,8 @@ def test_blocks_of_rows_follow_the_budget(run: Run, monkeypatch: pytest.MonkeyPa
     keep = ("train", "test", "output")
     whole = planned(run, keep)
     assert (whole.block, whole.blocks) == (3, 1)
-    monkeypatch.setattr(PLANNING, "ROW_BYTES", whole.peak_bytes - whole.result_bytes - 1)
+    rows = whole.peak_bytes - whole.result_bytes - whole.reading_bytes
+    monkeypatch.setattr(PLANNING, "ROW_BYTES", rows - 1)
     cut = planned(run, keep)
     assert (cut.block, cut.blocks) == (2, 2)
     assert cut.peak_bytes < whole.peak_bytes
@@ -161,3 +165,27 @@ def test_blocks_do_not_change_the_answer(run: Run, monkeypatch: pytest.MonkeyPat
             torch.testing.assert_close(
                 torch.tensor(found[name].values), torch.tensor(expected[name].values), atol=1e-9, rtol=0
             )
+
+
+def test_updates_that_are_held_count(run: Run) -> None:
+    """AdamW: parameters and second moments of all four updates, float64; there is no more to read."""
+    plan = planned(run, ("layer", "test"))
+    steps, size = run.trajectory.n_steps, run.trajectory.layout.size
+    assert plan.reading_bytes == 2 * min(steps, 8) * size * 8
+    assert plan.peak_bytes > plan.reading_bytes + plan.result_bytes
+
+
+@pytest.mark.parametrize("updates, every, rows", [(5, 2, 4), (3, 2, 3), (9, 3, 6)])
+def test_segments_of_a_small_recording_count(tmp_path: Path, updates: int, every: int, rows: int) -> None:
+    torch.manual_seed(0)
+    model, (train, test) = Net().double(), make_data()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with explaind.record(tmp_path / "run.zarr", model, optimizer, keep="replay", every=every) as recorder:
+        for _ in range(updates):
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(model(train[0]), train[1]).backward()
+            recorder.batch(range(7))
+            optimizer.step()
+    loss = torch.nn.functional.cross_entropy
+    plan = explaind.plan(tmp_path / "run.zarr", model, loss, train=train, test=test, keep=("layer",))
+    assert plan.reading_bytes == rows * sum(p.numel() for p in model.parameters()) * 8

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 import explaind
+from explaind.errors import LedgerError
 from tests.attribution.test_cases import explained
 from tests.attribution.tiny import Net, Run, make_data
 
@@ -69,6 +70,33 @@ def check_exact(
         torch.tensor(scores.kernel.values), reference.influence.sum((0, 1)), atol=1e-8, rtol=0
     )
     assert float(abs(scores.replay).max()) <= 1e-12
+
+
+def size_of(model: nn.Module) -> Tensor:
+    """A penalty: of whatever holds the tiny net's parameters."""
+    return 0.02 * sum(p.square().sum() + p.abs().sum() for p in model.parameters())
+
+
+def check_penalized(path: Path, weights: list[float], loss) -> None:
+    """Every update follows from its batches and the penalty with these weights, and the answer has the penalty as a term.
+
+    Args:
+        path: of the recording.
+        weights: of the penalty in each update.
+        loss: the loss function without the penalty.
+    """
+    trajectory = explaind.Trajectory(path)
+    assert [trajectory.penalty(s) for s in range(trajectory.n_steps)] == pytest.approx(weights, rel=1e-12)
+    train, test = make_data()
+    run = {"run": path, "model": Net().double(), "loss_fn": loss, "train": train, "penalty": size_of}
+    certificate = explaind.verify(**run)
+    assert certificate.attrs["passed"] and certificate.attrs["replay_worst"] < 1e-10
+    scores = explaind.influence(
+        **run, test=test[0], keep=("train", "test"), tolerance=1e-10, max_nodes=243, tail_tolerance=0
+    )
+    assert float(abs(scores.penalty).max()) > 1e-5 and float(abs(scores.residual).max()) < 1e-8
+    with pytest.raises(LedgerError, match="penalty"):
+        explaind.influence(**{**run, "penalty": None}, test=test[0])
 
 
 def _split(seen: list[list[int]], updates: list[tuple[int, float]]) -> list[list[list[int]]]:

@@ -18,7 +18,7 @@ with warnings.catch_warnings():
 
 from explaind.callbacks.lightning import RecordCallback
 from explaind.errors import RecordingError
-from tests.callbacks.named import Named, Noting, check_exact
+from tests.callbacks.named import Named, Noting, check_exact, check_penalized, size_of
 from tests.situations import EXACT, refused, situation
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the library, about workers, loggers and devices
@@ -73,6 +73,20 @@ def test_a_shorter_last_window(tmp_path: Path) -> None:
     module, path = Module(), tmp_path / "run.zarr"
     fit(tmp_path, module, RecordCallback(path, model=module.net), accumulate_grad_batches=3)
     check_exact(path, module.net.seen, [(3, 1 / 3), (1, 1 / 3)] * 2, F.cross_entropy)
+
+
+@situation("Trainers", "Lightning's Trainer, a penalty in the loss", EXACT)
+def test_a_penalty_has_the_weight_that_the_trainer_gives_it(tmp_path: Path) -> None:
+    """Micro-batches of 2, 2, 2 | 1 samples: Lightning divides each loss by three, with the penalty in it."""
+
+    class Penalized(Module):
+        def training_step(self, batch: dict[str, Tensor], number: int) -> Tensor:
+            return super().training_step(batch, number) + size_of(self.net)
+
+    module, path = Penalized(), tmp_path / "run.zarr"
+    callback = RecordCallback(path, model=module.net, penalty=size_of)
+    fit(tmp_path, module, callback, accumulate_grad_batches=3)
+    check_penalized(path, [1.0, 1 / 3] * 2, F.cross_entropy)
 
 
 def test_a_failure_closes_the_recording(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import explaind
 from explaind.callbacks.transformers import RecordCallback
 from explaind.errors import RecordingError
 from tests.attribution.tiny import Net
-from tests.callbacks.named import Named, Noting, check_exact
+from tests.callbacks.named import Named, Noting, check_exact, check_penalized, size_of
 from tests.situations import EXACT, refused, situation
 
 
@@ -113,6 +113,46 @@ def test_a_shorter_last_window_and_a_loss_outside(tmp_path: Path) -> None:
     again = RecordCallback(tmp_path / "other.zarr")
     with again, pytest.raises(RecordingError, match="not given its labels"):
         trainer_of(tmp_path, Averaging(), again, compute_loss_func=loss, arguments=three).train()
+
+
+class AveragingPenalized(Averaging):
+    def forward(self, x: Tensor, labels: Tensor | None = None, index: Tensor | None = None) -> Any:
+        given = super().forward(x, labels, index)
+        return given | ({"loss": given["loss"] + size_of(self)} if "loss" in given else {})
+
+
+class CountingPenalized(Counting):
+    def forward(self, x: Tensor, labels: Tensor, index: Tensor, **kwargs: Any) -> dict[str, Tensor]:
+        given = super().forward(x, labels, index, **kwargs)
+        return given | {"loss": given["loss"] + size_of(self)}
+
+
+@situation("Trainers", "transformers' Trainer, a penalty in the loss", EXACT)
+@pytest.mark.parametrize(
+    "model, loss, weights",
+    [(AveragingPenalized, F.cross_entropy, [1.0, 1.0]), (CountingPenalized, cross_entropy_sum, [3.0, 1.0])],
+)
+def test_a_penalty_has_the_weight_that_the_trainer_gives_it(
+    model: type[Noting], loss: Any, weights: list[float], tmp_path: Path
+) -> None:
+    """Micro-batches of 2, 2, 2 | 1 samples, whose means the Trainer divides by their number, and whose sums it leaves."""
+    three = {"gradient_accumulation_steps": 3, "num_train_epochs": 1}
+    path = tmp_path / "run.zarr"
+    trainer_of(tmp_path, model(), RecordCallback(path, penalty=size_of), arguments=three).train()
+    check_penalized(path, weights, loss)
+
+
+def test_a_penalty_that_is_scaled_otherwise_is_told(tmp_path: Path) -> None:
+    def loss(outputs: dict, labels: Tensor, num_items_in_batch: Tensor) -> Tensor:
+        share = len(labels) / num_items_in_batch
+        return cross_entropy_sum(outputs["logits"], labels) / num_items_in_batch + share * size_of(model)
+
+    model, path = Averaging(), tmp_path / "run.zarr"
+    callback = RecordCallback(
+        path, penalty=size_of, weight=lambda sizes: 1 / sum(sizes), penalty_weight=lambda sizes: 1.0
+    )
+    trainer_of(tmp_path, model, callback, compute_loss_func=loss).train()
+    check_penalized(path, [1.0] * 4, cross_entropy_sum)
 
 
 def test_a_failure_closes_the_recording_with_what_was_before_it(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_which_language_helps(source: Source) -> None:
 
 
 def test_phases_of_two_runs_are_laid_on_each_other(tmp_path: Path) -> None:
-    one, two = (Source(name, "run", tmp_path) for name in "ab")
+    one, two = (Source(name, "run", tmp_path, tmp_path) for name in "ab")
     one.phases = {"steps": 100, "memorization_step": 20, "generalization_step": 80}
     two.phases = {"steps": 50, "memorization_step": 20, "generalization_step": 30}
     np.testing.assert_allclose(aligned(one, two)(np.array([0, 10, 20, 25, 30, 50])), [0, 10, 20, 50, 80, 100])

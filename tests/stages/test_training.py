@@ -12,6 +12,7 @@ import torch
 from explaind.errors import ConfigError, TrainingError
 from explaind.experiments.build import load, make_optimizer
 from explaind.stages import phases, record, select, train
+from explaind.training import loop
 from explaind.training.loop import METRICS
 from explaind.training.phases import windows
 
@@ -204,3 +205,14 @@ def test_an_interrupted_recording_continues(trained, tmp_path, monkeypatch):
     assert len(calls) < 21 + 31, "the committed steps are not repeated"
     assert json.loads(summary.read_text())["identical_to_unrecorded"] is True
     assert list(pd.read_csv(metrics).step) == list(range(31))
+
+
+def test_a_run_stops_only_where_the_test_set_was_evaluated(monkeypatch):
+    """Between evaluations the test accuracy is not known, however good the training accuracy is."""
+    config = changed("train", evaluate_every=3, stop_accuracy=1.0)
+    experiment = load(config, seed=2)
+    found = iter([(0.1, 0.0), (0.1, 1.0)])
+    monkeypatch.setattr(loop, "_score", lambda outputs, loss, targets: (0.1, 1.0))
+    monkeypatch.setattr(loop, "_evaluate", lambda experiment: next(found))
+    rows = list(loop.train_rows(experiment, make_optimizer(config, experiment.model), config["train"]))
+    assert [row[0] for row in rows] == [0, 1, 2, 3]

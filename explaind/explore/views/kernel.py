@@ -71,10 +71,9 @@ def kernel(
 def _order(source: Source, dim: str, size: int) -> np.ndarray:
     """Samples by label, where labels are known."""
     if dim == "train":
-        labels = None
-        if source.recording is not None:
-            train = getattr(source.problem.train, "samples", source.problem.train)
-            labels = torch.as_tensor(train[1])[:size].numpy() if isinstance(train, tuple) else None
+        train = source.known and source.known.train
+        train = getattr(train, "samples", train)
+        labels = torch.as_tensor(train[1])[:size].numpy() if isinstance(train, tuple) else None
     else:
         labels = labels_of(source, size)
     return np.arange(size) if labels is None or labels.ndim != 1 else np.argsort(labels, kind="stable")

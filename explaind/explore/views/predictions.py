@@ -61,9 +61,7 @@ def values_of(source: Source) -> tuple[np.ndarray, np.ndarray | None]:
 
 def labels_of(source: Source, count: int) -> np.ndarray | None:
     """The targets of the test samples, if they are classes."""
-    if source.recording is None:
-        return None
-    test: Any = source.problem.test
+    test: Any = source.known and source.known.test
     if not isinstance(test, tuple | list) or len(test) < 2:
         return None
     targets = torch.as_tensor(test[1])[:count]
