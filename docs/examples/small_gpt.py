@@ -54,7 +54,7 @@ with explaind.record("gpt.zarr", model, optimizer, overwrite=True) as run:
         schedule.step()
 
 how = {"train": train, "test": test, "tolerance": 0.01}
-certificate = explaind.verify("gpt.zarr", model, loss_fn, steps=slice(0, 20), **how)
+certificate = explaind.verify("gpt.zarr", model, loss_fn, **how)
 parts = {
     "embeddings": ["tokens.*", "places.*"],
     "block 1": ["*.0.*"],
@@ -64,7 +64,7 @@ parts = {
 scores = explaind.influence(
     "gpt.zarr", model, loss_fn, keep=("step", "layer"), groups=parts, target="loss", **how
 )
-print("certified:", bool(certificate.attrs["passed"]), float(certificate.replay_relative.max()))
+print("certified:", bool(certificate.attrs["passed"]), "updates:", certificate.sizes["step"])
 lines = scores.kernel.cumsum("step").plot.line(x="step", figsize=(7, 4))
 lines[0].axes.set(
     title="What each part of the GPT learned", xlabel="update", ylabel="change of 16 test losses"

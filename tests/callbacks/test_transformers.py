@@ -144,7 +144,7 @@ def test_a_penalty_has_the_weight_that_the_trainer_gives_it(
 
 def test_a_penalty_that_is_scaled_otherwise_is_told(tmp_path: Path) -> None:
     def loss(outputs: dict, labels: Tensor, num_items_in_batch: Tensor) -> Tensor:
-        share = len(labels) / num_items_in_batch
+        share = len(labels) / float(num_items_in_batch)
         return cross_entropy_sum(outputs["logits"], labels) / num_items_in_batch + share * size_of(model)
 
     model, path = Averaging(), tmp_path / "run.zarr"
