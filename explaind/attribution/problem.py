@@ -125,8 +125,8 @@ def make_problem(
     )
     dtype = torch.float64 if double else torch.float32
     device = find_device(trajectory.device)
-    seed = test.seed if isinstance(test, Masked) else None
-    samples = Samples(test.samples if isinstance(test, Masked) else test, "test").to(dtype, device)
+    masked = test if isinstance(test, Masked) else None
+    samples = Samples(test if masked is None else masked.samples, "test").to(dtype, device)
     if query.target in NEED_LABELS and samples.targets is None:
         raise QueryError(
             f"The target {query.target!r} needs the test targets.", remedy="Pass test=(inputs, targets)."
@@ -148,8 +148,8 @@ def make_problem(
         )
     ledger = Ledger(trajectory, dtype, device, None if penalty is None else PenaltyGradient(penalty, pure))
     tested = pure
-    if seed is not None:
-        tested, samples = with_masks(pure, samples, seed, pure.layout.unflatten(ledger.parameters(0)))
+    if masked is not None:
+        tested, samples = with_masks(pure, samples, masked, pure.layout.unflatten(ledger.parameters(0)))
     value = make_value(tested, query.target, None if loss is None else fit(loss, tested))
     partition = make_partition(trajectory.layout, query.effective_groups)
     gradients = None
@@ -178,7 +178,7 @@ def make_problem(
         outputs,
         ParameterPath(ledger, average),
         chosen=chosen,
-        masks=seed,
+        masks=None if masked is None else masked.seed,
     )
 
 

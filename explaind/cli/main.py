@@ -154,11 +154,9 @@ def _open(options: Namespace) -> tuple[Any, tuple[Any, Any, Any, Any, Any]]:
             remedy="Write a function that returns (model, loss_fn, train, test) and name it.",
         )
     if options.tests is not None:
-        test = (
-            tuple(part[: options.tests] for part in test)
-            if isinstance(test, tuple | list)
-            else test[: options.tests]
-        )
+        from explaind.features.masked import chosen_tests
+
+        test = chosen_tests(test, slice(0, options.tests))
     return run, (model, loss, train, test, rest[0] if rest else None)
 
 

@@ -15,12 +15,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
 from torch import Tensor
 
+from explaind.attribution.fingerprint import fingerprint
 from explaind.errors import ExplaindError
 from explaind.explore.sources import Source
+from explaind.features.masked import Masked, chosen_tests
+from explaind.features.samples import Samples
 from explaind.runtime.progress import watched
 from explaind.store import canonical_json, read_dataset, read_manifest, write_dataset
 
@@ -165,8 +167,6 @@ class Desk:
 
     def _arguments(self, source: Source, question: Question) -> dict[str, Any]:
         problem = source.problem
-        test = problem.test
-        chosen = list(question.tests)
         whole = (question.start, question.stop) == (0, source.run.n_steps)
         return {
             "run": source.run,
@@ -175,7 +175,7 @@ class Desk:
             "train": problem.train,
             "penalty": problem.penalty,
             "groups": problem.groups,
-            "test": tuple(part[chosen] for part in test) if isinstance(test, tuple | list) else test[chosen],
+            "test": chosen_tests(problem.test, question.tests),
             "keep": AXES[question.kind],
             "steps": None if whole else slice(question.start, question.stop),
             "target": target_of(question.output),
@@ -184,11 +184,9 @@ class Desk:
     def _path(self, source: Source, question: Question) -> Path:
         assert source.recording is not None
         run = read_manifest(source.recording)  # with the checksums of all of its files
-        samples = self._arguments(source, question)["test"]
-        seen = [
-            hashlib.sha256(np.ascontiguousarray(part).tobytes()).hexdigest()
-            for part in (samples if isinstance(samples, tuple) else (samples,))
-            if isinstance(part, Tensor | np.ndarray)
-        ]
+        test = chosen_tests(source.problem.test, question.tests)
+        masks = (test.seed, test.only) if isinstance(test, Masked) else None
+        samples = Samples(test.samples if isinstance(test, Masked) else test, "test")
+        seen = fingerprint(samples.content, masks)
         asked = canonical_json({"run": run, "samples": seen, **asdict(question)})
         return self._cache / f"{hashlib.sha256(asked.encode()).hexdigest()[:32]}.zarr"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ from explaind.features.packing import Packing
 from explaind.features.samples import Samples
 from explaind.recording.forward_passes import Mode
 
-__all__ = ["Masked", "MaskedModel", "with_masks"]
+__all__ = ["Masked", "MaskedModel", "chosen_tests", "with_masks"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Masked:
     Args:
         samples: as for `explaind.influence(test=...)`.
         seed: of the generator that draws.
+        only: numbers of the samples that are explained, with the masks of one pass over all of them; None for all.
 
     Example:
         >>> test = explaind.Masked((inputs, labels), seed=0)  # doctest: +SKIP
@@ -42,6 +43,22 @@ class Masked:
 
     samples: Any
     seed: int
+    only: tuple[int, ...] | None = None
+
+
+def chosen_tests(test: Any, index: Sequence[int] | slice) -> Any:
+    """Some test samples, out of any form in which they may be passed, numbered from 0 again. Masks stay as they were.
+
+    Raises:
+        DataError: they are of no such form.
+    """
+    if isinstance(test, Masked):
+        count = len(Samples(test.samples, "test")) if test.only is None else len(test.only)
+        known = range(count) if test.only is None else test.only
+        taken = range(count)[index] if isinstance(index, slice) else index
+        return replace(test, only=tuple(known[i] for i in taken))
+    inputs, targets = Samples(test, "test").given(index if isinstance(index, slice) else torch.tensor(index))
+    return inputs if targets is None and isinstance(inputs, Tensor) else (inputs, targets)
 
 
 class MaskedModel(FunctionalModel):
@@ -79,19 +96,20 @@ class MaskedModel(FunctionalModel):
 
 
 def with_masks(
-    model: FunctionalModel, samples: Samples, seed: int, theta: Mapping[str, Tensor]
+    model: FunctionalModel, samples: Samples, given: Masked, theta: Mapping[str, Tensor]
 ) -> tuple[MaskedModel, Samples]:
     """The model in training mode, and the samples with what one pass over them draws.
 
     Args:
         model: in evaluation mode, in the precision of the computation.
-        samples: in that precision too, on its device.
-        seed: of the generator.
+        samples: all that were given, in that precision too, on its device.
+        given: says the seed, and which of them are explained.
         theta: any parameters, by name: what is drawn does not depend on them.
 
     Raises:
         QueryError: the seed is none; nothing is drawn; samples are normalised together; or a random operation is not replayed.
     """
+    seed = given.seed
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise QueryError(
             "The seed of explaind.Masked is not usable.", expected="a whole number ≥ 0", got=repr(seed)
@@ -127,4 +145,8 @@ def with_masks(
     packing = Packing.of(parts)
     masked = copy.copy(samples)
     masked.inputs = packing.pack(parts)
+    if given.only is not None:
+        index = torch.tensor(given.only, device=x.device)
+        masked.inputs, masked.count = masked.inputs[index], len(index)
+        masked.targets = None if samples.targets is None else samples.targets[index]
     return MaskedModel(model, model.dtype, mode, packing, axes), masked

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import explaind
 from explaind.errors import QueryError
+from explaind.features.masked import chosen_tests
 from explaind.reference.recordings import model_value
 from tests.attribution.test_randomness import MODELS, Noisy, train
 from tests.attribution.tiny import Net, Run, record_run
@@ -157,3 +158,32 @@ def test_what_has_no_stated_mask_is_refused(case: str, tmp_path: Path) -> None:
     )
     with pytest.raises(QueryError, match=said):
         explaind.influence(run.path, run.model, test=explaind.Masked(run.test, seed), keep=("test",))
+
+
+def test_a_few_samples_keep_the_masks_of_all(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    run = train(tmp_path / "run.zarr", MODELS["dropout"]())
+    whole = explained(run, ("train", "test", "output"))
+    last = chosen_tests(chosen_tests(explaind.Masked(run.test, SEED), slice(1, 3)), [1])
+    scores = explaind.influence(
+        run.path, run.model, run.loss, train=run.train, test=last, keep=("train", "test", "output"), **TIGHT
+    )
+    for name in ("kernel", "final"):
+        torch.testing.assert_close(
+            torch.tensor(scores[name].isel(test=0).values),
+            torch.tensor(whole[name].isel(test=2).values),
+            atol=1e-9,
+            rtol=0,
+        )
+
+
+def test_the_first_tests_are_chosen_in_every_form() -> None:
+    x, y = torch.arange(12.0).reshape(6, 2), torch.arange(6)
+    for given in ((x, y), (x.numpy(), y.numpy()), torch.utils.data.TensorDataset(x, y)):
+        inputs, targets = chosen_tests(given, [4, 1])
+        assert torch.equal(inputs, x[[4, 1]]) and torch.equal(targets, y[[4, 1]])
+    assert torch.equal(chosen_tests(x, slice(0, 2)), x[:2])
+    inputs, targets = chosen_tests({"x": x, "labels": y}, slice(0, 2))
+    assert torch.equal(inputs["x"], x[:2]) and torch.equal(targets, y[:2])
+    inputs, targets = chosen_tests({"x": x}, slice(0, 2))
+    assert torch.equal(inputs["x"], x[:2]) and targets is None

@@ -51,10 +51,10 @@ def values_of(source: Source) -> tuple[np.ndarray, np.ndarray | None]:
         return final, stored["residual"].transpose("test", "output").values
     from explaind.attribution.problem import make_problem
     from explaind.attribution.query import Query
+    from explaind.features.masked import chosen_tests
 
     model, loss, test = source.problem.model, source.problem.loss, source.problem.test
-    some = tuple(part[:COMPUTED] for part in test) if isinstance(test, tuple | list) else test[:COMPUTED]
-    problem = make_problem(source.run, model, loss, Query(), test=some)
+    problem = make_problem(source.run, model, loss, Query(), test=chosen_tests(test, slice(0, COMPUTED)))
     values = problem.values(source.run.n_steps, *problem.test.take(slice(None)))
     return values.double().cpu().numpy(), None
 
@@ -62,6 +62,7 @@ def values_of(source: Source) -> tuple[np.ndarray, np.ndarray | None]:
 def labels_of(source: Source, count: int) -> np.ndarray | None:
     """The targets of the test samples, if they are classes."""
     test: Any = source.known and source.known.test
+    test = getattr(test, "samples", test)  # of explaind.Masked
     if not isinstance(test, tuple | list) or len(test) < 2:
         return None
     targets = torch.as_tensor(test[1])[:count]
