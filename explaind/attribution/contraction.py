@@ -16,6 +16,7 @@ from explaind.attribution.block import Block, Quantity
 from explaind.attribution.directional import Directional
 from explaind.attribution.problem import Problem, blocks
 from explaind.features.batched import BLOCK
+from explaind.features.groups import Partition
 from explaind.features.seen import Seen
 
 DIRECTIONAL_BLOCK = 8192  # items whose inputs and δ are put together at once
@@ -44,6 +45,8 @@ class Credits:
         self, problem: Problem, rows: int, *, per_sample: bool, directional: Directional | None = None
     ) -> None:
         self.index = [problem.partition.index(g) for g in range(len(problem.partition))]
+        self._columns = list(problem.model.layout.slices().values())
+        self._members = _tensors(problem.partition, self._columns)
         self._problem, self._rows, self._per_sample = problem, rows, per_sample
         self._by_step = problem.query.keeps("step")
         self._batch_gradient = problem.batch_gradient()
@@ -106,7 +109,7 @@ class Credits:
                         kernel[group].index_add_(0, few.indices, products)
         else:
             for places, pulled in self._pulled(s, everyone):
-                self._product(kernel, adjoint, places, pulled.mul_(-scale))
+                self._products(kernel, adjoint, places, pulled, -scale)
         if self._problem.chosen is not None:
             self._add_whole(s, adjoint, factor * self.whole(s))
 
@@ -127,18 +130,14 @@ class Credits:
         kernel = self.at(0)[0]
         parts = blocks(kernel.shape[1], self.width)
         for number, part in enumerate(parts[first:], start=first):
-            total: Tensor | None = None
+            total = self._nothing(part)
             for s, factor in factors:
-                pulled = self.entering(s, part)
-                if pulled is not None:
-                    pulled.mul_(-factor)
-                    total = pulled if total is None else total.add_(pulled)
-            if total is not None:
-                self._product(kernel, adjoint, torch.arange(part.start, part.stop), total)
+                self._add_entering(total, s, part, -factor)
+            for group, columns in enumerate(self.index):
+                kernel[group, part] += total[:, columns] @ adjoint[:, columns].T
             advance(number + 1)
-        if self._problem.chosen is not None:
-            for s, factor in factors:
-                self._add_whole(s, adjoint, factor * self.whole(s))
+        if self._problem.chosen is not None and factors:  # nothing is credited to a single update here
+            self._add_whole(0, adjoint, sum(factor * self.whole(s) for s, factor in factors))
 
     def _add_whole(self, s: int, adjoint: Tensor, gradient: Tensor) -> None:
         """Credit a whole batch: −⟨adjoint, gradient⟩."""
@@ -158,15 +157,39 @@ class Credits:
 
     def entering(self, s: int, part: slice) -> Tensor | None:
         """± c_s g_{s,k} of the samples in `part` of the train axis, [n, D]; None if update s saw none of them."""
-        total: Tensor | None = None
-        for indices, pulled in self._pulled(s, part):
-            if total is None:
-                total = torch.zeros(part.stop - part.start, pulled.shape[1], dtype=pulled.dtype)
-            total.index_add_(0, indices - part.start, pulled)
-        return None if total is None else total.mul_(self._problem.ledger.entering(s))
+        total = self._nothing(part)
+        return total if self._add_entering(total, s, part, 1.0) else None
 
-    def _pulled(self, s: int, part: slice) -> Iterator[tuple[Tensor, Tensor]]:
-        """(places [n] on the train axis, g_k [n, D]) of update s's samples in `part` of it, a block at a time."""
+    def _nothing(self, part: slice) -> Tensor:
+        """[n, D] of zeros, for the samples in `part` of the train axis."""
+        model = self._problem.model
+        shape = part.stop - part.start, model.layout.size
+        return torch.zeros(shape, dtype=self._problem.dtype, device=model.device)
+
+    def _add_entering(self, total: Tensor, s: int, part: slice, factor: Tensor | float) -> bool:
+        """total [n, D] += factor ⊙ (± c_s g_{s,k}) of the samples in `part`. Did update s see any of them?
+
+        This takes as long as memory needs, so each gradient is read once, where it was formed: samples that follow one another,
+        as those of a full batch do, are added where they belong.
+        """
+        scale, found = factor * self._problem.ledger.entering(s), False
+        for indices, pulled in self._pulled(s, part):
+            places, found = indices - part.start, True
+            follow = bool((places.diff() == 1).all())
+            rows = total[int(places[0]) : int(places[-1]) + 1] if follow else total
+            for columns, gradients in zip(self._columns, pulled, strict=True):
+                by = scale[columns] if isinstance(scale, Tensor) else scale
+                if not follow:
+                    rows[:, columns].index_add_(0, places, gradients * by)
+                elif isinstance(by, Tensor):
+                    rows[:, columns].addcmul_(gradients, by)
+                else:
+                    rows[:, columns].add_(gradients, alpha=by)
+        return found
+
+    def _pulled(self, s: int, part: slice) -> Iterator[tuple[Tensor, list[Tensor]]]:
+        """(places [n] on the train axis, g_k [n, entries] by tensor of θ) of update s's samples in `part` of it, a block at a
+        time."""
         gradients = self._problem.gradients
         theta = gradients.parameters(s)
         for seen in self._seen(s, part):
@@ -185,10 +208,34 @@ class Credits:
             elif bool(inside.any()):
                 yield seen.take(inside)
 
-    def _product(self, kernel: Tensor, adjoint: Tensor, indices: Tensor, gradients: Tensor) -> None:
-        """kernel [G, N, R] += ⟨adjoint [R, D], gradients [n, D]⟩ per group, at the samples `indices`."""
-        for group, part in enumerate(self.index):
-            kernel[group].index_add_(0, indices, gradients[:, part] @ adjoint[:, part].T)
+    def _products(
+        self, kernel: Tensor, adjoint: Tensor, places: Tensor, pulled: list[Tensor], scale: Tensor | float
+    ) -> None:
+        """kernel [G, N, R] += ⟨adjoint [R, D], scale ⊙ g [n, D]⟩ per group, at the samples `places`; g by tensor of θ."""
+        scaled = [
+            gradients * (scale[columns] if isinstance(scale, Tensor) else scale)
+            for columns, gradients in zip(self._columns, pulled, strict=True)
+        ]
+        if self._members is None:
+            whole = torch.cat(scaled, 1)
+            for group, part in enumerate(self.index):
+                kernel[group].index_add_(0, places, whole[:, part] @ adjoint[:, part].T)
+            return
+        for group, members in enumerate(self._members):
+            products = scaled[members[0]] @ adjoint[:, self._columns[members[0]]].T
+            for tensor in members[1:]:
+                products.addmm_(scaled[tensor], adjoint[:, self._columns[tensor]].T)
+            kernel[group].index_add_(0, places, products)
+
+
+def _tensors(partition: Partition, columns: list[slice]) -> list[list[int]] | None:
+    """The tensors of θ in each group; None if a group has a part of one."""
+    if partition.label is None:
+        return None
+    of = [partition.label[part].unique() for part in columns]
+    if any(len(labels) != 1 for labels in of):
+        return None
+    return [[t for t, labels in enumerate(of) if int(labels) == group] for group in range(len(partition))]
 
 
 def replay_bound(problem: Problem, s: int, phi: Tensor) -> Tensor:

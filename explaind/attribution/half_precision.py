@@ -39,7 +39,7 @@ def _at(problem: Problem, s: int) -> float:
             continue
         eps = torch.finfo(getattr(torch, batch.forward.mode.autocast)).eps
         for index in torch.arange(len(seen)).split(BLOCK):
-            moved = seen.take(index).gradients(theta) * update.response
+            moved = torch.cat(seen.take(index).gradients(theta), 1) * update.response
             squares += eps**2 * float(moved.square().sum())
     size = float(update.observed.norm())
     return FACTOR * squares**0.5 / size if size else 0.0

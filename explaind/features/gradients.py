@@ -24,6 +24,8 @@ from explaind.features.training_passes import TrainingPasses
 from explaind.recording.gradients import dense
 from explaind.recording.trajectory import MicroBatch, Trajectory
 
+KEPT_BYTES = 1 << 26  # of gradients of whole batches
+
 
 class TrainingGradients:
     """What the batches of a trajectory pushed into the parameters, per batch and per sample.
@@ -50,8 +52,7 @@ class TrainingGradients:
         self.train = train.to(model.dtype, model.device)
         if train.targets is None:
             raise QueryError("The training samples have no targets.", expected="a pair (inputs, targets)")
-        indices = (batch.indices for s in range(trajectory.n_steps) for batch in trajectory.step(s).batches)
-        needed = 1 + max((int(part.max()) for part in indices if len(part)), default=-1)
+        needed = 1 + trajectory.highest_index
         if needed > len(train):
             raise QueryError(
                 "The recording refers to training samples that were not passed.",
@@ -61,6 +62,7 @@ class TrainingGradients:
             )
         _check_views(trajectory, self.train)
         self.passes = TrainingPasses(model)
+        self.kept: dict[int, Tensor] = {}  # gradients of whole batches, by update
 
     def parameters(self, s: int) -> dict[str, Tensor]:
         """θ_s by name, in the dtype of the computation."""
@@ -123,7 +125,14 @@ class BatchGradient:
         self._of = gradients
 
     def __call__(self, s: int) -> Tensor:
-        return self.at(s, self.batches(s))
+        """Read it, do not write to it: the check of an update and what is credited to its batch share one."""
+        kept = self._of.kept
+        if s not in kept:
+            gradient = self.at(s, self.batches(s))
+            if (len(kept) + 1) * gradient.numel() * gradient.itemsize > KEPT_BYTES:
+                return gradient
+            kept[s] = gradient
+        return kept[s]
 
     def batches(self, s: int) -> tuple[MicroBatch, ...]:
         """The micro-batches that were announced for update s."""

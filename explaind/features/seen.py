@@ -50,8 +50,8 @@ class Seen:
             delta = delta * here.reshape(*here.shape, *[1] * (delta.dim() - 2))
         return x, delta, *noise
 
-    def gradients(self, theta: dict[str, Tensor]) -> Tensor:
-        """g = δ·∇f_θ(x) of each item, [m, D]."""
+    def gradients(self, theta: dict[str, Tensor]) -> list[Tensor]:
+        """g = δ·∇f_θ(x) of each item, by tensor of θ: [m, entries] each, to be read only."""
         return self.forward.gradients(theta, self.arguments())
 
 

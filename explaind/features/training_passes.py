@@ -85,9 +85,12 @@ class TrainingPass:
         with Given(whole).active():
             return self._call(self._model, theta, x)
 
-    def gradients(self, theta: Parameters, samples: Sequence[Tensor]) -> Tensor:
-        """δ_k·∇f_θ(x_k) of single samples, from (x, δ, noise …) [n, …] each: [n, D]."""
-        return self._evaluate(list(theta.values()), samples)[0]
+    def gradients(self, theta: Parameters, samples: Sequence[Tensor]) -> list[Tensor]:
+        """δ_k·∇f_θ(x_k) of single samples, from (x, δ, noise …) [n, …] each: [n, entries] of each tensor of θ in order.
+
+        They may share memory with each other: read them, do not write to them.
+        """
+        return self._evaluate(list(theta.values()), samples)
 
     @contextmanager
     def precision(self, *, backward: bool = False) -> Iterator[None]:
@@ -110,7 +113,8 @@ class TrainingPass:
 
         with self.precision(backward=True):
             gradients = vmap(grad(pulled), in_dims=(None, *[0] * len(samples)))(theta, *samples)
-        return [layout.flatten(gradients).to(self._dtype)]
+        by_tensor, count = zip(names, layout.sizes, strict=True), len(samples[0])
+        return [gradients[name].reshape(count, size).to(self._dtype) for name, size in by_tensor]
 
     def _call(self, model: FunctionalModel, theta: Parameters, x: Tensor) -> Tensor:
         if model.dtype != self._dtype:

@@ -26,7 +26,7 @@ def diagnose(ledger: Ledger, gradient: BatchGradient, update: Rebuilt) -> str:
     missing = torch.where(known, (update.observed - update.rebuilt) / update.response, 0.0)
     present = torch.where(known, gradient(s), 0.0)
     theta = torch.where(known, update.theta, 0.0)
-    again = torch.where(known, gradient(s), 0.0)
+    again = torch.where(known, gradient.at(s, gradient.batches(s)), 0.0)
     if not torch.equal(present, again) and float((present - again).norm()) > 1e-3 * float(missing.norm()):
         return "Computed twice, the gradient differs: something random is active, such as dropout in the forward pass."
     factor = _share(missing + present, present)
@@ -86,6 +86,6 @@ def _parts(gradient: BatchGradient, s: int) -> list[Tensor]:
 def _under_autocast(gradient: BatchGradient, s: int) -> Tensor | None:
     try:
         with torch.autocast("cpu", torch.bfloat16):
-            return gradient(s)
+            return gradient.at(s, gradient.batches(s))
     except Exception:  # a model that cannot run so was not trained so
         return None

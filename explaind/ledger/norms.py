@@ -21,6 +21,7 @@ from explaind.ledger.rebuild import ReplayError
 from explaind.ledger.terms import Ledger
 
 FADED = 60  # updates after which Nesterov's buffer weighs less than (μ / (1 + μ))^60 < 1e-18
+Scalars = float | Tensor  # of a parameter group: one number where all groups have the same, else [D]
 FORGOTTEN = 1e-18  # of other optimizers, where it takes longer
 
 
@@ -91,19 +92,24 @@ class ImpliedGradient:
         c = ledger.coefficients(s)
         eps = torch.finfo(ledger.trajectory.layout.dtype).eps
         theta, after = ledger.parameters(s), ledger.parameters(s + 1)
-        one = torch.ones_like(theta)
-        mu, kappa, rho, sigma = (one * ledger.expand(values) for values in (c.mu, c.kappa, c.rho, c.sigma))
-        scale = ledger.preconditioner(s) * one
-        observed = -(after - theta + ledger.decoupled(s) * theta) / scale
-        spread = 2 * eps * torch.maximum(theta.abs(), after.abs()) / scale + 8 * eps * observed.abs()
-        if bool((scale == 0).any()):  # only where ρ b + σ d = 0
+        scale = ledger.preconditioner(s)
+        observed = (theta - after - ledger.decoupled(s) * theta) / scale
+        spread = torch.maximum(theta.abs(), after.abs()).mul_(2 * eps).div_(scale)
+        spread.add_(observed.abs(), alpha=8 * eps)
+        if isinstance(scale, Tensor) and bool((scale == 0).any()):  # only where ρ b + σ d = 0
             observed, spread = (torch.where(scale == 0, 0.0, values) for values in (observed, spread))
         active = ledger.active(s)
-        given = (mu, kappa, rho, sigma, observed, spread, slack)
+        given = (
+            *(ledger.expand(values) for values in (c.mu, c.kappa, c.rho, c.sigma)),
+            observed,
+            spread,
+            slack,
+        )
         if active is None:
             self.gradient, self.buffer, self.slack, self._spread = self._solved(*given, buffer, eps)
         else:  # a tensor without a gradient implies none, and keeps its buffer
-            picked = (part[active] for part in given)
+            mu = given[0]
+            picked = (part[active] if isinstance(part, Tensor) else part for part in given)
             solved = self._solved(*picked, None if buffer is None else buffer[active], eps)
             kept = None if buffer is None else mu * buffer  # μ = 0 where its state was emptied
             rest = (torch.zeros_like(theta), kept, mu * slack, torch.zeros_like(theta))
@@ -112,17 +118,19 @@ class ImpliedGradient:
                 for part, whole in zip(solved, rest, strict=True)
             )
         if self.gradient is not None:
-            within = ledger.within(s)
-            self.gradient = self.gradient / within - ledger.expand(c.coupled) * theta
-            self._spread = self._spread / within
+            within, coupled = ledger.within(s), ledger.expand(c.coupled)
+            if isinstance(within, Tensor):
+                self.gradient, self._spread = self.gradient / within, self._spread / within
+            if not _all(coupled == 0):
+                self.gradient = self.gradient - coupled * theta
 
     @classmethod
     def _solved(
         cls,
-        mu: Tensor,
-        kappa: Tensor,
-        rho: Tensor,
-        sigma: Tensor,
+        mu: Scalars,
+        kappa: Scalars,
+        rho: Scalars,
+        sigma: Scalars,
         observed: Tensor,
         spread: Tensor,
         slack: Tensor,
@@ -131,28 +139,27 @@ class ImpliedGradient:
     ) -> tuple[Tensor | None, Tensor | None, Tensor, Tensor]:
         """d_s and b_{s+1} (None if they cannot be known), the bound of the buffer's rounding, and that of d_s."""
         after, after_slack = cls._alone(mu, rho, sigma, observed, spread)
-        answers = rho * kappa + sigma
-        if buffer is None and bool((rho * mu == 0).all()):
+        answers, carried = rho * kappa + sigma, rho * mu
+        if buffer is None and _all(carried == 0):
             buffer, slack = torch.zeros_like(observed), torch.zeros_like(observed)
-        if buffer is None or not bool((answers > 0).all()):
+        if buffer is None or not _all(answers > 0):
             return None, after, after_slack, torch.zeros_like(observed)
-        before = rho * mu * buffer
+        before = carried * buffer
         entered = (observed - before) / answers
-        bound = (spread + rho * mu * slack + 8 * eps * before.abs()) / answers
-        after = mu * buffer + kappa * entered
-        after_slack = mu * slack + kappa * bound
-        if bool((sigma == 0).all()):  # b_{s+1} follows from this update alone: nothing accumulates
-            after, after_slack = observed / rho, spread / rho
+        bound = (spread + carried * slack).add_(before.abs_(), alpha=8 * eps).div_(answers)
+        if not _all(sigma == 0):  # else b_{s+1} follows from this update alone: nothing accumulates
+            after = mu * buffer + kappa * entered
+            after_slack = mu * slack + kappa * bound
         return entered, after, after_slack, bound
 
     @staticmethod
     def _alone(
-        mu: Tensor, rho: Tensor, sigma: Tensor, observed: Tensor, spread: Tensor
+        mu: Scalars, rho: Scalars, sigma: Scalars, observed: Tensor, spread: Tensor
     ) -> tuple[Tensor | None, Tensor]:
         """b_{s+1} where it follows without knowing b_s: σ = 0 and ρ > 0, or no momentum at all."""
-        if bool(((sigma == 0) & (rho > 0)).all()):
+        if _all(sigma == 0) and _all(rho > 0):
             return observed / rho, spread / rho
-        if bool((mu == 0).all()):
+        if _all(mu == 0):
             return torch.zeros_like(observed), torch.zeros_like(observed)
         return None, torch.zeros_like(observed)
 
@@ -171,3 +178,8 @@ class ImpliedGradient:
             relative=float(difference.norm()) / size,
             rounding=float(self._spread.norm()) / size,
         )
+
+
+def _all(condition: bool | Tensor) -> bool:
+    """Does it hold everywhere?"""
+    return bool(condition.all()) if isinstance(condition, Tensor) else condition

@@ -30,6 +30,7 @@ from explaind.recording.verify import check_files, check_model, match_model
 from explaind.store import read_manifest
 
 CACHED_CHUNKS = 4
+CACHED_STEPS = 4  # a walk asks for each several times, and for its neighbours
 
 
 class Trajectory:
@@ -56,6 +57,7 @@ class Trajectory:
         self.layout = Layout.from_json(self.manifest["layout"])
         self.every: int | None = self.manifest.get("replay", {}).get("every")
         self.kept = KeptStates(self.path, commits)
+        self._steps: dict[int, StepRecord] = {}
         self.chunk_steps: int = self.manifest["chunk_steps"]
         self.optimizer: str = self.manifest["optimizer"]
         # Recordings of before named it where updates are made again, or not at all.
@@ -114,8 +116,15 @@ class Trajectory:
         return tuple(self._row("trust", s).tolist())
 
     def step(self, s: int) -> StepRecord:
-        """The options, counters and batches of update s, 0 ≤ s < T."""
+        """The options, counters and batches of update s, 0 ≤ s < T. Read them, do not write to them."""
         self._check_step(s, self.n_steps - 1)
+        if s not in self._steps:
+            if len(self._steps) >= CACHED_STEPS:
+                self._steps.pop(next(iter(self._steps)))
+            self._steps[s] = self._read_step(s)
+        return self._steps[s]
+
+    def _read_step(self, s: int) -> StepRecord:
         options = self._row("hyperparameters", s).T.tolist()
         flags = self.manifest["flags"]
         before, after = self._row("gradient_norms", s)
@@ -292,6 +301,12 @@ class Trajectory:
     def clip_scales(self, s: int) -> np.ndarray:
         """What each tensor's gradient was multiplied with before update s, float64 [tensors]; with keep="replay"."""
         return self._row("clip_scales", s)
+
+    @cached_property
+    def highest_index(self) -> int:
+        """The largest number of a training sample that any update saw; −1 without updates."""
+        seen = (self._reader.chunk("batch_indices", ordinal) for ordinal in range(len(self._chunks)))
+        return max((int(indices.max()) for indices in seen if indices.size), default=-1)
 
     def _row(self, name: str, s: int) -> np.ndarray:
         chunk, row = divmod(s, self.chunk_steps)
