@@ -41,7 +41,7 @@ RATES: dict[str, dict[str, float]] = {
     "grokking": {
         "": 2.4e-6, "train": 2.4e-6, "record": 2.9e-6, "certify": 2.3e-6, "explain_run": 1.9e-6, "influence": 1.0e-6,
         "importances": 8.9e-6, "intervention": 8.2e-6, "outputs": 5.9e-4, "quadrature": 4.1e-6, "swap": 8.9e-6,
-        "transplant": 1.6e-6, "window": 4.7e-4,
+        "transplant": 1.6e-6, "window": 2.6e-4,
     },
     "mnist": {
         "": 2.0e-5, "record": 3.9e-5, "certify": 1.2e-6, "influence": 1.8e-5, "quadrature": 2.7e-5, "attribution": 1.0e-3,
