@@ -130,11 +130,12 @@ class Credits:
         kernel = self.at(0)[0]
         parts = blocks(kernel.shape[1], self.width)
         for number, part in enumerate(parts[first:], start=first):
-            total = self._nothing(part)
+            total: Tensor | None = None
             for s, factor in factors:
-                self._add_entering(total, s, part, -factor)
-            for group, columns in enumerate(self.index):
-                kernel[group, part] += total[:, columns] @ adjoint[:, columns].T
+                total = self._add_entering(total, s, part, -factor)
+            if total is not None:
+                for group, columns in enumerate(self.index):
+                    kernel[group, part] += total[:, columns] @ adjoint[:, columns].T
             advance(number + 1)
         if self._problem.chosen is not None and factors:  # nothing is credited to a single update here
             self._add_whole(0, adjoint, sum(factor * self.whole(s) for s, factor in factors))
@@ -157,24 +158,22 @@ class Credits:
 
     def entering(self, s: int, part: slice) -> Tensor | None:
         """± c_s g_{s,k} of the samples in `part` of the train axis, [n, D]; None if update s saw none of them."""
-        total = self._nothing(part)
-        return total if self._add_entering(total, s, part, 1.0) else None
+        return self._add_entering(None, s, part, 1.0)
 
-    def _nothing(self, part: slice) -> Tensor:
-        """[n, D] of zeros, for the samples in `part` of the train axis."""
-        model = self._problem.model
-        shape = part.stop - part.start, model.layout.size
-        return torch.zeros(shape, dtype=self._problem.dtype, device=model.device)
-
-    def _add_entering(self, total: Tensor, s: int, part: slice, factor: Tensor | float) -> bool:
-        """total [n, D] += factor ⊙ (± c_s g_{s,k}) of the samples in `part`. Did update s see any of them?
+    def _add_entering(
+        self, total: Tensor | None, s: int, part: slice, factor: Tensor | float
+    ) -> Tensor | None:
+        """total [n, D], None for zeros, plus factor ⊙ (± c_s g_{s,k}) of the samples in `part`, in place.
 
         This takes as long as memory needs, so each gradient is read once, where it was formed: samples that follow one another,
         as those of a full batch do, are added where they belong.
         """
-        scale, found = factor * self._problem.ledger.entering(s), False
+        scale = factor * self._problem.ledger.entering(s)
         for indices, pulled in self._pulled(s, part):
-            places, found = indices - part.start, True
+            if total is None:
+                shape = part.stop - part.start, self._problem.model.layout.size
+                total = torch.zeros(shape, dtype=pulled[0].dtype, device=pulled[0].device)
+            places = indices - part.start
             follow = bool((places.diff() == 1).all())
             rows = total[int(places[0]) : int(places[-1]) + 1] if follow else total
             for columns, gradients in zip(self._columns, pulled, strict=True):
@@ -185,7 +184,7 @@ class Credits:
                     rows[:, columns].addcmul_(gradients, by)
                 else:
                     rows[:, columns].add_(gradients, alpha=by)
-        return found
+        return total
 
     def _pulled(self, s: int, part: slice) -> Iterator[tuple[Tensor, list[Tensor]]]:
         """(places [n] on the train axis, g_k [n, entries] by tensor of θ) of update s's samples in `part` of it, a block at a
@@ -200,6 +199,8 @@ class Credits:
     def _seen(self, s: int, part: slice) -> Iterator[Seen]:
         """Update s's samples in `part` of the train axis, by micro-batch, with their places on it as indices."""
         for seen in self._problem.gradients.cotangents(s):
+            if not len(seen):  # every position of a micro-batch may be padding
+                continue
             if self._problem.chosen is not None:
                 seen = replace(seen, indices=self._problem.chosen.places(seen.indices))
             inside = (seen.indices >= part.start) & (seen.indices < part.stop)

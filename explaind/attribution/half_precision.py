@@ -38,7 +38,7 @@ def _at(problem: Problem, s: int) -> float:
         if batch.forward is None or batch.forward.mode.autocast is None:
             continue
         eps = torch.finfo(getattr(torch, batch.forward.mode.autocast)).eps
-        for index in torch.arange(len(seen)).split(BLOCK):
+        for index in torch.arange(len(seen)).split(BLOCK) if len(seen) else ():
             moved = torch.cat(seen.take(index).gradients(theta), 1) * update.response
             squares += eps**2 * float(moved.square().sum())
     size = float(update.observed.norm())

@@ -19,6 +19,7 @@ import torch
 
 from explaind.attribution.directional import cheaper, forward_passes
 from explaind.attribution.problem import Problem
+from explaind.attribution.replay import rests_on
 from explaind.errors import QueryError
 from explaind.recording.trajectory import Trajectory
 
@@ -110,9 +111,10 @@ def make_plan(problem: Problem, *, timed: bool = True) -> Plan:
     if algorithm == "adjoint" and query.keeps("train") and cheaper(problem, held):
         algorithm, flop, per_sample = "directional", 0.0, forward_passes(problem, held)
     passes = steps * (NODES_GUESS * per_node + 1)
-    result, reading = _result_bytes(problem), problem.trajectory.held_bytes
+    result = _result_bytes(problem)
+    _fits(result + peak)
+    reading = problem.trajectory.held_bytes(*rests_on(problem))
     peak += result + reading
-    _fits(peak)
     trained = per_sample * steps * batch * count if query.contracts else 0.0
     seconds = _seconds(problem, passes, flop, trained) if timed else float("nan")
     return Plan(algorithm, steps, tests, block, count, passes, flop, result, reading, int(peak), seconds)

@@ -46,12 +46,13 @@ class ReplayedTrajectory(Trajectory):
         self._segments: OrderedDict[int, Segment] = OrderedDict()
         self._remaker = Remaker(self, model, loss, train, forward) if self.n_steps else None
 
-    @property
-    def held_bytes(self) -> int:
-        """Most memory that the segments take."""
-        if self._remaker is None or self.every is None:
+    def held_bytes(self, start: int, stop: int) -> int:
+        """Most memory that the segments take which hold the updates [start, stop)."""
+        if self._remaker is None or self.every is None or stop <= start:
             return 0
-        rows = min(self.n_steps, SEGMENTS * self.every)
+        first = self.kept.segment(max(0, start - 1), self.n_steps)[0]
+        last = self.kept.segment(stop - 1, self.n_steps)[1]
+        rows = min(last - first, SEGMENTS * self.every)
         return rows * len(self._remaker.vectors) * self.layout.size * self.layout.dtype.itemsize
 
     def _vector(self, name: str, s: int) -> Tensor:

@@ -110,6 +110,8 @@ class RecordCallback(Callback):
     def on_before_zero_grad(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
         """An update begins."""
         self._share = 0.0
+        if self._session.run is not None:
+            self._session.penalize(0.0)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close the recording."""

@@ -69,6 +69,11 @@ class Session:
             self.run.batch(indices, weight)
         self.pending = []
 
+    @property
+    def penalized(self) -> bool:
+        """Has the loss a penalty?"""
+        return self._penalty is not None
+
     def penalize(self, weight: float) -> None:
         """Say what the penalty is multiplied by, in all backward passes of the coming update together."""
         assert self.run is not None

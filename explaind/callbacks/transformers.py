@@ -149,5 +149,12 @@ class RecordCallback(TrainerCallback):
     def _penalty_weight_of(self, sizes: list[int]) -> float:
         if self._penalty_weight is not None:
             return float(self._penalty_weight(sizes))
-        divided = self._items is None and not self._outside
-        return 1.0 if divided else float(len(sizes))
+        if self._outside and self._session.penalized:
+            raise RecordingError(
+                "The model is not given its labels, so how the Trainer scales the penalty is not known",
+                expected="penalty_weight=, a function of the sizes of an update's micro-batches",
+                got="none",
+                remedy="pass lambda sizes: len(sizes) if each loss has the penalty undivided, lambda sizes: 1.0 if it is divided "
+                "by their number",
+            )
+        return 1.0 if self._items is None else float(len(sizes))

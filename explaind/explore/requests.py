@@ -20,6 +20,7 @@ from explaind.explore.views.predictions import predictions
 from explaind.explore.views.samples import samples, stored_scores
 from explaind.explore.views.timeline import timeline
 from explaind.explore.views.total import parts_of_answer, parts_of_store, total
+from explaind.features.masked import Masked
 
 __all__ = ["Page", "as_csv"]
 
@@ -71,6 +72,8 @@ class Page:
             if source.known is None:
                 return [{"text": f"{role} {i}"} for i in positions]
             held = getattr(source.known, role)
+            if isinstance(held, Masked) and held.only is not None:
+                positions = [held.only[i] for i in positions]
             held = getattr(held, "samples", held)
             inputs = held[0] if isinstance(held, tuple | list) else held
             describe = describer(source.data)
@@ -92,7 +95,7 @@ class Page:
         return source, Question(kind, state.tests, state.output, start, stop)
 
     def _answered(self, kind: str, state: State, source: Source) -> Any:
-        if not state.tests or source.recording is None or source.opener is None:
+        if not state.tests or source.known is None:
             return None
         return self.desk.answered(*self.question(kind, state))
 
@@ -107,7 +110,7 @@ class Page:
         return predictions(source)
 
     def _timeline(self, state: State, source: Source) -> View:
-        other = self.folder.sources.get(state.other)
+        other = self.folder.get(state.other) if state.other in self.folder.sources else None
         answer = self._answered("timeline", state, source)
         return timeline(source, answer, cumulative=state.cumulative, other=other, by_phase=state.phase)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from explaind.store.files import read_json
@@ -15,9 +16,11 @@ _STEPS = ("steps", "memorization_step", "generalization_step")
 
 
 def read_curves(path: Path, notes: list[str]) -> pd.DataFrame:
-    """What was logged during training, by step; empty, with a note, if the file cannot be read."""
+    """What was logged during training, by step. Columns that are not numbers are left out, with a note; so is the whole file,
+    if its steps are not."""
     try:
-        return pd.read_csv(path).set_index("step").select_dtypes("number")
+        table = pd.read_csv(path)
+        steps = table["step"]
     except (
         OSError,
         ValueError,
@@ -25,13 +28,21 @@ def read_curves(path: Path, notes: list[str]) -> pd.DataFrame:
     ) as error:  # pandas' parser errors and undecodable bytes are ValueErrors
         notes.append(_words(path, "a table with the column step", error))
         return pd.DataFrame()
+    if not pd.api.types.is_numeric_dtype(steps) or not np.isfinite(steps).all():
+        notes.append(_words(path, "a number in each row of the column step", "something else"))
+        return pd.DataFrame()
+    numbers = table.set_index("step").select_dtypes("number")
+    lost = [str(name) for name in table.columns if name != "step" and name not in numbers]
+    if lost:
+        notes.append(_words(path, "columns of numbers", ", ".join(lost)))
+    return numbers
 
 
 def read_phases(path: Path, notes: list[str]) -> dict[str, Any]:
     """`steps`, `memorization_step` and `generalization_step`; what is no number is left out, with a note."""
     try:
         content = read_json(path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         notes.append(_words(path, "a JSON object", error))
         return {}
     if not isinstance(content, dict):
@@ -50,4 +61,4 @@ def _is_step(value: Any) -> bool:
 
 
 def _words(path: Path, expected: str, got: object) -> str:
-    return f"{path} cannot be read and is left out. Expected: {expected}; got: {got}. Make it again."
+    return f"{path} cannot be read, and what is not as expected is left out. Expected: {expected}; got: {got}. Make it again."

@@ -57,7 +57,8 @@ def chosen_tests(test: Any, index: Sequence[int] | slice) -> Any:
         known = range(count) if test.only is None else test.only
         taken = range(count)[index] if isinstance(index, slice) else index
         return replace(test, only=tuple(known[i] for i in taken))
-    inputs, targets = Samples(test, "test").given(index if isinstance(index, slice) else torch.tensor(index))
+    rows = index if isinstance(index, slice) else torch.tensor(index, dtype=torch.int64)
+    inputs, targets = Samples(test, "test").given(rows)
     return inputs if targets is None and isinstance(inputs, Tensor) else (inputs, targets)
 
 
@@ -109,10 +110,18 @@ def with_masks(
     Raises:
         QueryError: the seed is none; nothing is drawn; samples are normalised together; or a random operation is not replayed.
     """
-    seed = given.seed
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+    seed, count = given.seed, len(samples)
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 1 << 63:
         raise QueryError(
-            "The seed of explaind.Masked is not usable.", expected="a whole number ≥ 0", got=repr(seed)
+            "The seed of explaind.Masked is not usable.",
+            expected="a whole number from 0 to 2⁶³ − 1",
+            got=repr(seed),
+        )
+    if given.only is not None and not (given.only and all(_is_place(i, count) for i in given.only)):
+        raise QueryError(
+            "The explained samples of explaind.Masked are not usable.",
+            expected=f"at least one whole number from 0 to {count - 1}",
+            got=repr(given.only)[:80],
         )
     own, mode = model.layout.dtype, Mode(model.device.type, True, (), None)
     training = model.converted(own, mode)
@@ -146,7 +155,11 @@ def with_masks(
     masked = copy.copy(samples)
     masked.inputs = packing.pack(parts)
     if given.only is not None:
-        index = torch.tensor(given.only, device=x.device)
+        index = torch.tensor(given.only, dtype=torch.int64, device=x.device)
         masked.inputs, masked.count = masked.inputs[index], len(index)
         masked.targets = None if samples.targets is None else samples.targets[index]
     return MaskedModel(model, model.dtype, mode, packing, axes), masked
+
+
+def _is_place(number: object, count: int) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool) and 0 <= number < count

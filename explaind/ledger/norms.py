@@ -107,6 +107,10 @@ class ImpliedGradient:
         )
         if active is None:
             self.gradient, self.buffer, self.slack, self._spread = self._solved(*given, buffer, eps)
+        elif not bool(active.any()):
+            mu, nothing = given[0], torch.zeros_like(theta)
+            self.gradient, self._spread = nothing, nothing
+            self.buffer, self.slack = None if buffer is None else mu * buffer, mu * slack
         else:  # a tensor without a gradient implies none, and keeps its buffer
             mu = given[0]
             picked = (part[active] if isinstance(part, Tensor) else part for part in given)

@@ -66,10 +66,12 @@ class Trajectory:
         self.complete: bool = self.manifest["complete"]
         self.n_steps: int = self._chunks[-1].stop if self._chunks else 0
 
-    @property
-    def held_bytes(self) -> int:
-        """Most memory that reading all updates in order takes, for what is as large as the parameters."""
-        rows = min(self.n_steps, self._cached_chunks * self.chunk_steps)
+    def held_bytes(self, start: int, stop: int) -> int:
+        """Most memory that reading the updates [start, stop) in order takes, for what is as large as the parameters."""
+        if stop <= start:
+            return 0
+        chunks = (stop - 1) // self.chunk_steps - max(0, start - 1) // self.chunk_steps + 1
+        rows = min(self.n_steps, min(self._cached_chunks, chunks) * self.chunk_steps)
         held = (array for array in self.manifest["arrays"] if array["shape"][1:] == [self.layout.size])
         return sum(rows * self.layout.size * np.dtype(array["dtype"]).itemsize for array in held)
 
@@ -118,11 +120,12 @@ class Trajectory:
     def step(self, s: int) -> StepRecord:
         """The options, counters and batches of update s, 0 ≤ s < T. Read them, do not write to them."""
         self._check_step(s, self.n_steps - 1)
-        if s not in self._steps:
-            if len(self._steps) >= CACHED_STEPS:
-                self._steps.pop(next(iter(self._steps)))
-            self._steps[s] = self._read_step(s)
-        return self._steps[s]
+        record = self._steps.get(s)
+        if record is None:
+            record = self._read_step(s)
+            kept = list(self._steps.items())[1 - CACHED_STEPS :]
+            self._steps = dict([*kept, (s, record)])  # another one: a second thread may be reading
+        return record
 
     def _read_step(self, s: int) -> StepRecord:
         options = self._row("hyperparameters", s).T.tolist()

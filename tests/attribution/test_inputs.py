@@ -291,6 +291,31 @@ def test_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+@situation("Data", "a micro-batch of which no token has a label, credited by token", EXACT)
+def test_a_micro_batch_without_tokens(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    (inputs, _), (other, _) = several(TRAIN), several(TEST, 1)
+    labels = inputs["ids"].roll(1, 1)
+    labels[[0, 5]] = -100
+    data, test, model = {"ids": inputs["ids"]}, {"ids": other["ids"]}, Tagger(nn.GRU).double()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
+    with explaind.record(tmp_path / "run.zarr", model, optimizer, chunk_steps=2) as recorder:
+        for step in ([[0, 5], [1, 2]], [[3, 4], [5]]):
+            optimizer.zero_grad()
+            for index in step:
+                (token_loss(model(inputs["ids"][index]), labels[index]) / 8).backward()
+                recorder.batch(index, 1 / 8)
+            optimizer.step()
+    run = Asks(tmp_path / "run.zarr", model, token_loss, (data, labels), (test, None), [])
+    whole = explained(run, ("train", "test", "output"))
+    tokens = explained(run, ("train", "test", "output"), train=explaind.Tokens(run.train))
+    by_position = tokens.kernel.values.reshape(TRAIN, LENGTH, *whole.kernel.shape[1:])
+    torch.testing.assert_close(by_position.sum(1), whole.kernel.values, rtol=0, atol=1e-10)
+    assert not by_position[[0, 5]].any() and by_position[1:5].any()
+    buffered = explained(run, train=explaind.Tokens(run.train))
+    torch.testing.assert_close(buffered.kernel.sum("step").values, tokens.kernel.values, rtol=0, atol=1e-8)
+
+
 def test_tokens_of_what_has_none(run: Asks) -> None:
     with pytest.raises(DataError, match="positions of sequences"):
         explained(run, train=explaind.Tokens(run.train))

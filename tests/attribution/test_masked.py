@@ -134,6 +134,7 @@ REFUSED = {
     "nothing is drawn": (Net, SEED, "draws no random numbers"),
     "samples are normalised together": (with_batch_norm, SEED, "normalises the test samples together"),
     "a seed in words": (MODELS["dropout"], "seven", "seed of explaind.Masked is not usable"),
+    "a seed too large": (MODELS["dropout"], 1 << 64, "seed of explaind.Masked is not usable"),
     "a negative seed": (MODELS["dropout"], -1, "seed of explaind.Masked is not usable"),
     "a generator that is not torch's": (
         lambda: Noisy(lambda m, h: torch.nn.functional.dropout(h, 0.3, m.training) * next(COUNTED)),
@@ -175,6 +176,14 @@ def test_a_few_samples_keep_the_masks_of_all(tmp_path: Path) -> None:
             atol=1e-9,
             rtol=0,
         )
+
+
+@pytest.mark.parametrize("only", [(), (9,), (-1,), (0.5,), (True,)])
+def test_samples_that_are_not_there_are_refused(only: tuple, tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    run = train(tmp_path / "run.zarr", MODELS["dropout"]())
+    with pytest.raises(QueryError, match="explained samples of explaind.Masked"):
+        explaind.influence(run.path, run.model, test=explaind.Masked(run.test, SEED, only), keep=("test",))
 
 
 def test_the_first_tests_are_chosen_in_every_form() -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import explaind
 from explaind.errors import ConfigError, RecordingError
+from explaind.ledger import Ledger, compare_norms
 from tests.attribution.tiny import Net, Run, make_data
 from tests.situations import EXACT, refused, situation
 
@@ -196,3 +197,21 @@ def test_other_optimizers_do_not_pause(tmp_path: Path, name: str) -> None:
         train(
             tmp_path / "run.zarr", model, optimizer, WHOLE, lambda s: model.first.requires_grad_(s != 2)
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_after_an_update_without_any_gradient_norms_are_still_compared(name: str, tmp_path: Path) -> None:
+    """It keeps every buffer, from which the gradients of the updates that follow are known again."""
+    torch.manual_seed(3)
+    model, (data, _) = Net().double(), make_data()
+    optimizer = OPTIMIZERS[name](model)
+    with explaind.record(tmp_path / "run.zarr", model, optimizer, chunk_steps=2) as run:
+        for s in range(6):
+            optimizer.zero_grad()
+            if s != 2:
+                F.cross_entropy(model(data[0]), data[1]).backward()
+            run.batch(range(7))
+            optimizer.step()
+    ledger = Ledger(explaind.Trajectory(tmp_path / "run.zarr"), torch.float64)
+    errors = list(compare_norms(ledger, 0, 6))
+    assert all(error.relative < 1e-9 and error.rounding < 1e-6 for error in errors), errors

@@ -153,6 +153,10 @@ def test_a_penalty_that_is_scaled_otherwise_is_told(tmp_path: Path) -> None:
     )
     trainer_of(tmp_path, model, callback, compute_loss_func=loss).train()
     check_penalized(path, [1.0] * 4, cross_entropy_sum)
+    model = Averaging()
+    untold = RecordCallback(tmp_path / "untold.zarr", penalty=size_of, weight=lambda sizes: 1 / sum(sizes))
+    with pytest.raises(RecordingError, match="scales the penalty is not known"), untold:
+        trainer_of(tmp_path, model, untold, compute_loss_func=loss).train()
 
 
 def test_a_failure_closes_the_recording_with_what_was_before_it(tmp_path: Path) -> None:

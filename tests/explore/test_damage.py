@@ -54,6 +54,12 @@ DAMAGE = {
     "metrics of other bytes": ("metrics.csv", overwrite(b"\xff\xfe\x00step\x80"), "the column step"),
     "metrics that are empty": ("metrics.csv", overwrite(b""), "the column step"),
     "metrics without steps": ("metrics.csv", overwrite(b"loss\n1.0\n"), "the column step"),
+    "metrics with a word in a column": (
+        "metrics.csv",
+        lambda path: path.write_text("step,loss,test_accuracy\n0,1.0,0.5x\n"),
+        "test_accuracy",
+    ),
+    "metrics of steps in words": ("metrics.csv", overwrite(b"step,loss\nzero,1.0\n"), "the column step"),
     "phases cut off": (PHASES, overwrite(b'{"steps": 12, "memor'), "a JSON object"),
     "phases that are a list": (PHASES, overwrite(b"[1, 2]"), "a JSON object"),
     "phases in words": (PHASES, overwrite(b'{"steps": "twelve", "memorization_step": true}'), "'twelve'"),
@@ -107,6 +113,9 @@ def test_data_that_cannot_be_opened_leave_predictions_without_labels(opened: Pat
         raise FileNotFoundError("data.pt")
 
     page = page_of(opened, tmp_path / "cache", lambda recording: missing)
-    rows = page.view("predictions", State(run="grokking")).rows
-    assert rows and all(row[1] is None for row in rows)
+    for chosen in ((), (1, 2)):
+        for view in (*VIEWS, "samples"):
+            assert page.view(view, State(run="grokking", tests=chosen)).words
+        rows = page.view("predictions", State(run="grokking", tests=chosen)).rows
+        assert rows and all(row[1] is None for row in rows)
     assert any("samples have no labels" in note and "data.pt" in note for note in page.sources()["notes"])

@@ -62,10 +62,12 @@ def values_of(source: Source) -> tuple[np.ndarray, np.ndarray | None]:
 def labels_of(source: Source, count: int) -> np.ndarray | None:
     """The targets of the test samples, if they are classes."""
     test: Any = source.known and source.known.test
-    test = getattr(test, "samples", test)  # of explaind.Masked
+    only = getattr(test, "only", None)  # of explaind.Masked
+    test = getattr(test, "samples", test)
     if not isinstance(test, tuple | list) or len(test) < 2:
         return None
-    targets = torch.as_tensor(test[1])[:count]
+    targets = torch.as_tensor(test[1])
+    targets = targets[:count] if only is None else targets[list(only)[:count]]
     return None if targets.is_floating_point() or targets.dim() != 1 else targets.numpy()
 
 

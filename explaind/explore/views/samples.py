@@ -50,8 +50,8 @@ def samples(
     if scores is None:
         return View("Which training samples did it is not stored for this window. Compute it.")
     values = np.asarray(scores, dtype=np.float64)
-    train = source.problem.train
-    inputs, targets = _pair(train)
+    known = source.known
+    inputs, targets = (None, None) if known is None else _pair(known.train)
     order = np.argsort(values, kind="stable")
     top = min(top, len(order) // 2)
     sides = {"helped": order[::-1][:top], "harmed": order[:top]}
@@ -60,7 +60,7 @@ def samples(
         for rank, k in enumerate(chosen, start=1):
             label = None if targets is None or np.ndim(targets[k]) else _number(targets[k])
             rows.append((side, rank, int(k), label, float(f"{values[k]:.6g}")))
-            shown.append(describe(inputs, int(k)))
+            shown.append({"text": f"train {k}"} if known is None else describe(inputs, int(k)))
     rest = float(values.sum() - sum(values[list(chosen)].sum() for chosen in sides.values()))
     moved = int((values != 0).sum())
     words = (
