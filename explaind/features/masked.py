@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -79,7 +79,7 @@ class MaskedModel(FunctionalModel):
         mode: Mode,
         parts: Packing,
         axes: Sequence[Axis | None],
-        **how: bool,
+        **how: Any,
     ) -> None:
         super().__init__(*model.made_of(dtype, mode), **how)
         self._mode, self._parts, self._axes = mode, parts, axes
@@ -89,7 +89,7 @@ class MaskedModel(FunctionalModel):
         return MaskedModel(self, dtype, mode or self._mode, self._parts, self._axes, **how)
 
     def _evaluate(self, parameters: Mapping[str, Tensor], inputs: Tensor) -> Any:
-        x, *noise = self._parts.unpack(inputs, None)
+        x, *noise = cast("tuple[Tensor, ...]", self._parts.unpack(inputs, None))  # its parts have no names
         x = x.to(self.dtype) if x.is_floating_point() else x
         whole = [of_batch(part, axis) for part, axis in zip(noise, self._axes, strict=True)]
         with Given(whole).active():

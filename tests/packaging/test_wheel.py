@@ -70,7 +70,7 @@ def test_its_metadata_name_the_version_and_the_dependencies(wheel: Path) -> None
     (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
     metadata = HeaderParser().parsestr(archive.read(name).decode())
     assert metadata["Version"] == explaind.__version__
-    assert "torch>=2.6" in metadata.get_all("Requires-Dist")
+    assert "torch>=2.13" in metadata.get_all("Requires-Dist")
 
 
 def test_it_is_used_from_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:

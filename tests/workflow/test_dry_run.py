@@ -23,7 +23,8 @@ sys.meta_path.insert(0, Blocker())
 
 def test_default_plan(project: Project) -> None:
     planned = project.planned("all", scale="default")
-    assert planned["train"] == 5
+    assert planned["train"] == 2, "seeds that are tried for the explained run"
+    assert planned["explain_run"] == 3 * 5, "settings and seeds"
     assert planned["influence"] == 8
     assert planned["window"] == planned["outputs"] == 4
     assert planned["importances"] == planned["spectra"] == planned["frequencies"] == 1
@@ -37,7 +38,7 @@ def test_default_plan_of_all_experiments(project: Project) -> None:
     planned = project.planned("all", scale="default", experiment=None)
     assert planned["data"] == 3 and planned["record"] == planned["certify"] == 4
     assert planned["retrain"] == 5 * 2 + 2 + 3 + 8, "five fractions, leave-one-out, the longer run, CIFAR-2"
-    assert planned["train"] == 5, "only grokking has a rule to choose a seed by"
+    assert planned["train"] == 2, "only grokking has a rule to choose a seed by"
     assert planned["pruning"] == 5 and planned["pruning_methods"] == planned["fig02"] == 1, "MNIST's splits"
     assert planned["intervention"] == 2 + 5 and planned["findings_proportionality"] == 1
     assert planned["table01_fidelity"] == planned["lds"] == planned["fig07"] == planned["fig08"] == 1
